@@ -1,0 +1,135 @@
+#include "common/merge/resolve.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "common/base/status.h"
+
+namespace ptdoc::sync {
+namespace {
+
+// The state of one side as the rows of the table ask for it.
+enum class Standing : uint8_t { kAbsent, kDeleted, kDraft, kLocked, kSigned };
+
+Standing StandingOf(const TypePolicy& policy, const Candidate* candidate) {
+  if (candidate == nullptr) return Standing::kAbsent;
+  if (candidate->deleted) return Standing::kDeleted;
+  if (IsSigned(policy, candidate->fields)) return Standing::kSigned;
+  if (IsLocked(policy, candidate->fields)) return Standing::kLocked;
+  return Standing::kDraft;
+}
+
+bool SameContent(const Candidate& a, const Candidate& b) {
+  if (a.deleted || b.deleted) return a.deleted == b.deleted;
+  return a.fields == b.fields;
+}
+
+Decision Unchanged() {
+  Decision decision;
+  decision.outcome = Outcome::kUnchanged;
+  decision.rule = "3";
+  return decision;
+}
+
+Decision Accepted() {
+  Decision decision;
+  decision.outcome = Outcome::kAccepted;
+  decision.winner = Winner::kIncoming;
+  decision.rule = "6";
+  return decision;
+}
+
+Decision KeyCollision() {
+  Decision decision;
+  decision.outcome = Outcome::kFailed;
+  decision.resolution = Resolution::kKeyCollision;
+  decision.rule = "6c";
+  decision.error = ErrorCode::kKeyCollision;
+  decision.archive_incoming = true;
+  return decision;
+}
+
+Decision IncomingWins(Resolution resolution, const char* rule) {
+  Decision decision;
+  decision.outcome = Outcome::kConflict;
+  decision.resolution = resolution;
+  decision.winner = Winner::kIncoming;
+  decision.rule = rule;
+  decision.archive_current = true;
+  return decision;
+}
+
+Decision CurrentStands(Resolution resolution, const char* rule) {
+  Decision decision;
+  decision.outcome = Outcome::kConflict;
+  decision.resolution = resolution;
+  decision.winner = Winner::kCurrent;
+  decision.rule = rule;
+  decision.archive_incoming = true;
+  return decision;
+}
+
+// True if `a` wins over `b` under last_write_wins. A total order over versions
+// of different content, so the order of arrival does not matter.
+bool IsLaterWrite(const Candidate& a, const Candidate& b) {
+  if (a.time != b.time) return a.time > b.time;
+  if (a.device != b.device) return a.device > b.device;
+  return a.content_hash > b.content_hash;
+}
+
+// Two versions, neither made from the other, and current is no signed or
+// locked one.
+Decision ResolveConflict(const Question& question, Standing incoming) {
+  if (incoming == Standing::kSigned) return IncomingWins(Resolution::kSignedWins, "7");
+  if (incoming == Standing::kLocked) return IncomingWins(Resolution::kLockedWins, "7");
+  switch (question.policy->policy) {
+    case ConflictPolicy::kLastWriteWins:
+      return IsLaterWrite(*question.incoming, *question.current)
+                 ? IncomingWins(Resolution::kLocalWins, "8")
+                 : CurrentStands(Resolution::kServerWins, "8");
+    case ConflictPolicy::kManual:
+      return CurrentStands(Resolution::kManual, "10");
+  }
+  return CurrentStands(Resolution::kManual, "10");
+}
+
+TimeNs OneStepAfter(TimeNs time) {
+  return time == std::numeric_limits<TimeNs>::max() ? time : time + 1;
+}
+
+TimeNs SaturatingAdd(TimeNs a, TimeNs b) {
+  TimeNs sum = 0;
+  if (!__builtin_add_overflow(a, b, &sum)) return sum;
+  return b > 0 ? std::numeric_limits<TimeNs>::max() : std::numeric_limits<TimeNs>::min();
+}
+
+}  // namespace
+
+Decision Resolve(const Question& question) {
+  PT_CHECK(question.policy != nullptr && question.incoming != nullptr);
+  PT_CHECK(question.current != nullptr || !question.base_is_current);
+  const Standing current = StandingOf(*question.policy, question.current);
+  const Standing incoming = StandingOf(*question.policy, question.incoming);
+  const bool has_base = question.base_revision > 0;
+
+  if (current == Standing::kAbsent) {
+    return has_base ? CurrentStands(Resolution::kServerWins, "6b") : Accepted();
+  }
+  if (SameContent(*question.incoming, *question.current)) return Unchanged();
+  if (current == Standing::kSigned) return CurrentStands(Resolution::kRejectedImmutable, "4");
+  if (current == Standing::kLocked) return CurrentStands(Resolution::kRejectedLocked, "5");
+  const bool nothing_there = !has_base && current == Standing::kDeleted;
+  if (question.base_is_current || nothing_there) return Accepted();
+  if (!has_base && question.collision_possible) return KeyCollision();
+  return ResolveConflict(question, incoming);
+}
+
+TimeNs EffectiveTime(std::optional<TimeNs> claimed, TimeNs now, TimeNs max_skew_ns,
+                     std::optional<TimeNs> base_time) {
+  const TimeNs after_base = OneStepAfter(base_time.value_or(kSmallestTime));
+  TimeNs time = std::max(claimed.value_or(now), kSmallestTime);
+  if (time > SaturatingAdd(now, max_skew_ns)) time = after_base;
+  return base_time.has_value() ? std::max(time, after_base) : time;
+}
+
+}  // namespace ptdoc::sync

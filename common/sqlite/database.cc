@@ -1,0 +1,285 @@
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/ascii.h"
+#include "common/base/status.h"
+#include "common/sqlite/connection.h"
+
+namespace ptdoc::sqlite {
+namespace {
+
+constexpr char kReadSchema[] = "SELECT 1 FROM sqlite_master LIMIT 1";
+
+int OpenFlags(OpenOptions::Mode mode) {
+  // No mutex of SQLite's own: a connection belongs to one thread at a time.
+  constexpr int kAlways = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  switch (mode) {
+    case OpenOptions::Mode::kReadOnly:
+      return kAlways | SQLITE_OPEN_READONLY;
+    case OpenOptions::Mode::kReadWrite:
+      return kAlways | SQLITE_OPEN_READWRITE;
+    case OpenOptions::Mode::kCreate:
+      return kAlways | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  }
+  return kAlways;
+}
+
+absl::Status SetSwitch(sqlite3* db, int which, bool on) {
+  int is_on = -1;
+  const int code = sqlite3_db_config(db, which, on ? 1 : 0, &is_on);
+  if (code != SQLITE_OK) return ErrorStatus(db, code);
+  if (is_on != (on ? 1 : 0)) return absl::InternalError("SQLite refused a connection switch");
+  return absl::OkStatus();
+}
+
+void SetLimits(sqlite3* db) {
+  sqlite3_limit(db, SQLITE_LIMIT_LENGTH, kValueBytesMax);
+  sqlite3_limit(db, SQLITE_LIMIT_COLUMN, 2000);
+  sqlite3_limit(db, SQLITE_LIMIT_VARIABLE_NUMBER, 32766);
+  sqlite3_limit(db, SQLITE_LIMIT_ATTACHED, 1);
+}
+
+absl::Status SyncHandle(sqlite3* db, int which) {
+  sqlite3_file* file = nullptr;
+  const int code = sqlite3_file_control(db, "main", which, static_cast<void*>(&file));
+  if (code != SQLITE_OK) return ErrorStatus(db, code);
+  if (file == nullptr || file->pMethods == nullptr) {
+    return absl::InternalError("SQLite has no open file to sync");
+  }
+  const int synced = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL);
+  // Not through `db`: a call of the file's own method leaves no error there.
+  return synced == SQLITE_OK ? absl::OkStatus() : ErrorStatus(nullptr, synced);
+}
+
+// Only for files that SQLite takes no locks on (a journal, a directory): closing
+// a locked one would drop the locks of the whole process.
+absl::Status SyncPath(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    return errno == ENOENT ? absl::OkStatus() : absl::ErrnoToStatus(errno, "cannot open to sync");
+  }
+  const int result = fsync(fd);
+  const int saved_errno = errno;
+  close(fd);
+  return result == 0 ? absl::OkStatus() : absl::ErrnoToStatus(saved_errno, "cannot sync");
+}
+
+std::string DirectoryOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+absl::Status CopyAll(sqlite3* from, sqlite3* to) {
+  sqlite3_backup* backup = sqlite3_backup_init(to, "main", from, "main");
+  if (backup == nullptr) return ErrorStatus(to, sqlite3_extended_errcode(to));
+  const int stepped = sqlite3_backup_step(backup, -1);
+  const int finished = sqlite3_backup_finish(backup);
+  if (finished != SQLITE_OK) return ErrorStatus(to, finished);
+  // Busy and locked are no errors to finish: the copy could be taken up again.
+  if (stepped != SQLITE_DONE) return ErrorStatus(nullptr, stepped);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Database::Connection::~Connection() {
+  DropIdle();
+  sqlite3_close_v2(db);
+}
+
+void Database::Connection::DropIdle() {
+  for (const auto& [sql, statements] : idle) {
+    for (sqlite3_stmt* stmt : statements) sqlite3_finalize(stmt);
+  }
+  idle.clear();
+  idle_count = 0;
+}
+
+absl::StatusOr<sqlite3_stmt*> Database::Connection::Take(absl::string_view sql) {
+  if (sql.empty()) return absl::InternalError("no SQL");
+  if (auto it = idle.find(sql); it != idle.end() && !it->second.empty()) {
+    sqlite3_stmt* reused = it->second.back();
+    it->second.pop_back();
+    --idle_count;
+    return reused;
+  }
+  sqlite3_stmt* stmt = nullptr;
+  const char* tail = nullptr;
+  const int code = sqlite3_prepare_v3(db, sql.data(), static_cast<int>(sql.size()),
+                                      SQLITE_PREPARE_PERSISTENT, &stmt, &tail);
+  if (code != SQLITE_OK) return CompileError(db, code);
+  const absl::string_view rest = sql.substr(static_cast<size_t>(tail - sql.data()));
+  if (stmt == nullptr || !absl::StripAsciiWhitespace(rest).empty()) {
+    sqlite3_finalize(stmt);
+    return absl::InternalError("not exactly one SQL statement");
+  }
+  return stmt;
+}
+
+void Database::Connection::GiveBack(const std::string& sql, sqlite3_stmt* stmt) {
+  sqlite3_reset(stmt);
+  sqlite3_clear_bindings(stmt);
+  // Both the statements and their texts stay bounded. More texts than this come
+  // from schemas with very many tables; starting anew costs them little.
+  if (idle_count >= kIdleStatementsMax || idle.size() >= kIdleStatementsMax) DropIdle();
+  idle[sql].push_back(stmt);
+  ++idle_count;
+}
+
+absl::Status Database::Connection::Run(absl::string_view sql) {
+  PT_ASSIGN_OR_RETURN(sqlite3_stmt * stmt, Take(sql));
+  int code = sqlite3_step(stmt);
+  while (code == SQLITE_ROW) code = sqlite3_step(stmt);
+  absl::Status status = code == SQLITE_DONE ? absl::OkStatus() : ErrorStatus(db, code);
+  GiveBack(std::string(sql), stmt);
+  return status;
+}
+
+Database::Database(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
+
+Database::Database(Database&&) noexcept = default;
+
+Database& Database::operator=(Database&&) noexcept = default;
+
+Database::~Database() = default;
+
+absl::StatusOr<Database> Database::Open(const std::string& path, const OpenOptions& options) {
+  auto connection = std::make_shared<Connection>();
+  const char* vfs = options.vfs.empty() ? nullptr : options.vfs.c_str();
+  const int code = sqlite3_open_v2(path.c_str(), &connection->db, OpenFlags(options.mode), vfs);
+  if (code != SQLITE_OK) return ErrorStatus(connection->db, code);
+  Database database(std::move(connection));
+  PT_RETURN_IF_ERROR(database.Configure(options));
+  PT_RETURN_IF_ERROR(database.ConfigureFile(options));
+  return database;
+}
+
+// What needs no look at the file.
+absl::Status Database::Configure(const OpenOptions& options) {
+  sqlite3* const db = handle();
+  SetLimits(db);
+  PT_RETURN_IF_ERROR(SetBusyTimeout(options.busy_timeout));
+  PT_RETURN_IF_ERROR(SetSwitch(db, SQLITE_DBCONFIG_DEFENSIVE, true));
+  if (!options.legacy_schema) {
+    PT_RETURN_IF_ERROR(SetSwitch(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, false));
+    PT_RETURN_IF_ERROR(SetSwitch(db, SQLITE_DBCONFIG_DQS_DML, false));
+    PT_RETURN_IF_ERROR(SetSwitch(db, SQLITE_DBCONFIG_DQS_DDL, false));
+  }
+  PT_RETURN_IF_ERROR(SetSwitch(db, SQLITE_DBCONFIG_ENABLE_FKEY, options.foreign_keys));
+  PT_RETURN_IF_ERROR(Exec("PRAGMA cell_size_check=ON"));
+  return Exec("PRAGMA mmap_size=0");
+}
+
+// What reads the file; the first read tells whether it is a database.
+absl::Status Database::ConfigureFile(const OpenOptions& options) {
+  PT_RETURN_IF_ERROR(Exec(kReadSchema));
+  PT_RETURN_IF_ERROR(
+      Exec(options.synchronous_full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL"));
+  if (!options.wal || options.mode == OpenOptions::Mode::kReadOnly) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(const Value mode, QueryValue("PRAGMA journal_mode=WAL"));
+  if (mode != Value::Text("wal") && mode != Value::Text("memory")) {
+    return absl::FailedPreconditionError("the database cannot be put into WAL mode");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Database::Exec(absl::string_view sql) {
+  sqlite3* const db = handle();
+  while (!sql.empty()) {
+    sqlite3_stmt* stmt = nullptr;
+    const char* tail = nullptr;
+    const int code = sqlite3_prepare_v2(db, sql.data(), static_cast<int>(sql.size()), &stmt, &tail);
+    if (code != SQLITE_OK) return CompileError(db, code);
+    const absl::Cleanup finalize = [stmt] { sqlite3_finalize(stmt); };
+    sql.remove_prefix(static_cast<size_t>(tail - sql.data()));
+    if (stmt == nullptr) continue;  // White space or a comment.
+    int stepped = sqlite3_step(stmt);
+    while (stepped == SQLITE_ROW) stepped = sqlite3_step(stmt);
+    if (stepped != SQLITE_DONE) return ErrorStatus(db, stepped);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Statement> Database::Prepare(absl::string_view sql) {
+  PT_ASSIGN_OR_RETURN(sqlite3_stmt * stmt, connection_->Take(sql));
+  return Statement(connection_, stmt, sql);
+}
+
+absl::StatusOr<Value> Database::QueryValue(absl::string_view sql) {
+  PT_ASSIGN_OR_RETURN(Statement statement, Prepare(sql));
+  PT_ASSIGN_OR_RETURN(const bool row, statement.Step());
+  return row ? statement.ColumnValue(0) : Value::Null();
+}
+
+absl::StatusOr<int64_t> Database::QueryInt(absl::string_view sql) {
+  PT_ASSIGN_OR_RETURN(const Value value, QueryValue(sql));
+  if (value.is_null()) return 0;
+  if (value.type() != Value::Type::kInteger) return absl::InternalError("not an integer");
+  return value.integer();
+}
+
+sqlite3* Database::handle() const {
+  return connection_->db;
+}
+int64_t Database::changes() const {
+  return sqlite3_changes64(handle());
+}
+int64_t Database::total_changes() const {
+  return sqlite3_total_changes64(handle());
+}
+int64_t Database::last_insert_rowid() const {
+  return sqlite3_last_insert_rowid(handle());
+}
+bool Database::in_transaction() const {
+  return sqlite3_get_autocommit(handle()) == 0;
+}
+
+bool Database::HasForeignKeyViolations() const {
+  int current = 0;
+  int highest = 0;
+  sqlite3_db_status(handle(), SQLITE_DBSTATUS_DEFERRED_FKS, &current, &highest, 0);
+  return current != 0;
+}
+
+absl::Status Database::EnableTriggers(bool on) {
+  return SetSwitch(handle(), SQLITE_DBCONFIG_ENABLE_TRIGGER, on);
+}
+
+absl::Status Database::SetBusyTimeout(absl::Duration timeout) {
+  const int64_t ms =
+      std::clamp<int64_t>(absl::ToInt64Milliseconds(timeout), 0, std::numeric_limits<int>::max());
+  const int code = sqlite3_busy_timeout(handle(), static_cast<int>(ms));
+  return code == SQLITE_OK ? absl::OkStatus() : ErrorStatus(handle(), code);
+}
+
+absl::Status Database::SyncJournal() {
+  // A read first: it opens the -wal file, and finds the mode that another
+  // process may have changed.
+  PT_RETURN_IF_ERROR(connection_->Run(kReadSchema));
+  PT_ASSIGN_OR_RETURN(const Value mode, QueryValue("PRAGMA journal_mode"));
+  if (mode == Value::Text("wal")) return SyncHandle(handle(), SQLITE_FCNTL_JOURNAL_POINTER);
+  const char* filename = sqlite3_db_filename(handle(), "main");
+  if (filename == nullptr || *filename == '\0') return absl::OkStatus();
+  PT_RETURN_IF_ERROR(SyncHandle(handle(), SQLITE_FCNTL_FILE_POINTER));
+  PT_RETURN_IF_ERROR(SyncPath(sqlite3_filename_journal(filename)));
+  return SyncPath(DirectoryOf(filename));
+}
+
+absl::Status Database::BackupTo(const std::string& path) {
+  OpenOptions options;
+  options.mode = OpenOptions::Mode::kCreate;
+  // The copy's schema is the source's, so what it may hold is not for us to say.
+  options.legacy_schema = true;
+  PT_ASSIGN_OR_RETURN(Database copy, Open(path, options));
+  return CopyAll(handle(), copy.handle());
+}
+
+}  // namespace ptdoc::sqlite

@@ -1,0 +1,168 @@
+#include <sqlite3.h>
+
+#include <utility>
+
+#include "common/base/status.h"
+#include "common/sqlite/connection.h"
+
+namespace ptdoc::sqlite {
+namespace {
+
+// SQLite binds NULL for a null pointer, also if the length is 0; an empty view
+// may hold one.
+const char* NonNull(absl::string_view bytes) {
+  return bytes.data() == nullptr ? "" : bytes.data();
+}
+
+}  // namespace
+
+Statement::Statement(std::shared_ptr<Database::Connection> connection, sqlite3_stmt* stmt,
+                     absl::string_view sql)
+    : connection_(std::move(connection)), stmt_(stmt), sql_(sql) {}
+
+Statement::Statement(Statement&& other) noexcept
+    : connection_(std::move(other.connection_)),
+      stmt_(std::exchange(other.stmt_, nullptr)),
+      sql_(std::move(other.sql_)),
+      bind_error_(other.bind_error_) {}
+
+Statement& Statement::operator=(Statement&& other) noexcept {
+  if (this == &other) return *this;
+  Release();
+  connection_ = std::move(other.connection_);
+  stmt_ = std::exchange(other.stmt_, nullptr);
+  sql_ = std::move(other.sql_);
+  bind_error_ = other.bind_error_;
+  return *this;
+}
+
+Statement::~Statement() {
+  Release();
+}
+
+void Statement::Release() {
+  if (stmt_ == nullptr) return;
+  connection_->GiveBack(sql_, std::exchange(stmt_, nullptr));
+  connection_.reset();
+}
+
+Statement& Statement::Note(int bind_result) {
+  if (bind_error_ == SQLITE_OK) bind_error_ = bind_result;
+  return *this;
+}
+
+Statement& Statement::Bind(int index, int64_t value) {
+  return Note(sqlite3_bind_int64(stmt_, index, value));
+}
+
+Statement& Statement::Bind(int index, double value) {
+  return Note(sqlite3_bind_double(stmt_, index, value));
+}
+
+Statement& Statement::Bind(int index, absl::string_view text) {
+  return Note(
+      sqlite3_bind_text64(stmt_, index, NonNull(text), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8));
+}
+
+Statement& Statement::BindBlob(int index, absl::string_view blob) {
+  return Note(sqlite3_bind_blob64(stmt_, index, NonNull(blob), blob.size(), SQLITE_TRANSIENT));
+}
+
+Statement& Statement::BindNull(int index) {
+  return Note(sqlite3_bind_null(stmt_, index));
+}
+
+Statement& Statement::Bind(int index, const Value& value) {
+  switch (value.type()) {
+    case Value::Type::kNull:
+      return BindNull(index);
+    case Value::Type::kInteger:
+      return Bind(index, value.integer());
+    case Value::Type::kReal:
+      return Bind(index, value.real());
+    case Value::Type::kText:
+      return Bind(index, value.bytes());
+    case Value::Type::kBlob:
+      return BindBlob(index, value.bytes());
+  }
+  return Note(SQLITE_MISUSE);
+}
+
+absl::StatusOr<bool> Statement::Step() {
+  PT_CHECK(stmt_ != nullptr);
+  if (bind_error_ != SQLITE_OK) {
+    const int code = bind_error_;
+    Reset();
+    return ErrorStatus(nullptr, code);
+  }
+  const int code = sqlite3_step(stmt_);
+  if (code == SQLITE_ROW) return true;
+  if (code == SQLITE_DONE) return false;
+  absl::Status status = ErrorStatus(connection_->db, code);
+  Reset();  // A failed statement would keep its locks.
+  return status;
+}
+
+absl::Status Statement::Run() {
+  absl::StatusOr<bool> row = Step();
+  while (row.ok() && *row) row = Step();
+  if (row.ok()) Reset();
+  return row.status();
+}
+
+void Statement::Reset() {
+  sqlite3_reset(stmt_);
+  bind_error_ = SQLITE_OK;
+}
+
+int Statement::column_count() const {
+  return sqlite3_column_count(stmt_);
+}
+
+absl::string_view Statement::ColumnName(int index) const {
+  const char* name = sqlite3_column_name(stmt_, index);
+  return name == nullptr ? absl::string_view() : absl::string_view(name);
+}
+
+bool Statement::IsNull(int index) const {
+  return sqlite3_column_type(stmt_, index) == SQLITE_NULL;
+}
+
+int64_t Statement::Int(int index) const {
+  return sqlite3_column_int64(stmt_, index);
+}
+double Statement::Real(int index) const {
+  return sqlite3_column_double(stmt_, index);
+}
+
+absl::string_view Statement::Text(int index) const {
+  // The text before its size: the first call may convert.
+  const unsigned char* text = sqlite3_column_text(stmt_, index);
+  if (text == nullptr) return absl::string_view();
+  const int size = sqlite3_column_bytes(stmt_, index);
+  return absl::string_view(reinterpret_cast<const char*>(text), static_cast<size_t>(size));
+}
+
+absl::string_view Statement::Blob(int index) const {
+  const void* blob = sqlite3_column_blob(stmt_, index);
+  if (blob == nullptr) return absl::string_view();
+  const int size = sqlite3_column_bytes(stmt_, index);
+  return absl::string_view(static_cast<const char*>(blob), static_cast<size_t>(size));
+}
+
+Value Statement::ColumnValue(int index) const {
+  switch (sqlite3_column_type(stmt_, index)) {
+    case SQLITE_INTEGER:
+      return Value::Integer(Int(index));
+    case SQLITE_FLOAT:
+      return Value::Real(Real(index));
+    case SQLITE_TEXT:
+      return Value::Text(std::string(Text(index)));
+    case SQLITE_BLOB:
+      return Value::Blob(std::string(Blob(index)));
+    default:
+      return Value::Null();
+  }
+}
+
+}  // namespace ptdoc::sqlite
