@@ -1,0 +1,190 @@
+#include "sync-service/cli/app.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/cli/output.h"
+#include "common/model/reason.h"
+#include "sync-service/cli/verbs.h"
+
+namespace ptdoc::sync {
+namespace {
+
+// Holds what the flags write to until the chosen verb runs.
+struct Commands {
+  Context context;
+  SetupArgs setup;
+  TokenArgs token;
+  ConflictArgs conflict;
+  UnlockArgs unlock;
+  std::string listen;
+  std::string path;
+  std::string device;
+  std::string type;
+  std::string id;
+  bool behind_proxy = false;
+  bool check = false;
+  bool quiet = false;
+  int64_t after = 0;
+  int64_t limit = 100;
+  std::function<int()> chosen;
+};
+
+CLI::App* Verb(CLI::App& parent, Commands& c, const std::string& name, const std::string& help,
+               std::function<int()> run, bool tenant = false) {
+  CLI::App* verb = parent.add_subcommand(name, help);
+  verb->add_option("--config", c.context.config_file, "Configuration file (TOML)");
+  verb->add_option("--store", c.context.store_flag, "sqlite:///PATH (sqlite:////PATH is absolute)");
+  verb->add_flag("--json", c.context.json, "Print for scripts: one JSON object");
+  if (tenant) verb->add_option("--tenant", c.context.tenant_flag, "The clinic");
+  verb->callback([&c, run = std::move(run)] { c.chosen = run; });
+  return verb;
+}
+
+CLI::App* Group(CLI::App& parent, const std::string& name, const std::string& help) {
+  CLI::App* group = parent.add_subcommand(name, help);
+  group->require_subcommand(1);
+  return group;
+}
+
+void AddServe(CLI::App& app, Commands& c) {
+  CLI::App* serve = Verb(app, c, "serve", "Serves devices until SIGTERM", [&c] {
+    if (!c.listen.empty()) c.context.flags.push_back({"server.listen", c.listen, "--listen"});
+    if (c.behind_proxy) {
+      c.context.flags.push_back({"server.behind_proxy", "true", "--behind-proxy"});
+    }
+    return Serve(c.context, c.quiet);
+  });
+  serve->add_option("--listen", c.listen, "host:port for gRPC; port 0 takes a free one");
+  serve->add_flag("--behind-proxy", c.behind_proxy,
+                  "Serve plaintext to others than loopback: a proxy in front ends the TLS");
+  CLI::App* setup = Verb(
+      app, c, "setup", "First run: the store, a token file per device, an admin token",
+      [&c] { return Setup(c.context, c.setup); }, true);
+  setup->add_option("--device", c.setup.devices, "A device's name; may stand several times");
+  setup->add_option("--token-dir", c.setup.token_dir, "Where token files are written (0600)");
+}
+
+void AddTokens(CLI::App& app, Commands& c) {
+  CLI::App* group = Group(app, "token", "Tokens of devices and people");
+  CLI::App* create = Verb(
+      *group, c, "create", "Makes a token and prints it, once",
+      [&c] { return TokenCreate(c.context, c.token); }, true);
+  create->add_option("--device", c.token.device, "The device that it is for")->required();
+  create->add_option("--user", c.token.user, "Binds it to this user");
+  create->add_option("--role", c.token.role, "device, reviewer, admin or monitor");
+  create->add_option("--expires", c.token.expires, "For example 365d, 12h");
+  create->add_option("--out", c.token.out, "Write it to this file (0600) instead");
+  Verb(*group, c, "list", "All tokens, without their texts", [&c] { return TokenList(c.context); });
+  CLI::App* revoke = Verb(*group, c, "revoke", "Ends a token within 5 s",
+                          [&c] { return TokenRevoke(c.context, c.token); });
+  revoke->add_option("id", c.token.id, "The token's id, from `token list`")->required();
+}
+
+void AddConflicts(CLI::App& app, Commands& c) {
+  CLI::App* group = Group(app, "conflicts", "Archived losers of conflicts");
+  CLI::App* list = Verb(
+      *group, c, "list", "Open conflicts, oldest first",
+      [&c] { return ConflictsList(c.context, c.conflict); }, true);
+  list->add_flag("--all", c.conflict.all, "Resolved ones, too");
+  list->add_option("--type", c.conflict.type, "Only this entity type");
+  list->add_option("--id", c.conflict.entity, "Only this entity");
+  CLI::App* show = Verb(
+      *group, c, "show", "Base, loser and winner of one conflict, with content",
+      [&c] { return ConflictsShow(c.context, c.conflict); }, true);
+  show->add_option("id", c.conflict.id, "The ConflictId")->required();
+  CLI::App* resolve = Verb(
+      *group, c, "resolve", "Keeps the winner, restores the loser, or writes another content",
+      [&c] { return ConflictsResolve(c.context, c.conflict); }, true);
+  resolve->add_option("id", c.conflict.id, "The ConflictId")->required();
+  CLI::Option_group* how = resolve->add_option_group("how");
+  how->add_flag("--keep", c.conflict.keep, "The winner stays");
+  how->add_flag("--restore", c.conflict.restore, "The archived version becomes a new revision");
+  how->add_option("--content", c.conflict.content_file, "A file with row JSON: the new content");
+  how->require_option(1);
+  resolve->add_option("--reason", c.conflict.reason, "A short code; it stands in the audit")
+      ->required();
+}
+
+void AddAdmin(CLI::App& app, Commands& c) {
+  CLI::App* status = Verb(
+      app, c, "status", "Devices, their queues, open conflicts",
+      [&c] { return ShowStatus(c.context, c.check); }, true);
+  status->add_flag("--check", c.check, "One line for monitoring; exit 0 OK, 1 WARNING, 2 CRITICAL");
+  CLI::App* devices = Group(app, "devices", "Devices that have called");
+  Verb(
+      *devices, c, "list", "All devices of the clinic", [&c] { return DevicesList(c.context); },
+      true);
+  CLI::App* revoke = Verb(
+      *devices, c, "revoke", "Shuts a device out within 5 s",
+      [&c] { return DevicesRevoke(c.context, c.device); }, true);
+  revoke->add_option("device", c.device, "The device's name")->required();
+  CLI::App* unlock = Verb(
+      app, c, "unlock", "Opens a locked form, audited",
+      [&c] { return UnlockEntity(c.context, c.unlock); }, true);
+  unlock->add_option("--type", c.unlock.type, "Entity type")->required();
+  unlock->add_option("--id", c.unlock.id, "Entity id")->required();
+  unlock->add_option("--reason", c.unlock.reason, "A short code; it stands in the audit")
+      ->required();
+  CLI::App* audit = Group(app, "audit", "Who did what, without content");
+  CLI::App* list = Verb(
+      *audit, c, "list", "Audit rows, oldest first",
+      [&c] { return AuditList(c.context, c.after, c.limit); }, true);
+  list->add_option("--after", c.after, "Only rows after this sequence number");
+  list->add_option("--limit", c.limit, "At most so many")->check(CLI::Range(1, 100000));
+  Verb(*audit, c, "verify", "Checks the hash chain", [&c] { return AuditVerify(c.context); }, true);
+}
+
+void AddStore(CLI::App& app, Commands& c) {
+  CLI::App* backup = Verb(app, c, "backup", "Copies the store while it is in use",
+                          [&c] { return BackupStore(c.context, c.path); });
+  backup->add_option("path", c.path, "The copy; must not exist")->required();
+  CLI::App* restore = Verb(app, c, "restore", "Replaces the store by a backup, with a new epoch",
+                           [&c] { return RestoreStore(c.context, c.path); });
+  restore->add_option("path", c.path, "The backup")->required();
+  CLI::App* config = Group(app, "config", "The configuration");
+  Verb(*config, c, "check", "Reads the configuration and says what is wrong",
+       [&c] { return ConfigCheck(c.context); });
+  CLI::App* why = Verb(
+      app, c, "why", "The life of one entity, without content",
+      [&c] { return Why(c.context, c.type, c.id); }, true);
+  why->add_option("type", c.type, "Entity type")->required();
+  why->add_option("id", c.id, "Entity id")->required();
+}
+
+}  // namespace
+
+int RunServiceCli(int argc, char** argv) {
+  CLI::App app{
+      "The service of PTDoc Sync: takes devices' changes, decides conflicts, keeps losers."};
+  app.name("sync-service");
+  app.set_version_flag("--version", std::string("sync-service ") + PTDOC_VERSION);
+  app.require_subcommand(1);
+  auto commands = std::make_unique<Commands>();
+  AddServe(app, *commands);
+  AddTokens(app, *commands);
+  AddConflicts(app, *commands);
+  AddAdmin(app, *commands);
+  AddStore(app, *commands);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::CallForAllHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::CallForVersion& version) {
+    return app.exit(version);
+  } catch (const CLI::ParseError& error) {
+    return Fail(ReasonError(absl::StatusCode::kInvalidArgument, "USAGE",
+                            absl::StrCat(error.what(), ". Nothing was done. See `", app.get_name(),
+                                         " --help`.")),
+                commands->context.json);
+  }
+  return commands->chosen();
+}
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,63 @@
+#include "sync-service/cli/context.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/status.h"
+#include "common/model/reason.h"
+#include "sync-service/store/sqlite_store.h"
+
+namespace ptdoc::sync {
+
+absl::Status Context::LoadConfig() {
+  if (!store_flag.empty()) flags.push_back({"store.url", store_flag, "--store"});
+  PT_ASSIGN_OR_RETURN(config, LoadServiceConfig(config_file, flags));
+  return absl::OkStatus();
+}
+
+absl::Status Context::Open(bool create) {
+  PT_RETURN_IF_ERROR(LoadConfig());
+  PT_ASSIGN_OR_RETURN(const std::string path, SqlitePath(config.store_url));
+  if (!create && access(path.c_str(), F_OK) != 0) {
+    return ReasonError(
+        absl::StatusCode::kNotFound, "NO_STORE",
+        absl::StrCat("There is no store at ", path,
+                     ". Nothing was read or changed. Name it with --store "
+                     "sqlite:///PATH or --config FILE, or make one with `sync-service "
+                     "setup`."));
+  }
+  SqliteStoreOptions options;
+  options.path = path;
+  options.create = create;
+  PT_ASSIGN_OR_RETURN(store, OpenSqliteStore(options, clock, rng));
+  engine = std::make_unique<Engine>(*store, clock, rng, config.engine);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Context::Tenant() {
+  if (!tenant_flag.empty()) return tenant_flag;
+  PT_ASSIGN_OR_RETURN(auto reader, store->BeginRead());
+  PT_ASSIGN_OR_RETURN(const std::vector<std::string> tenants, reader->ListTenants());
+  if (tenants.size() == 1) return tenants.front();
+  if (tenants.empty()) return std::string("default");
+  return ReasonError(absl::StatusCode::kInvalidArgument, "USAGE",
+                     absl::StrCat("The store holds several tenants. Nothing was read or changed. "
+                                  "Name one with --tenant: ",
+                                  absl::StrJoin(tenants, ", "), "."));
+}
+
+absl::StatusOr<Principal> Context::Operator() {
+  Principal who;
+  PT_ASSIGN_OR_RETURN(who.tenant, Tenant());
+  who.device = "console";
+  const char* user = std::getenv("SUDO_USER");
+  if (user == nullptr) user = std::getenv("USER");
+  who.user = user != nullptr ? user : "root";
+  who.role = Role::kAdmin;
+  return who;
+}
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,333 @@
+// status, devices, audit, backup, restore, config check, why.
+#include <cstdio>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "common/base/time_text.h"
+#include "common/cli/output.h"
+#include "common/model/reason.h"
+#include "sync-service/cli/verbs.h"
+#include "sync-service/store/sqlite_store.h"
+
+namespace ptdoc::sync {
+namespace {
+
+const char* HealthName(HealthLevel level) {
+  switch (level) {
+    case HealthLevel::kOk:
+      return "OK";
+    case HealthLevel::kWarning:
+      return "WARNING";
+    case HealthLevel::kCritical:
+      return "CRITICAL";
+  }
+  return "UNKNOWN";
+}
+
+Json QueueJson(const QueueHealth& queue) {
+  Json object = {
+      {"pending", queue.pending}, {"processing", queue.processing}, {"failed", queue.failed}};
+  if (queue.oldest_pending_at.has_value()) {
+    object["oldestPendingAt"] = FormatUtc(*queue.oldest_pending_at);
+  }
+  if (queue.last_sync_at.has_value()) object["lastSyncAt"] = FormatUtc(*queue.last_sync_at);
+  object["health"] = HealthName(HealthOf(queue));
+  object["openConflicts"] = queue.open_conflicts;
+  object["setAside"] = queue.set_aside;
+  return object;
+}
+
+absl::StatusOr<StatusAnswer> ReadStatus(Context& context) {
+  PT_RETURN_IF_ERROR(context.Open(/*create=*/false));
+  PT_ASSIGN_OR_RETURN(const Principal who, context.Operator());
+  return context.engine->Status(who);
+}
+
+// A monitoring plugin's line; its exit codes are the plugin's own.
+int CheckLine(const absl::StatusOr<StatusAnswer>& status) {
+  constexpr int kUnknown = 3;
+  if (!status.ok()) {
+    std::printf("PTDOC UNKNOWN - %s\n", ErrorOf(status.status()).what.c_str());
+    return kUnknown;
+  }
+  const HealthLevel level = HealthOf(status->total);
+  std::printf(
+      "PTDOC %s - %u pending, %u failed, %u open conflicts, %zu devices | pending=%u "
+      "failed=%u conflicts=%u\n",
+      HealthName(level), status->total.pending, status->total.failed, status->total.open_conflicts,
+      status->devices.size(), status->total.pending, status->total.failed,
+      status->total.open_conflicts);
+  return static_cast<int>(level) - 1;
+}
+
+void ShowStatusForPeople(const StatusAnswer& status, absl::Time now) {
+  const HealthLevel level = HealthOf(status.total);
+  const Colour colour = level == HealthLevel::kOk        ? Colour::kGreen
+                        : level == HealthLevel::kWarning ? Colour::kYellow
+                                                         : Colour::kRed;
+  std::printf("%s: %s, %u pending, %u failed, %s\n", Paint(colour, HealthName(level)).c_str(),
+              Plural(static_cast<int64_t>(status.devices.size()), "device").c_str(),
+              status.total.pending, status.total.failed,
+              Plural(status.total.open_conflicts, "open conflict").c_str());
+  std::vector<std::vector<std::string>> rows;
+  for (const DeviceQueue& device : status.devices) {
+    rows.push_back({device.device, HealthName(HealthOf(device.queue)),
+                    absl::StrCat(device.queue.pending), absl::StrCat(device.queue.failed),
+                    Ago(device.queue.last_sync_at, now), Ago(device.last_seen_at, now)});
+  }
+  if (rows.empty()) return;
+  std::fputs(
+      TextTable({"device", "health", "pending", "failed", "last sync", "last seen"}, rows).c_str(),
+      stdout);
+}
+
+Json AuditJson(const AuditRow& row) {
+  return {{"sequence", row.sequence},
+          {"at", FormatUtc(row.event.at)},
+          {"event", row.event.event},
+          {"deviceId", row.event.device},
+          {"userId", row.event.user},
+          {"claimedUserId", row.event.claimed},
+          {"entityType", row.event.key.type},
+          {"entityId", row.event.key.id},
+          {"outcome", row.event.outcome},
+          {"rule", row.event.rule},
+          {"revision", row.event.revision},
+          {"reason", row.event.reason},
+          {"hash", absl::BytesToHexString(row.hash)}};
+}
+
+absl::StatusOr<std::vector<std::string>> LifeOf(Context& context, const EntityKey& key) {
+  PT_RETURN_IF_ERROR(context.Open(/*create=*/false));
+  PT_ASSIGN_OR_RETURN(const std::string tenant, context.Tenant());
+  PT_ASSIGN_OR_RETURN(auto reader, context.store->BeginRead());
+  PT_ASSIGN_OR_RETURN(const auto versions, reader->History(tenant, key));
+  StoreReader::ConflictFilter filter;
+  filter.include_resolved = true;
+  filter.key = key;
+  PT_ASSIGN_OR_RETURN(const auto conflicts, reader->ListConflicts(tenant, filter));
+  std::vector<std::string> lines;
+  for (const StoredVersion& stored : versions) {
+    const Version& version = stored.version;
+    lines.push_back(
+        absl::StrCat(FormatUtc(FromTimeNs(version.last_modified)), "  revision ", version.revision,
+                     version.deleted ? ": deleted" : ": written", " by ",
+                     version.modified_by.empty() ? "(nobody named)" : version.modified_by, " on ",
+                     stored.device));
+  }
+  for (const ArchiveRow& row : conflicts) {
+    lines.push_back(absl::StrCat(FormatUtc(row.detected_at), "  ", row.resolution_type, " (rule ",
+                                 row.rule, "): the version of ", row.archived_device,
+                                 " is archived as ", row.conflict_id,
+                                 row.is_resolved ? "" : "; open"));
+  }
+  return lines;
+}
+
+}  // namespace
+
+int ShowStatus(Context& context, bool check) {
+  const auto status = ReadStatus(context);
+  if (check) return CheckLine(status);
+  if (!status.ok()) return Fail(status.status(), context.json);
+  if (context.json) {
+    Json object = QueueJson(status->total);
+    Json devices = Json::array();
+    for (const DeviceQueue& device : status->devices) {
+      Json entry = {{"deviceId", device.device}, {"lastSeenAt", FormatUtc(device.last_seen_at)}};
+      entry["queue"] = QueueJson(device.queue);
+      devices.push_back(std::move(entry));
+    }
+    object["devices"] = std::move(devices);
+    object["server"] = {{"version", PTDOC_VERSION}, {"epoch", status->epoch}};
+    PrintJson(object);
+  } else {
+    ShowStatusForPeople(*status, context.clock.Now());
+  }
+  const bool waits = status->total.failed > 0 || status->total.open_conflicts > 0;
+  return waits ? kExitWaits : kExitDone;
+}
+
+int DevicesList(Context& context) {
+  const auto list = [&]() -> absl::StatusOr<std::vector<DeviceRow>> {
+    PT_RETURN_IF_ERROR(context.Open(/*create=*/false));
+    PT_ASSIGN_OR_RETURN(const std::string tenant, context.Tenant());
+    PT_ASSIGN_OR_RETURN(auto reader, context.store->BeginRead());
+    return reader->ListDevices(tenant);
+  };
+  const auto devices = list();
+  if (!devices.ok()) return Fail(devices.status(), context.json);
+  Json items = Json::array();
+  std::vector<std::vector<std::string>> rows;
+  for (const DeviceRow& device : *devices) {
+    items.push_back({{"deviceId", device.device},
+                     {"firstSeenAt", FormatUtc(device.first_seen_at)},
+                     {"lastSeenAt", FormatUtc(device.last_seen_at)},
+                     {"agent", device.agent},
+                     {"revoked", device.revoked}});
+    rows.push_back({device.device, Ago(device.last_seen_at, context.clock.Now()), device.agent,
+                    device.revoked ? "revoked" : "allowed"});
+  }
+  if (context.json) {
+    PrintJson({{"items", items}});
+  } else {
+    std::fputs(TextTable({"device", "last seen", "agent", "state"}, rows).c_str(), stdout);
+  }
+  return kExitDone;
+}
+
+int DevicesRevoke(Context& context, const std::string& device) {
+  const auto revoke = [&]() -> absl::Status {
+    PT_RETURN_IF_ERROR(context.Open(/*create=*/false));
+    PT_ASSIGN_OR_RETURN(const Principal who, context.Operator());
+    PT_ASSIGN_OR_RETURN(auto writer, context.store->BeginWrite());
+    PT_ASSIGN_OR_RETURN(const auto known, writer->FindDevice(who.tenant, device));
+    if (!known.has_value()) {
+      return ReasonError(absl::StatusCode::kNotFound, "DEVICE_UNKNOWN",
+                         "No device of this name has called. Nothing was changed. See "
+                         "`sync-service devices list`; a token is ended by `token revoke`.");
+    }
+    PT_RETURN_IF_ERROR(writer->RevokeDevice(who.tenant, device, context.clock.Now()));
+    AuditEvent event;
+    event.at = context.clock.Now();
+    event.event = "device.revoke";
+    event.device = device;
+    event.user = who.user;
+    PT_RETURN_IF_ERROR(writer->Audit(who.tenant, event));
+    return writer->Commit();
+  };
+  const absl::Status status = revoke();
+  if (!status.ok()) return Fail(status, context.json);
+  if (context.json) {
+    PrintJson({{"revoked", device}});
+  } else {
+    std::printf("%s is shut out within 5 seconds. Its unsent changes stay on the device.\n",
+                device.c_str());
+  }
+  return kExitDone;
+}
+
+int AuditList(Context& context, int64_t after, int64_t limit) {
+  const auto list = [&]() -> absl::StatusOr<std::vector<AuditRow>> {
+    PT_RETURN_IF_ERROR(context.Open(/*create=*/false));
+    PT_ASSIGN_OR_RETURN(const std::string tenant, context.Tenant());
+    PT_ASSIGN_OR_RETURN(auto reader, context.store->BeginRead());
+    return reader->ReadAudit(tenant, after, static_cast<size_t>(limit));
+  };
+  const auto rows = list();
+  if (!rows.ok()) return Fail(rows.status(), context.json);
+  Json items = Json::array();
+  std::vector<std::vector<std::string>> table;
+  for (const AuditRow& row : *rows) {
+    items.push_back(AuditJson(row));
+    table.push_back({absl::StrCat(row.sequence), FormatUtc(row.event.at), row.event.event,
+                     row.event.device, row.event.user, row.event.key.type, row.event.key.id,
+                     row.event.outcome, row.event.rule, absl::StrCat(row.event.revision)});
+  }
+  if (context.json) {
+    PrintJson({{"items", items}});
+  } else {
+    std::fputs(TextTable({"no", "at", "event", "device", "user", "type", "entity", "outcome",
+                          "rule", "revision"},
+                         table)
+                   .c_str(),
+               stdout);
+  }
+  return kExitDone;
+}
+
+int AuditVerify(Context& context) {
+  const auto verify = [&]() -> absl::StatusOr<AuditVerdict> {
+    PT_RETURN_IF_ERROR(context.Open(/*create=*/false));
+    PT_ASSIGN_OR_RETURN(const std::string tenant, context.Tenant());
+    PT_ASSIGN_OR_RETURN(auto reader, context.store->BeginRead());
+    return VerifyAudit(*reader, tenant);
+  };
+  const auto verdict = verify();
+  if (!verdict.ok()) return Fail(verdict.status(), context.json);
+  if (context.json) {
+    PrintJson({{"intact", verdict->intact},
+               {"entries", verdict->entries},
+               {"firstBadSequence", verdict->first_bad_sequence},
+               {"headHash", absl::BytesToHexString(verdict->head_hash)}});
+  } else if (verdict->intact) {
+    std::printf("The audit chain is intact: %s, head %s\n",
+                Plural(static_cast<int64_t>(verdict->entries), "row").c_str(),
+                absl::BytesToHexString(verdict->head_hash).c_str());
+  } else {
+    std::printf(
+        "The audit chain is BROKEN at row %lld: it, or one before it, was changed or "
+        "removed. Compare the store with a backup.\n",
+        static_cast<long long>(verdict->first_bad_sequence));
+  }
+  return verdict->intact ? kExitDone : kExitFailed;
+}
+
+int BackupStore(Context& context, const std::string& path) {
+  absl::Status status = context.Open(/*create=*/false);
+  if (status.ok()) status = context.store->Backup(path);
+  if (!status.ok()) return Fail(status, context.json);
+  if (context.json) {
+    PrintJson({{"backup", path}});
+  } else {
+    std::printf("Backed up to %s. Restore it with `sync-service restore %s`.\n", path.c_str(),
+                path.c_str());
+  }
+  return kExitDone;
+}
+
+int RestoreStore(Context& context, const std::string& path) {
+  const auto restore = [&]() -> absl::Status {
+    PT_RETURN_IF_ERROR(context.LoadConfig());
+    PT_ASSIGN_OR_RETURN(const std::string to, SqlitePath(context.config.store_url));
+    return RestoreSqliteStore(path, to, context.rng);
+  };
+  const absl::Status status = restore();
+  if (!status.ok()) return Fail(status, context.json);
+  if (context.json) {
+    PrintJson({{"restored", path}});
+  } else {
+    std::printf(
+        "Restored from %s with a new epoch. Devices will offer again what the backup does "
+        "not have.\n",
+        path.c_str());
+  }
+  return kExitDone;
+}
+
+int ConfigCheck(Context& context) {
+  const absl::Status status = context.LoadConfig();
+  if (!status.ok()) return Fail(status, context.json);
+  const std::string file = context.config.file.empty() ? "(no file)" : context.config.file;
+  if (context.json) {
+    PrintJson({{"ok", true},
+               {"file", context.config.file},
+               {"listen", context.config.server.listen},
+               {"store", context.config.store_url}});
+  } else {
+    std::printf("The configuration is in order: %s, listen %s, store %s\n", file.c_str(),
+                context.config.server.listen.c_str(), context.config.store_url.c_str());
+  }
+  return kExitDone;
+}
+
+int Why(Context& context, const std::string& type, const std::string& id) {
+  const auto lines = LifeOf(context, {type, id});
+  if (!lines.ok()) return Fail(lines.status(), context.json);
+  if (context.json) {
+    PrintJson({{"entityType", type}, {"entityId", id}, {"steps", *lines}});
+    return kExitDone;
+  }
+  if (lines->empty()) {
+    std::printf(
+        "The service has never seen %s %s. If a device has it, it is still queued there: "
+        "`device-agent why` on that device.\n",
+        type.c_str(), id.c_str());
+    return kExitDone;
+  }
+  for (const std::string& line : *lines) std::printf("%s\n", line.c_str());
+  return kExitDone;
+}
+
+}  // namespace ptdoc::sync

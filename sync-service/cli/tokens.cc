@@ -1,0 +1,219 @@
+// setup and token: who may call.
+#include "sync-service/auth/tokens.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "common/base/time_text.h"
+#include "common/cli/output.h"
+#include "common/model/reason.h"
+#include "sync-service/cli/secret_file.h"
+#include "sync-service/cli/verbs.h"
+
+namespace ptdoc::sync {
+namespace {
+
+absl::Status UsageError(absl::string_view message) {
+  return ReasonError(absl::StatusCode::kInvalidArgument, "USAGE", message);
+}
+
+// Makes a token and stores its hash, with its audit row, in one transaction.
+absl::StatusOr<NewToken> Create(Context& context, const std::string& tenant,
+                                const std::string& device, const std::string& user, Role role,
+                                absl::Duration life) {
+  const absl::Time now = context.clock.Now();
+  NewToken token = MakeToken(context.rng, {tenant, device, user, role, now + life}, now);
+  PT_ASSIGN_OR_RETURN(auto writer, context.store->BeginWrite());
+  PT_RETURN_IF_ERROR(writer->PutToken(token.row));
+  AuditEvent event;
+  event.at = now;
+  event.event = "token.create";
+  event.device = device;
+  event.user = user;
+  event.outcome = std::string(RoleName(role));
+  event.reason = token.row.id;
+  PT_RETURN_IF_ERROR(writer->Audit(tenant, event));
+  PT_RETURN_IF_ERROR(writer->Commit());
+  return token;
+}
+
+struct SetupLine {
+  std::string device;
+  std::string file;
+  bool created = false;
+};
+
+// The token of one device, unless its file is there already.
+absl::StatusOr<SetupLine> SetupOne(Context& context, const std::string& tenant,
+                                   const std::string& device, Role role, const std::string& dir) {
+  SetupLine line{device, absl::StrCat(dir, "/", device, ".token"), false};
+  if (std::filesystem::exists(line.file)) return line;
+  PT_ASSIGN_OR_RETURN(const NewToken token,
+                      Create(context, tenant, device, "", role, DefaultTokenLife(Role::kDevice)));
+  PT_RETURN_IF_ERROR(WriteSecretFile(line.file, token.text));
+  line.created = true;
+  return line;
+}
+
+bool IsPlainName(const std::string& name) {
+  return !name.empty() && name.size() <= 64 && name.front() != '.' &&
+         std::all_of(name.begin(), name.end(), [](unsigned char c) {
+           return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
+         });
+}
+
+absl::StatusOr<std::vector<SetupLine>> SetupAll(Context& context, const SetupArgs& args) {
+  const std::string tenant = context.tenant_flag.empty() ? "default" : context.tenant_flag;
+  for (const std::string& device : args.devices) {
+    if (!IsPlainName(device)) {
+      return UsageError(
+          "A device's name has letters, digits, '-', '_' and '.', at most 64. Nothing was made. "
+          "Choose another name.");
+    }
+  }
+  PT_RETURN_IF_ERROR(context.Open(/*create=*/true));
+  PT_RETURN_IF_ERROR(MakeSecretDirectory(args.token_dir));
+  std::vector<SetupLine> lines;
+  for (const std::string& device : args.devices) {
+    PT_ASSIGN_OR_RETURN(SetupLine line,
+                        SetupOne(context, tenant, device, Role::kDevice, args.token_dir));
+    lines.push_back(std::move(line));
+  }
+  PT_ASSIGN_OR_RETURN(SetupLine admin,
+                      SetupOne(context, tenant, "admin", Role::kAdmin, args.token_dir));
+  lines.push_back(std::move(admin));
+  return lines;
+}
+
+absl::StatusOr<NewToken> CreateFromArgs(Context& context, const TokenArgs& args) {
+  const std::optional<Role> role = RoleFromName(args.role);
+  if (!role.has_value()) {
+    return UsageError(
+        "--role is none of device, reviewer, admin, monitor. No token was made. Correct it.");
+  }
+  absl::Duration life = DefaultTokenLife(*role);
+  if (!args.expires.empty()) {
+    const absl::StatusOr<absl::Duration> given = ParseDuration(args.expires);
+    if (!given.ok() || *given <= absl::ZeroDuration()) {
+      return UsageError(
+          "--expires is no duration above zero. No token was made. Write for example 365d or 12h.");
+    }
+    life = *given;
+  }
+  PT_RETURN_IF_ERROR(context.Open(/*create=*/true));
+  PT_ASSIGN_OR_RETURN(const std::string tenant, context.Tenant());
+  return Create(context, tenant, args.device, args.user, *role, life);
+}
+
+std::string StateOf(const TokenRow& token, absl::Time now) {
+  if (token.revoked_at.has_value()) return "revoked";
+  return token.expires_at <= now ? "expired" : "valid";
+}
+
+}  // namespace
+
+int Setup(Context& context, const SetupArgs& args) {
+  const auto lines = SetupAll(context, args);
+  if (!lines.ok()) return Fail(lines.status(), context.json);
+  Json items = Json::array();
+  for (const SetupLine& line : *lines) {
+    if (context.json) {
+      items.push_back(
+          {{"device", line.device}, {"tokenFile", line.file}, {"created", line.created}});
+    } else {
+      std::printf("%-16s %s%s\n", line.device.c_str(), line.file.c_str(),
+                  line.created ? "" : "  (was there)");
+    }
+  }
+  if (context.json) PrintJson({{"items", items}});
+  return kExitDone;
+}
+
+int TokenCreate(Context& context, const TokenArgs& args) {
+  const auto token = CreateFromArgs(context, args);
+  if (!token.ok()) return Fail(token.status(), context.json);
+  if (!args.out.empty()) {
+    const absl::Status written = WriteSecretFile(args.out, token->text);
+    if (!written.ok()) return Fail(written, context.json);
+  }
+  if (context.json) {
+    Json object = {{"id", token->row.id}, {"expiresAt", FormatUtc(token->row.expires_at)}};
+    if (args.out.empty()) object["token"] = token->text;
+    PrintJson(object);
+  } else if (args.out.empty()) {
+    std::printf("%s\n", token->text.c_str());
+  }
+  return kExitDone;
+}
+
+int TokenList(Context& context) {
+  const absl::Status opened = context.Open(/*create=*/false);
+  if (!opened.ok()) return Fail(opened, context.json);
+  auto reader = context.store->BeginRead();
+  if (!reader.ok()) return Fail(reader.status(), context.json);
+  const auto tokens = (*reader)->ListTokens();
+  if (!tokens.ok()) return Fail(tokens.status(), context.json);
+  const absl::Time now = context.clock.Now();
+  Json items = Json::array();
+  std::vector<std::vector<std::string>> rows;
+  for (const TokenRow& token : *tokens) {
+    const std::string role(RoleName(token.role));
+    items.push_back({{"id", token.id},
+                     {"tenant", token.tenant},
+                     {"device", token.device},
+                     {"user", token.user},
+                     {"role", role},
+                     {"createdAt", FormatUtc(token.created_at)},
+                     {"expiresAt", FormatUtc(token.expires_at)},
+                     {"state", StateOf(token, now)}});
+    rows.push_back({token.id, token.tenant, token.device, token.user, role,
+                    FormatUtc(token.expires_at), StateOf(token, now)});
+  }
+  if (context.json) {
+    PrintJson({{"items", items}});
+  } else {
+    std::fputs(
+        TextTable({"id", "tenant", "device", "user", "role", "expires", "state"}, rows).c_str(),
+        stdout);
+  }
+  return kExitDone;
+}
+
+int TokenRevoke(Context& context, const TokenArgs& args) {
+  const auto revoke = [&]() -> absl::Status {
+    PT_RETURN_IF_ERROR(context.Open(/*create=*/false));
+    PT_ASSIGN_OR_RETURN(auto writer, context.store->BeginWrite());
+    PT_ASSIGN_OR_RETURN(const std::vector<TokenRow> tokens, writer->ListTokens());
+    const auto found = std::find_if(tokens.begin(), tokens.end(),
+                                    [&](const TokenRow& token) { return token.id == args.id; });
+    if (found == tokens.end()) {
+      return ReasonError(absl::StatusCode::kNotFound, "TOKEN_UNKNOWN",
+                         "There is no token with this id. Nothing was changed. See `sync-service "
+                         "token list`.");
+    }
+    PT_RETURN_IF_ERROR(writer->RevokeToken(args.id, context.clock.Now()));
+    AuditEvent event;
+    event.at = context.clock.Now();
+    event.event = "token.revoke";
+    event.device = found->device;
+    event.reason = args.id;
+    PT_RETURN_IF_ERROR(writer->Audit(found->tenant, event));
+    return writer->Commit();
+  };
+  const absl::Status status = revoke();
+  if (!status.ok()) return Fail(status, context.json);
+  if (context.json) {
+    PrintJson({{"revoked", args.id}});
+  } else {
+    std::printf("Token %s ends within 5 seconds. Changes of its device stay queued there.\n",
+                args.id.c_str());
+  }
+  return kExitDone;
+}
+
+}  // namespace ptdoc::sync

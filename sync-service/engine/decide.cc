@@ -1,0 +1,240 @@
+#include "sync-service/engine/decide.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/status.h"
+#include "sync-service/engine/archive.h"
+#include "sync-service/engine/validate.h"
+
+namespace ptdoc::sync {
+namespace {
+
+// Rows of the decision table (docs/CONFLICTS.md), and steps before it.
+constexpr char kRuleRefused[] = "2";
+constexpr char kRuleCollision[] = "6c";
+constexpr char kRuleBase[] = "base";
+constexpr char kRuleReoffer[] = "reoffer";
+
+Candidate ToCandidate(const StoredVersion& stored) {
+  Candidate candidate;
+  candidate.revision = stored.version.revision;
+  candidate.deleted = stored.version.deleted;
+  candidate.fields = stored.version.fields;
+  candidate.time = stored.version.last_modified;
+  candidate.device = stored.device;
+  candidate.content_hash = stored.content_hash;
+  return candidate;
+}
+
+// The service goes on holding the head.
+void HoldHead(const Head& head, PlannedResult* planned) {
+  planned->version = head.pending;
+  if (planned->version.has_value() || !head.stored.has_value()) return;
+  planned->result.revision = head.stored->version.revision;
+  planned->result.check = head.stored->version.check;
+}
+
+ChangeResult Refusal(const EntityKey& key, const Defect& defect, absl::string_view rule,
+                     bool retryable) {
+  ChangeResult result;
+  result.key = key;
+  result.outcome = Outcome::kFailed;
+  result.rule = std::string(rule);
+  result.error_code = defect.code;
+  result.error_message = defect.message;
+  result.retryable = retryable;
+  return result;
+}
+
+bool IsCollision(const PlannedResult& planned) {
+  return planned.result.resolution == Resolution::kKeyCollision;
+}
+
+}  // namespace
+
+absl::StatusOr<BatchPlan> BatchDecider::Decide() {
+  plan_.results.reserve(batch_.changes.size());
+  for (const Change& change : batch_.changes) PT_RETURN_IF_ERROR(DecideOne(change));
+  if (std::any_of(plan_.results.begin(), plan_.results.end(), IsCollision)) RefuseBatch();
+  return std::move(plan_);
+}
+
+absl::Status BatchDecider::DecideOne(const Change& change) {
+  const Defect defect = CheckChange(change, batch_.who, options_);
+  if (defect.code == ErrorCode::kNone) return DecideReadable(change);
+  AddFailure(change.key, defect, kRuleRefused, /*retryable=*/false);
+  return absl::OkStatus();
+}
+
+absl::Status BatchDecider::DecideReadable(const Change& change) {
+  PT_ASSIGN_OR_RETURN(const Head head, FindHead(change.key));
+  PT_ASSIGN_OR_RETURN(const Base base, FindBase(reader_, batch_.who.tenant, change, head));
+  if (base.kind == Base::Kind::kLacking && !IsWholeByItself(change)) {
+    AddFailure(change.key,
+               {ErrorCode::kBaseUnknown,
+                "the service does not have the version that this change was made from; send the "
+                "row with all its fields"},
+               kRuleBase, /*retryable=*/true);
+    return absl::OkStatus();
+  }
+  StoredVersion incoming = MakeIncoming(change, head, base, batch_.who, options_, now_);
+  const size_t size = incoming.version.fields.ByteSize();
+  if (size > options_.max_row_bytes) {
+    AddFailure(change.key, RowTooLarge(size, options_.max_row_bytes), kRuleRefused,
+               /*retryable=*/false);
+    return absl::OkStatus();
+  }
+  PT_ASSIGN_OR_RETURN(const bool old_content, IsOldContent(change, head, incoming));
+  if (old_content) {
+    AddOldContent(change, head);
+    return absl::OkStatus();
+  }
+  const Decision decision = Ask(change, head, base, incoming);
+  Record(change, head, base, std::move(incoming), decision);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Head> BatchDecider::FindHead(const EntityKey& key) {
+  Head head;
+  const auto pending = pending_.find(key);
+  if (pending != pending_.end()) {
+    head.stored = plan_.versions[pending->second.version].stored;
+    head.pending = pending->second.version;
+    head.made_from = pending->second.made_from;
+    return head;
+  }
+  PT_ASSIGN_OR_RETURN(head.stored, reader_.Head(batch_.who.tenant, key));
+  const auto raised = plan_.raised.find(key);
+  if (raised != plan_.raised.end()) head.stored->version.last_modified = raised->second.time;
+  return head;
+}
+
+absl::StatusOr<bool> BatchDecider::IsOldContent(const Change& change, const Head& head,
+                                                const StoredVersion& incoming) {
+  if (!change.reoffer) return false;
+  // What is held now is row 3, which also keeps the greater time.
+  if (head.stored.has_value() && head.stored->content_hash == incoming.content_hash) return false;
+  const std::string as_sent = ContentHash(change.key, incoming.version.deleted, change.fields);
+  PT_ASSIGN_OR_RETURN(const bool known,
+                      reader_.KnowsContent(batch_.who.tenant, change.key, as_sent));
+  if (known || as_sent == incoming.content_hash) return known;
+  return reader_.KnowsContent(batch_.who.tenant, change.key, incoming.content_hash);
+}
+
+Decision BatchDecider::Ask(const Change& change, const Head& head, const Base& base,
+                           const StoredVersion& incoming) const {
+  const Candidate candidate = ToCandidate(incoming);
+  std::optional<Candidate> current;
+  if (head.stored.has_value()) current = ToCandidate(*head.stored);
+  std::optional<Candidate> base_candidate;
+  if (base.stored.has_value()) base_candidate = ToCandidate(*base.stored);
+
+  Question question;
+  question.policy = &options_.policies.For(change.key.type);
+  question.base_revision = change.reoffer ? 0 : change.base_revision;
+  question.base_is_current = base.is_current;
+  // A deletion is no other thing that could be taken for the one there.
+  question.collision_possible = change.integer_key && !change.reoffer &&
+                                change.base_revision == 0 && change.operation != Operation::kDelete;
+  question.current = current.has_value() ? &*current : nullptr;
+  question.base = base_candidate.has_value() ? &*base_candidate : nullptr;
+  if (base.is_current) question.base = question.current;
+  question.incoming = &candidate;
+  return Resolve(question);
+}
+
+void BatchDecider::Record(const Change& change, const Head& head, const Base& base,
+                          StoredVersion incoming, const Decision& decision) {
+  PlannedResult planned;
+  ChangeResult& result = planned.result;
+  result.key = change.key;
+  result.outcome = decision.outcome;
+  result.resolution = decision.resolution;
+  result.rule = decision.rule;
+  if (decision.archive_incoming || decision.archive_current) {
+    result.conflict_id = AddArchive(head, base, incoming, decision);
+  }
+  // The device whose accepted version lost keeps its row, too.
+  if (decision.archive_current && !head.pending.has_value() &&
+      head.stored->device != batch_.who.device) {
+    incoming.version.conflict = ConflictNotice{result.conflict_id, decision.resolution,
+                                               head.stored->device, head.stored->version.revision};
+  }
+  if (decision.winner == Winner::kIncoming) {
+    planned.version = AddVersion(change, std::move(incoming));
+  } else if (decision.outcome == Outcome::kFailed) {
+    result.error_code = decision.error;
+    result.error_message = std::string(ResolutionReason(decision.resolution));
+  } else {
+    HoldHead(head, &planned);
+    if (decision.outcome == Outcome::kUnchanged) RaiseTime(head, incoming.version.last_modified);
+  }
+  plan_.results.push_back(std::move(planned));
+}
+
+std::string BatchDecider::AddArchive(const Head& head, const Base& base,
+                                     const StoredVersion& incoming, const Decision& decision) {
+  const StoredVersion* current = head.stored.has_value() ? &*head.stored : nullptr;
+  Loss loss;
+  loss.conflict_id = NewUuid(rng_);
+  loss.key = incoming.version.key;
+  loss.resolution = decision.resolution;
+  loss.rule = decision.rule;
+  loss.detected_at = now_;
+  loss.loser = decision.archive_incoming ? &incoming : current;
+  loss.winner = decision.archive_incoming ? current : &incoming;
+  loss.base = BaseVersion(base, head);
+  plan_.archives.push_back(MakeArchive(loss));
+  return loss.conflict_id;
+}
+
+size_t BatchDecider::AddVersion(const Change& change, StoredVersion incoming) {
+  const size_t index = plan_.versions.size();
+  pending_[change.key] = {index, change.reoffer ? 0 : change.base_revision};
+  plan_.raised.erase(change.key);  // No head any more.
+  plan_.versions.push_back({std::move(incoming)});
+  return index;
+}
+
+void BatchDecider::RaiseTime(const Head& head, TimeNs time) {
+  if (time <= head.stored->version.last_modified) return;
+  if (head.pending.has_value()) {
+    plan_.versions[*head.pending].stored.version.last_modified = time;
+    return;
+  }
+  plan_.raised[head.stored->version.key] = {head.stored->version.revision, time};
+}
+
+void BatchDecider::AddFailure(const EntityKey& key, const Defect& defect, absl::string_view rule,
+                              bool retryable) {
+  plan_.results.push_back({Refusal(key, defect, rule, retryable), std::nullopt});
+}
+
+void BatchDecider::AddOldContent(const Change& change, const Head& head) {
+  PlannedResult planned;
+  planned.result.key = change.key;
+  planned.result.outcome = Outcome::kUnchanged;
+  planned.result.rule = kRuleReoffer;
+  HoldHead(head, &planned);
+  plan_.results.push_back(std::move(planned));
+}
+
+void BatchDecider::RefuseBatch() {
+  plan_.versions.clear();
+  plan_.raised.clear();
+  std::erase_if(plan_.archives,
+                [](const ArchiveRow& row) { return row.resolution != Resolution::kKeyCollision; });
+  for (PlannedResult& planned : plan_.results) {
+    // What was refused for its own sake keeps its own reason.
+    if (planned.result.outcome == Outcome::kFailed) continue;
+    planned = {Refusal(planned.result.key,
+                       {ErrorCode::kBatchRefused,
+                        "another change of this batch collides with a key in use; send the rest "
+                        "again without what refers to that row"},
+                       kRuleCollision, /*retryable=*/true),
+               std::nullopt};
+  }
+}
+
+}  // namespace ptdoc::sync

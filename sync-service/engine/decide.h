@@ -1,0 +1,92 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/base/rng.h"
+#include "common/merge/resolve.h"
+#include "sync-service/engine/engine.h"
+#include "sync-service/engine/whole.h"
+#include "sync-service/store/store.h"
+
+namespace ptdoc::sync {
+
+// The answer to one change before revisions are given out.
+struct PlannedResult {
+  ChangeResult result;
+  // The batch's new version that the service holds afterwards; its revision
+  // and check go into the result once it is appended.
+  std::optional<size_t> version;
+};
+
+// Row 3 of the decision table.
+struct RaisedTime {
+  Revision revision = 0;
+  TimeNs time = kSmallestTime;
+};
+
+// Everything that a batch will write, decided before anything is written:
+// revisions are given out last, so that a store with several writers holds its
+// tenant's counter for as short as possible.
+struct BatchPlan {
+  std::vector<PlannedResult> results;  // in the order of the changes
+  std::vector<NewVersion> versions;
+  std::vector<ArchiveRow> archives;
+  std::map<EntityKey, RaisedTime> raised;
+};
+
+// Decides the changes of one batch in order; a later change sees what an
+// earlier one did. Writes nothing. For one batch, on the writer's thread.
+class BatchDecider {
+ public:
+  // All must outlive this.
+  BatchDecider(StoreReader& reader, const PushBatch& batch, const EngineOptions& options, Rng& rng,
+               absl::Time now)
+      : reader_(reader), batch_(batch), options_(options), rng_(rng), now_(now) {}
+
+  // The store's errors only.
+  absl::StatusOr<BatchPlan> Decide();
+
+ private:
+  // What an earlier change of this batch made of an entity.
+  struct Pending {
+    size_t version = 0;
+    Revision made_from = 0;
+  };
+
+  absl::Status DecideOne(const Change& change);
+  absl::Status DecideReadable(const Change& change);
+  absl::StatusOr<Head> FindHead(const EntityKey& key);
+  // A re-offer of content that the entity had before: old content never wins.
+  absl::StatusOr<bool> IsOldContent(const Change& change, const Head& head,
+                                    const StoredVersion& incoming);
+  Decision Ask(const Change& change, const Head& head, const Base& base,
+               const StoredVersion& incoming) const;
+  void Record(const Change& change, const Head& head, const Base& base, StoredVersion incoming,
+              const Decision& decision);
+  std::string AddArchive(const Head& head, const Base& base, const StoredVersion& incoming,
+                         const Decision& decision);
+  size_t AddVersion(const Change& change, StoredVersion incoming);
+  void RaiseTime(const Head& head, TimeNs time);
+  void AddFailure(const EntityKey& key, const Defect& defect, absl::string_view rule,
+                  bool retryable);
+  void AddOldContent(const Change& change, const Head& head);
+  // Row 6c: nothing of the batch takes effect but the collided rows' archives.
+  void RefuseBatch();
+
+  StoreReader& reader_;
+  const PushBatch& batch_;
+  const EngineOptions& options_;
+  Rng& rng_;
+  const absl::Time now_;
+
+  BatchPlan plan_;
+  std::map<EntityKey, Pending> pending_;
+};
+
+}  // namespace ptdoc::sync

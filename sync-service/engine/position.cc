@@ -1,0 +1,84 @@
+#include "sync-service/engine/position.h"
+
+#include <optional>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "common/model/reason.h"
+
+namespace ptdoc::sync {
+namespace {
+
+constexpr absl::string_view kForked =
+    "This cursor is of a history that the service does not have. Nothing was changed on either "
+    "side. Settle open batches and pull from the start with an empty cursor.";
+constexpr absl::string_view kExpired =
+    "This cursor is older than the history that the service keeps. Nothing was changed on either "
+    "side. Settle open batches and pull from the start with an empty cursor.";
+constexpr absl::string_view kRestored =
+    "The service's store was restored or replaced since this cursor was made. Nothing was changed "
+    "on either side. Settle open batches and pull from the start with an empty cursor.";
+
+// What the cursor relies on: the log is read on from here sooner or later.
+BatchEnd GroundOf(const Cursor& cursor) {
+  if (cursor.snapshot_end > 0) return {cursor.snapshot_end, cursor.snapshot_tag};
+  return {cursor.sequence, cursor.tag};
+}
+
+absl::StatusOr<bool> IsExpired(StoreReader& reader, absl::string_view tenant,
+                               const BatchEnd& ground) {
+  PT_ASSIGN_OR_RETURN(const Revision pruned, reader.PrunedUpTo(tenant));
+  return ground.sequence < pruned;
+}
+
+// A position of another life of the store under the same epoch: a file put
+// back by hand. The batch's random tag finds it even where revisions were
+// given out again.
+absl::StatusOr<bool> IsForked(StoreReader& reader, absl::string_view tenant,
+                              const BatchEnd& ground) {
+  if (ground.sequence == 0) return false;
+  PT_ASSIGN_OR_RETURN(const std::optional<BatchEnd> end,
+                      reader.FindBatchEnd(tenant, ground.sequence));
+  return !end.has_value() || end->tag != ground.tag;
+}
+
+}  // namespace
+
+absl::Status RebaselineError(StoreReader& reader, absl::string_view tenant,
+                             absl::string_view reason, absl::string_view message) {
+  PT_ASSIGN_OR_RETURN(const Revision shared, reader.SharedRevision(tenant));
+  return ReasonError(absl::StatusCode::kFailedPrecondition, reason, message,
+                     {{kMetaSharedRevision, absl::StrCat(shared)}});
+}
+
+absl::StatusOr<Cursor> OpenFeedCursor(StoreReader& reader, absl::string_view tenant,
+                                      const StoreMeta& meta, absl::string_view text) {
+  const absl::StatusOr<Cursor> cursor = OpenCursor(text, tenant, meta.mac_key, meta.epoch);
+  if (!cursor.ok()) {
+    if (!absl::IsFailedPrecondition(cursor.status())) return cursor.status();
+    return RebaselineError(reader, tenant, ReasonOf(cursor.status()), cursor.status().message());
+  }
+  const BatchEnd ground = GroundOf(*cursor);
+  PT_ASSIGN_OR_RETURN(const BatchEnd newest, reader.Newest(tenant));
+  if (ground.sequence > newest.sequence) {
+    return RebaselineError(reader, tenant, "HISTORY_FORKED", kForked);
+  }
+  PT_ASSIGN_OR_RETURN(const bool expired, IsExpired(reader, tenant, ground));
+  if (expired) return RebaselineError(reader, tenant, "CURSOR_EXPIRED", kExpired);
+  PT_ASSIGN_OR_RETURN(const bool forked, IsForked(reader, tenant, ground));
+  if (forked) return RebaselineError(reader, tenant, "HISTORY_FORKED", kForked);
+  return cursor;
+}
+
+absl::Status CheckPosition(StoreReader& reader, absl::string_view tenant, const StoreMeta& meta,
+                           const Cursor& cursor) {
+  if (cursor.epoch != meta.epoch) {
+    return RebaselineError(reader, tenant, "EPOCH_CHANGED", kRestored);
+  }
+  PT_ASSIGN_OR_RETURN(const bool expired, IsExpired(reader, tenant, GroundOf(cursor)));
+  if (expired) return RebaselineError(reader, tenant, "CURSOR_EXPIRED", kExpired);
+  return absl::OkStatus();
+}
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "common/model/cursor.h"
+#include "sync-service/store/store.h"
+
+namespace ptdoc::sync {
+
+// Opens a cursor that came from outside, and checks that the history it stands
+// in is still this store's. CURSOR_MALFORMED; FAILED_PRECONDITION with
+// EPOCH_CHANGED, HISTORY_FORKED or CURSOR_EXPIRED and kMetaSharedRevision, from
+// which a device starts its re-baseline. The types digest is not looked at.
+absl::StatusOr<Cursor> OpenFeedCursor(StoreReader& reader, absl::string_view tenant,
+                                      const StoreMeta& meta, absl::string_view text);
+
+// The same for a position that this process made and kept, possibly inside a
+// batch: only a restore or retention can have taken its ground away.
+absl::Status CheckPosition(StoreReader& reader, absl::string_view tenant, const StoreMeta& meta,
+                           const Cursor& cursor);
+
+// FAILED_PRECONDITION with this reason and the tenant's shared revision.
+absl::Status RebaselineError(StoreReader& reader, absl::string_view tenant,
+                             absl::string_view reason, absl::string_view message);
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,194 @@
+#include <algorithm>
+#include <iterator>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "common/model/reason.h"
+#include "sync-service/engine/engine.h"
+#include "sync-service/engine/pages.h"
+#include "sync-service/engine/position.h"
+#include "sync-service/engine/validate.h"
+
+namespace ptdoc::sync {
+namespace {
+
+constexpr absl::string_view kScope =
+    "This cursor was made for another list of entity types. Nothing was changed on either side. "
+    "Pull from the start with an empty cursor.";
+
+size_t PageSize(size_t asked) {
+  return asked == 0 ? kPageVersionsDefault : std::min(asked, kPageVersionsMax);
+}
+
+// From the start: a snapshot of the heads as of now, then the log.
+Cursor StartOfFeed(const StoreMeta& meta, const BatchEnd& newest, uint64_t types_digest) {
+  Cursor cursor;
+  cursor.epoch = meta.epoch;
+  cursor.snapshot_end = newest.sequence;
+  cursor.snapshot_tag = newest.tag;
+  cursor.types_digest = types_digest;
+  return cursor;
+}
+
+absl::StatusOr<Cursor> OpenQuery(StoreReader& reader, const PullQuery& query, const StoreMeta& meta,
+                                 const BatchEnd& newest) {
+  PT_RETURN_IF_ERROR(CheckTypes(query.types));
+  const uint64_t types_digest = TypesDigest(query.types);
+  if (query.cursor.empty()) return StartOfFeed(meta, newest, types_digest);
+  PT_ASSIGN_OR_RETURN(Cursor cursor, OpenFeedCursor(reader, query.who.tenant, meta, query.cursor));
+  if (cursor.types_digest != types_digest) {
+    return RebaselineError(reader, query.who.tenant, "SCOPE_CHANGED", kScope);
+  }
+  return cursor;
+}
+
+// Gives out what was kept of a long batch; true if that was all of it.
+bool TakeRest(size_t limit, PullPosition* position, std::vector<Version>* versions) {
+  const std::vector<Version>& rest = *position->rest;
+  size_t bytes = 0;
+  while (position->rest_sent < rest.size() && versions->size() < limit) {
+    const Version& version = rest[position->rest_sent];
+    bytes += version.fields.ByteSize();
+    if (bytes > kPageBytesMax && !versions->empty()) break;
+    versions->push_back(version);
+    ++position->rest_sent;
+  }
+  if (position->rest_sent < rest.size()) return false;
+  position->rest.reset();
+  position->rest_sent = 0;
+  return true;
+}
+
+// The versions of the next page, and the position behind them; true if that is
+// between two batches.
+absl::StatusOr<bool> NextVersions(StoreReader& reader, const SliceQuery& query,
+                                  PullPosition* position, std::vector<Version>* versions) {
+  if (position->rest != nullptr) return TakeRest(query.limit, position, versions);
+  PT_ASSIGN_OR_RETURN(FeedSlice slice, ReadSlice(reader, query, position->cursor));
+  *versions = std::move(slice.versions);
+  position->cursor = std::move(slice.next);
+  if (slice.rest.empty()) return slice.batch_end;
+  position->rest = std::make_shared<const std::vector<Version>>(std::move(slice.rest));
+  return false;
+}
+
+// What the service holds as this call left it.
+using PushedVersions = std::set<std::pair<EntityKey, Revision>>;
+
+PushedVersions PushedBy(const PushAnswer& answer) {
+  PushedVersions pushed;
+  for (const ChangeResult& result : answer.results) {
+    const bool is_own = result.outcome == Outcome::kAccepted ||
+                        result.resolution == Resolution::kLocalWins ||
+                        result.resolution == Resolution::kSignedWins ||
+                        result.resolution == Resolution::kLockedWins;
+    if (is_own) pushed.emplace(result.key, result.revision);
+  }
+  return pushed;
+}
+
+// Goes on where `page` ended.
+void Extend(PullPage more, PullPage* page) {
+  std::vector<Version> versions = std::move(page->versions);
+  versions.insert(versions.end(), std::make_move_iterator(more.versions.begin()),
+                  std::make_move_iterator(more.versions.end()));
+  *page = std::move(more);
+  page->versions = std::move(versions);
+}
+
+}  // namespace
+
+absl::StatusOr<PullPage> Engine::Pull(const PullQuery& query, const PullPosition* resume) {
+  const std::string& tenant = query.who.tenant;
+  PT_ASSIGN_OR_RETURN(const std::unique_ptr<StoreReader> reader, store_.BeginRead());
+  PT_ASSIGN_OR_RETURN(const StoreMeta meta, reader->Meta());
+  PT_ASSIGN_OR_RETURN(const BatchEnd newest, reader->Newest(tenant));
+  PullPosition position;
+  if (resume != nullptr) {
+    position = *resume;
+    PT_RETURN_IF_ERROR(CheckPosition(*reader, tenant, meta, position.cursor));
+  } else {
+    PT_ASSIGN_OR_RETURN(position.cursor, OpenQuery(*reader, query, meta, newest));
+  }
+  const SliceQuery slice_query{tenant, query.types, PageSize(query.page_size), newest};
+  if (!position.remaining.has_value()) {
+    PT_ASSIGN_OR_RETURN(position.remaining, CountFrom(*reader, slice_query, position.cursor));
+  }
+  PullPage page;
+  PT_ASSIGN_OR_RETURN(page.batch_end,
+                      NextVersions(*reader, slice_query, &position, &page.versions));
+  page.caught_up = page.batch_end && IsCaughtUp(position.cursor, newest);
+  page.server_time = clock_.Now();
+  page.epoch = meta.epoch;
+  if (page.batch_end) page.cursor = SealCursor(position.cursor, tenant, meta.mac_key);
+  *position.remaining -= std::min<uint64_t>(*position.remaining, page.versions.size());
+  if (!page.caught_up) page.remaining = *position.remaining;
+  // What comes after a catch-up is a new one and is counted anew.
+  if (page.caught_up) position.remaining.reset();
+  page.next = std::move(position);
+  return page;
+}
+
+absl::Status Engine::CheckPull(const PullQuery& query) {
+  PT_ASSIGN_OR_RETURN(const std::unique_ptr<StoreReader> reader, store_.BeginRead());
+  PT_ASSIGN_OR_RETURN(const StoreMeta meta, reader->Meta());
+  PT_ASSIGN_OR_RETURN(const BatchEnd newest, reader->Newest(query.who.tenant));
+  return OpenQuery(*reader, query, meta, newest).status();
+}
+
+absl::StatusOr<FetchPage> Engine::Fetch(const Principal& who, std::span<const EntityKey> keys) {
+  if (keys.size() > kFetchKeysMax) {
+    return TooLarge("The list of entities", keys.size(), kFetchKeysMax, "entries");
+  }
+  PT_ASSIGN_OR_RETURN(const std::unique_ptr<StoreReader> reader, store_.BeginRead());
+  PT_ASSIGN_OR_RETURN(const StoreMeta meta, reader->Meta());
+  FetchPage page;
+  page.epoch = meta.epoch;
+  page.server_time = clock_.Now();
+  for (const EntityKey& key : keys) {
+    PT_ASSIGN_OR_RETURN(std::optional<StoredVersion> head, reader->Head(who.tenant, key));
+    if (head.has_value()) {
+      page.versions.push_back(std::move(head->version));
+    } else {
+      page.missing.push_back(key);
+    }
+  }
+  return page;
+}
+
+absl::StatusOr<RunAnswer> Engine::Run(PushBatch batch, const PullQuery& query) {
+  PT_RETURN_IF_ERROR(CheckPull(query));
+  if (batch.batch_id.empty()) batch.batch_id = NewUuid(rng_);
+  batch.cursor = query.cursor;
+  std::vector<absl::StatusOr<PushAnswer>> answers = Push({&batch, 1});
+  PT_ASSIGN_OR_RETURN(PushAnswer push, std::move(answers.front()));
+  return RunPage(std::move(push), query);
+}
+
+absl::StatusOr<RunAnswer> Engine::RunPage(PushAnswer push, const PullQuery& query) {
+  RunAnswer answer;
+  answer.push = std::move(push);
+  PullPosition position;
+  position.remaining = 0;  // A Run shows no progress, so nothing is counted.
+  {
+    PT_ASSIGN_OR_RETURN(const std::unique_ptr<StoreReader> reader, store_.BeginRead());
+    PT_ASSIGN_OR_RETURN(const StoreMeta meta, reader->Meta());
+    PT_ASSIGN_OR_RETURN(const BatchEnd newest, reader->Newest(query.who.tenant));
+    PT_ASSIGN_OR_RETURN(position.cursor, OpenQuery(*reader, query, meta, newest));
+  }
+  PT_ASSIGN_OR_RETURN(answer.page, Pull(query, &position));
+  while (!answer.page.batch_end) {
+    PT_ASSIGN_OR_RETURN(PullPage more, Pull(query, &*answer.page.next));
+    Extend(std::move(more), &answer.page);
+  }
+  const PushedVersions pushed = PushedBy(answer.push);
+  std::erase_if(answer.page.versions, [&](const Version& version) {
+    return pushed.contains({version.key, version.revision});
+  });
+  answer.has_more = !answer.page.caught_up;
+  return answer;
+}
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,93 @@
+#include "sync-service/rpc/pull_source.h"
+
+#include <algorithm>
+#include <iterator>
+#include <span>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "common/model/reason.h"
+#include "common/wire/convert.h"
+#include "sync-service/rpc/answers.h"
+
+namespace ptdoc::sync {
+namespace {
+
+// Entities read at once, so that many large rows never stand in memory together.
+constexpr size_t kFetchStepKeys = 16;
+
+size_t BytesOf(const std::vector<Version>& versions) {
+  size_t bytes = 0;
+  for (const Version& version : versions) bytes += WireSizeOf(version);
+  return bytes;
+}
+
+absl::Status CheckKeyCount(size_t count) {
+  if (count <= kFetchKeysMax) return absl::OkStatus();
+  return ReasonError(absl::StatusCode::kResourceExhausted, "MESSAGE_TOO_LARGE",
+                     absl::StrCat("The call names ", count, " entities, the limit is ",
+                                  kFetchKeysMax, ". Nothing was read. Split it."));
+}
+
+void Append(FetchPage more, FetchPage* page) {
+  std::move(more.versions.begin(), more.versions.end(), std::back_inserter(page->versions));
+  std::move(more.missing.begin(), more.missing.end(), std::back_inserter(page->missing));
+  page->server_time = more.server_time;
+  page->epoch = std::move(more.epoch);
+}
+
+}  // namespace
+
+PullSource::PullSource(Engine& engine, const v1::PullRequest& request)
+    : engine_(engine), packed_(request.packed()) {
+  query_.cursor = request.cursor();
+  query_.types.assign(request.entity_types().begin(), request.entity_types().end());
+  query_.page_size = request.page_size();
+  for (const v1::EntityRef& key : request.entities()) {
+    keys_.push_back({key.entity_type(), key.entity_id()});
+  }
+}
+
+absl::StatusOr<PullStep> PullSource::Next(const Principal& who) {
+  return is_fetch() ? NextFetch(who) : NextPage(who);
+}
+
+absl::StatusOr<PullStep> PullSource::NextPage(const Principal& who) {
+  query_.who = who;
+  PT_ASSIGN_OR_RETURN(PullPage page, engine_.Pull(query_, position_ ? &*position_ : nullptr));
+  position_ = std::move(page.next);
+  PullStep step;
+  step.caught_up = page.caught_up;
+  if (position_->cursor.snapshot_end == 0) step.seen = position_->cursor.sequence;
+  const bool nothing_wanted = quiet_ && page.versions.empty();
+  std::deque<v1::PullResponse> messages = PageToProto(std::move(page), packed_);
+  if (nothing_wanted) {
+    // Others' types, or a wake-up for what was sent already: nobody needs to wake
+    // for that, but the cursor must not stay behind what retention prunes.
+    if (step.caught_up) step.quiet = std::move(messages.back());
+    return step;
+  }
+  quiet_ = step.caught_up;
+  step.messages = std::move(messages);
+  return step;
+}
+
+absl::StatusOr<PullStep> PullSource::NextFetch(const Principal& who) {
+  PT_RETURN_IF_ERROR(CheckKeyCount(keys_.size()));
+  FetchPage page;
+  do {
+    const size_t count = std::min(kFetchStepKeys, keys_.size() - fetched_);
+    const std::span<const EntityKey> keys = std::span(keys_).subspan(fetched_, count);
+    PT_ASSIGN_OR_RETURN(FetchPage more, engine_.Fetch(who, keys));
+    fetched_ += count;
+    Append(std::move(more), &page);
+  } while (fetched_ < keys_.size() && page.versions.size() < kPageVersionsDefault &&
+           BytesOf(page.versions) < kPageBytesMax);
+  PullStep step;
+  step.caught_up = fetched_ == keys_.size();
+  step.messages = FetchPageToProto(std::move(page), packed_, step.caught_up);
+  return step;
+}
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,245 @@
+#include "sync-service/store/sqlite_store.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/mutex.h"
+#include "common/base/status.h"
+#include "common/model/reason.h"
+#include "sync-service/store/backup.h"
+#include "sync-service/store/files.h"
+#include "sync-service/store/schema.h"
+#include "sync-service/store/sqlite_writer.h"
+
+namespace ptdoc::sync {
+namespace {
+
+constexpr size_t kIdleReadersMax = 4;
+// Commits move the write-ahead log by themselves above this many pages (16
+// MiB): a background thread calls Checkpoint long before.
+constexpr char kWriterPragmas[] =
+    "PRAGMA wal_autocheckpoint=4000; PRAGMA journal_size_limit=67108864;"
+    "PRAGMA cache_size=-32768";
+constexpr char kReaderPragmas[] = "PRAGMA query_only=ON; PRAGMA cache_size=-8192";
+
+class SqliteStore;
+
+// A snapshot on a connection of the pool.
+class SqliteReader final : public SqliteReads<StoreReader> {
+ public:
+  SqliteReader(SqliteStore& store, std::unique_ptr<StoreConnection> connection,
+               sqlite::Transaction transaction)
+      : SqliteReads(*connection),
+        store_(store),
+        connection_(std::move(connection)),
+        transaction_(std::move(transaction)) {}
+  ~SqliteReader() override;
+
+ private:
+  SqliteStore& store_;
+  std::unique_ptr<StoreConnection> connection_;
+  sqlite::Transaction transaction_;
+};
+
+class SqliteStore final : public Store {
+ public:
+  SqliteStore(SqliteStoreOptions options, FileLock lock, sqlite::Database writer,
+              sqlite::Database watcher, sqlite::Database checkpointer)
+      : options_(std::move(options)),
+        lock_(std::move(lock)),
+        writer_(std::move(writer)),
+        watcher_(std::move(watcher)),
+        checkpointer_(std::move(checkpointer)) {}
+
+  absl::StatusOr<std::unique_ptr<StoreWriter>> BeginWrite() override;
+  absl::StatusOr<std::unique_ptr<StoreReader>> BeginRead() override;
+  absl::StatusOr<int64_t> ChangeCounter() override;
+  absl::Status Backup(const std::string& path) override;
+  absl::Status Checkpoint() override;
+
+  void GiveBack(std::unique_ptr<StoreConnection> connection);
+
+ private:
+  absl::StatusOr<std::unique_ptr<StoreConnection>> TakeReader();
+  absl::Status TakeWriter();
+  void ReleaseWriter();
+
+  const SqliteStoreOptions options_;
+  FileLock lock_;
+
+  Mutex writer_mutex_;
+  CondVar writer_free_;
+  bool writer_taken_ ABSL_GUARDED_BY(writer_mutex_) = false;
+  StoreConnection writer_;  // belongs to whoever has it taken
+
+  Mutex pool_mutex_;
+  std::vector<std::unique_ptr<StoreConnection>> idle_readers_ ABSL_GUARDED_BY(pool_mutex_);
+
+  Mutex watcher_mutex_;
+  sqlite::Database watcher_ ABSL_GUARDED_BY(watcher_mutex_);
+  Mutex checkpoint_mutex_;
+  sqlite::Database checkpointer_ ABSL_GUARDED_BY(checkpoint_mutex_);
+};
+
+SqliteReader::~SqliteReader() {
+  transaction_.Rollback();
+  store_.GiveBack(std::move(connection_));
+}
+
+sqlite::OpenOptions ConnectionOptions(const SqliteStoreOptions& options) {
+  sqlite::OpenOptions result;
+  result.busy_timeout = options.busy_timeout;
+  result.vfs = options.vfs;
+  return result;
+}
+
+absl::StatusOr<sqlite::Database> OpenReadConnection(const SqliteStoreOptions& options) {
+  PT_ASSIGN_OR_RETURN(sqlite::Database db,
+                      sqlite::Database::Open(options.path, ConnectionOptions(options)));
+  PT_RETURN_IF_ERROR(db.Exec(kReaderPragmas));
+  return db;
+}
+
+absl::StatusOr<sqlite::Database> OpenWriteConnection(const SqliteStoreOptions& options,
+                                                     absl::Time now, Rng& rng) {
+  sqlite::OpenOptions open = ConnectionOptions(options);
+  if (options.create) open.mode = sqlite::OpenOptions::Mode::kCreate;
+  PT_ASSIGN_OR_RETURN(sqlite::Database db, sqlite::Database::Open(options.path, open));
+  PT_RETURN_IF_ERROR(PrepareSchema(db, now, rng));
+  PT_RETURN_IF_ERROR(db.Exec(kWriterPragmas));
+  if (options.bytes_max == 0) return db;
+  PT_ASSIGN_OR_RETURN(const int64_t page_bytes, db.QueryInt("PRAGMA page_size"));
+  const int64_t pages = std::max<int64_t>(options.bytes_max / page_bytes, 1);
+  PT_RETURN_IF_ERROR(db.Exec(absl::StrCat("PRAGMA max_page_count=", pages)));
+  return db;
+}
+
+absl::StatusOr<std::unique_ptr<StoreWriter>> SqliteStore::BeginWrite() {
+  PT_RETURN_IF_ERROR(TakeWriter());
+  absl::StatusOr<sqlite::Transaction> transaction = sqlite::Transaction::Begin(writer_.db);
+  if (!transaction.ok()) {
+    ReleaseWriter();
+    return StoreError(transaction.status());
+  }
+  return std::make_unique<SqliteWriter>(writer_, *std::move(transaction),
+                                        [this] { ReleaseWriter(); });
+}
+
+absl::Status SqliteStore::TakeWriter() {
+  MutexLock lock(writer_mutex_);
+  while (writer_taken_) {
+    if (writer_free_.WaitFor(writer_mutex_, options_.busy_timeout)) continue;
+    if (!writer_taken_) break;
+    return ReasonError(absl::StatusCode::kUnavailable, "STORE_AWAY",
+                       "The store is busy with another write. Nothing was stored. "
+                       "Try again in a moment.");
+  }
+  writer_taken_ = true;
+  return absl::OkStatus();
+}
+
+void SqliteStore::ReleaseWriter() {
+  MutexLock lock(writer_mutex_);
+  writer_taken_ = false;
+  writer_free_.NotifyOne();
+}
+
+absl::StatusOr<std::unique_ptr<StoreReader>> SqliteStore::BeginRead() {
+  absl::StatusOr<std::unique_ptr<StoreConnection>> connection = TakeReader();
+  if (!connection.ok()) return StoreError(connection.status());
+  absl::StatusOr<sqlite::Transaction> snapshot =
+      sqlite::Transaction::Begin((*connection)->db, sqlite::Transaction::Kind::kRead);
+  if (!snapshot.ok()) return StoreError(snapshot.status());
+  return std::make_unique<SqliteReader>(*this, *std::move(connection), *std::move(snapshot));
+}
+
+absl::StatusOr<std::unique_ptr<StoreConnection>> SqliteStore::TakeReader() {
+  {
+    MutexLock lock(pool_mutex_);
+    if (!idle_readers_.empty()) {
+      std::unique_ptr<StoreConnection> idle = std::move(idle_readers_.back());
+      idle_readers_.pop_back();
+      return idle;
+    }
+  }
+  PT_ASSIGN_OR_RETURN(sqlite::Database db, OpenReadConnection(options_));
+  return std::make_unique<StoreConnection>(std::move(db));
+}
+
+void SqliteStore::GiveBack(std::unique_ptr<StoreConnection> connection) {
+  MutexLock lock(pool_mutex_);
+  if (idle_readers_.size() < kIdleReadersMax) idle_readers_.push_back(std::move(connection));
+}
+
+// The watcher never writes, so that what it sees change are the commits of all
+// others, of this process and of any other one.
+absl::StatusOr<int64_t> SqliteStore::ChangeCounter() {
+  MutexLock lock(watcher_mutex_);
+  return Mapped(watcher_.QueryInt("PRAGMA data_version"));
+}
+
+absl::Status SqliteStore::Backup(const std::string& path) {
+  std::error_code error;
+  if (path == options_.path || std::filesystem::equivalent(path, options_.path, error)) {
+    return absl::InvalidArgumentError(
+        "The backup would replace the store itself. Nothing was copied. Give another path.");
+  }
+  absl::StatusOr<std::unique_ptr<StoreConnection>> connection = TakeReader();
+  if (!connection.ok()) return StoreError(connection.status());
+  const absl::Status status = WriteBackup((*connection)->db, path);
+  GiveBack(*std::move(connection));
+  return StoreError(status);
+}
+
+absl::Status SqliteStore::Checkpoint() {
+  MutexLock lock(checkpoint_mutex_);
+  return StoreError(checkpointer_.QueryValue("PRAGMA wal_checkpoint(PASSIVE)").status());
+}
+
+absl::StatusOr<FileLock> LockForUse(const std::string& path) {
+  absl::StatusOr<FileLock> lock = FileLock::Take(LockPathOf(path), FileLock::Kind::kShared);
+  if (!absl::IsUnavailable(lock.status())) return lock;
+  return ReasonError(absl::StatusCode::kUnavailable, "STORE_AWAY",
+                     "The store is being restored. Nothing was changed. Try again when that is "
+                     "done.");
+}
+
+absl::Status CheckExists(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::exists(path, error)) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat("There is no store at ", path, "."));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const SqliteStoreOptions& options,
+                                                       const Clock& clock, Rng& rng) {
+  FileLock lock;
+  if (options.vfs.empty()) {
+    if (!options.create) PT_RETURN_IF_ERROR(CheckExists(options.path));
+    PT_ASSIGN_OR_RETURN(lock, LockForUse(options.path));
+    if (options.create) PT_RETURN_IF_ERROR(CreatePrivateFile(options.path));
+  }
+  absl::StatusOr<sqlite::Database> writer = OpenWriteConnection(options, clock.Now(), rng);
+  if (!writer.ok()) return StoreError(writer.status());
+  absl::StatusOr<sqlite::Database> watcher = OpenReadConnection(options);
+  if (!watcher.ok()) return StoreError(watcher.status());
+  absl::StatusOr<sqlite::Database> checkpointer =
+      sqlite::Database::Open(options.path, ConnectionOptions(options));
+  if (!checkpointer.ok()) return StoreError(checkpointer.status());
+  return std::make_unique<SqliteStore>(options, std::move(lock), *std::move(writer),
+                                       *std::move(watcher), *std::move(checkpointer));
+}
+
+absl::Status StartNewEpochOfSqliteStore(const SqliteStoreOptions& options, Rng& rng) {
+  absl::StatusOr<sqlite::Database> db =
+      sqlite::Database::Open(options.path, ConnectionOptions(options));
+  if (!db.ok()) return StoreError(db.status());
+  PT_RETURN_IF_ERROR(Mapped(CheckIsStore(*db)));
+  return Mapped(StartNewEpoch(*db, rng));
+}
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,155 @@
+// Versions of one entity: head, by revision, history.
+#include <algorithm>
+#include <utility>
+
+#include "common/base/status.h"
+#include "sync-service/store/codec.h"
+#include "sync-service/store/schema.h"
+#include "sync-service/store/store_queries.h"
+#include "sync-service/store/version_columns.h"
+
+namespace ptdoc::sync {
+namespace {
+
+constexpr char kHead[] = "SELECT " PT_STORED_COLUMNS
+                         " FROM Heads h JOIN Versions v ON v.Id = (h.TenantId << 40 | h.Revision)"
+                         " WHERE h.TenantId = ? AND h.TypeId = ? AND h.EntityId = ?";
+constexpr char kHeadRevision[] =
+    "SELECT Revision FROM Heads WHERE TenantId = ? AND TypeId = ? AND EntityId = ?";
+constexpr char kVersion[] = "SELECT " PT_STORED_COLUMNS " FROM Versions v WHERE v.Id = ?";
+constexpr char kVersionWithoutContent[] =
+    "SELECT " PT_STORED_COLUMNS_NO_CONTENT " FROM Versions v WHERE v.Id = ?";
+constexpr char kHashAndPrevious[] = "SELECT ContentHash, Previous FROM Versions WHERE Id = ?";
+constexpr char kPrunedHash[] =
+    "SELECT 1 FROM PrunedHashes"
+    " WHERE TenantId = ? AND TypeId = ? AND EntityId = ? AND ContentHash = ?";
+
+absl::Status BrokenChain() {
+  return absl::DataLossError("a version that another one follows is not in the store");
+}
+
+}  // namespace
+
+absl::StatusOr<Version> StoreQueries::ReadVersion(const sqlite::Statement& row) {
+  Version version;
+  PT_ASSIGN_OR_RETURN(const absl::string_view type, connection_.names.NameOf(row.Int(kColTypeId)));
+  version.key.type = std::string(type);
+  version.key.id = std::string(row.Text(kColEntityId));
+  version.revision = SequenceOf(row.Int(kColId));
+  version.deleted = row.Int(kColDeleted) != 0;
+  version.last_modified = row.Int(kColModifiedAt);
+  PT_ASSIGN_OR_RETURN(const absl::string_view user,
+                      connection_.names.NameOf(row.Int(kColModifiedBy)));
+  version.modified_by = std::string(user);
+  version.check = VersionCheck(version.key, version.revision, row.Blob(kColContentHash));
+  if (!row.IsNull(kColNotice)) {
+    PT_ASSIGN_OR_RETURN(version.conflict, DecodeNotice(row.Blob(kColNotice)));
+  }
+  if (!row.IsNull(kColContent) && !DecodeFields(row.Blob(kColContent), &version.fields)) {
+    return absl::DataLossError("the content of a version is damaged");
+  }
+  return version;
+}
+
+absl::StatusOr<StoredVersion> StoreQueries::ReadStoredVersion(const sqlite::Statement& row) {
+  StoredVersion stored;
+  PT_ASSIGN_OR_RETURN(stored.version, ReadVersion(row));
+  const TimeNs time = stored.version.last_modified;
+  stored.claimed_time = row.IsNull(kColClaimedAt) ? time : row.Int(kColClaimedAt);
+  PT_ASSIGN_OR_RETURN(const absl::string_view user,
+                      connection_.names.NameOf(row.Int(kColTokenUser)));
+  stored.user = std::string(user);
+  PT_ASSIGN_OR_RETURN(const absl::string_view device,
+                      connection_.names.NameOf(row.Int(kColDevice)));
+  stored.device = std::string(device);
+  stored.content_hash = std::string(row.Blob(kColContentHash));
+  if (!row.IsNull(kColContent)) {
+    PT_ASSIGN_OR_RETURN(stored.field_times, DecodeFieldTimes(row.Blob(kColFieldTimes), time,
+                                                             stored.version.fields.size()));
+  }
+  return stored;
+}
+
+absl::StatusOr<std::optional<StoredVersion>> StoreQueries::Head(absl::string_view tenant,
+                                                                const EntityKey& key) {
+  PT_ASSIGN_OR_RETURN(const std::optional<int64_t> tenant_id, TenantId(tenant));
+  PT_ASSIGN_OR_RETURN(const std::optional<int64_t> type_id, connection_.names.Find(key.type));
+  if (!tenant_id.has_value() || !type_id.has_value()) return std::nullopt;
+  PT_ASSIGN_OR_RETURN(sqlite::Statement head, connection_.db.Prepare(kHead));
+  head.Bind(1, *tenant_id).Bind(2, *type_id).Bind(3, key.id);
+  PT_ASSIGN_OR_RETURN(const bool found, head.Step());
+  if (!found) return std::nullopt;
+  return ReadStoredVersion(head);
+}
+
+absl::StatusOr<Revision> StoreQueries::HeadRevision(int64_t tenant, const EntityKey& key) {
+  PT_ASSIGN_OR_RETURN(const std::optional<int64_t> type_id, connection_.names.Find(key.type));
+  if (!type_id.has_value()) return 0;
+  PT_ASSIGN_OR_RETURN(sqlite::Statement head, connection_.db.Prepare(kHeadRevision));
+  head.Bind(1, tenant).Bind(2, *type_id).Bind(3, key.id);
+  PT_ASSIGN_OR_RETURN(const bool found, head.Step());
+  return found ? head.Int(0) : 0;
+}
+
+absl::StatusOr<std::optional<StoredVersion>> StoreQueries::FindVersion(absl::string_view tenant,
+                                                                       const EntityKey& key,
+                                                                       Revision revision) {
+  PT_ASSIGN_OR_RETURN(const std::optional<int64_t> tenant_id, TenantId(tenant));
+  PT_ASSIGN_OR_RETURN(const std::optional<int64_t> type_id, connection_.names.Find(key.type));
+  // A device can send any number as its base.
+  const bool possible = revision > 0 && revision <= kSequenceMax;
+  if (!tenant_id.has_value() || !type_id.has_value() || !possible) return std::nullopt;
+  PT_ASSIGN_OR_RETURN(sqlite::Statement row, connection_.db.Prepare(kVersion));
+  row.Bind(1, RowId(*tenant_id, revision));
+  PT_ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found || row.Int(kColTypeId) != *type_id || row.Text(kColEntityId) != key.id) {
+    return std::nullopt;
+  }
+  return ReadStoredVersion(row);
+}
+
+// There is no index of versions by entity: it would cost every insert. A
+// version names the one before it, and the chain begins at the head.
+absl::StatusOr<bool> StoreQueries::KnowsContent(absl::string_view tenant, const EntityKey& key,
+                                                absl::string_view content_hash) {
+  PT_ASSIGN_OR_RETURN(const std::optional<int64_t> tenant_id, TenantId(tenant));
+  PT_ASSIGN_OR_RETURN(const std::optional<int64_t> type_id, connection_.names.Find(key.type));
+  if (!tenant_id.has_value() || !type_id.has_value()) return false;
+  PT_ASSIGN_OR_RETURN(sqlite::Statement pruned, connection_.db.Prepare(kPrunedHash));
+  pruned.Bind(1, *tenant_id).Bind(2, *type_id).Bind(3, key.id).BindBlob(4, content_hash);
+  PT_ASSIGN_OR_RETURN(const bool is_pruned, pruned.Step());
+  if (is_pruned) return true;
+  PT_ASSIGN_OR_RETURN(sqlite::Statement link, connection_.db.Prepare(kHashAndPrevious));
+  PT_ASSIGN_OR_RETURN(Revision revision, HeadRevision(*tenant_id, key));
+  while (revision != 0) {
+    link.Bind(1, RowId(*tenant_id, revision));
+    PT_ASSIGN_OR_RETURN(const bool found, link.Step());
+    if (!found) return BrokenChain();
+    if (link.Blob(0) == content_hash) return true;
+    revision = link.Int(1);
+    link.Reset();
+  }
+  return false;
+}
+
+absl::StatusOr<std::vector<StoredVersion>> StoreQueries::History(absl::string_view tenant,
+                                                                 const EntityKey& key) {
+  std::vector<StoredVersion> history;
+  PT_ASSIGN_OR_RETURN(const std::optional<int64_t> tenant_id, TenantId(tenant));
+  if (!tenant_id.has_value()) return history;
+  PT_ASSIGN_OR_RETURN(sqlite::Statement row, connection_.db.Prepare(kVersionWithoutContent));
+  PT_ASSIGN_OR_RETURN(Revision revision, HeadRevision(*tenant_id, key));
+  while (revision != 0) {
+    row.Bind(1, RowId(*tenant_id, revision));
+    PT_ASSIGN_OR_RETURN(const bool found, row.Step());
+    if (!found) return BrokenChain();
+    PT_ASSIGN_OR_RETURN(StoredVersion stored, ReadStoredVersion(row));
+    history.push_back(std::move(stored));
+    revision = row.Int(kColPrevious);
+    row.Reset();
+  }
+  std::reverse(history.begin(), history.end());
+  return history;
+}
+
+}  // namespace ptdoc::sync

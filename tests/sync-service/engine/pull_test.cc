@@ -1,0 +1,296 @@
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "tests/sync-service/engine/test_service.h"
+
+namespace ptdoc::sync {
+namespace {
+
+PullPage MustPull(TestService& service, const PullQuery& query,
+                  const PullPosition* resume = nullptr) {
+  absl::StatusOr<PullPage> page = service.engine().Pull(query, resume);
+  EXPECT_TRUE(page.ok()) << page.status();
+  return page.ok() ? *std::move(page) : PullPage();
+}
+
+std::vector<std::string> IdsOf(const PullPage& page) {
+  std::vector<std::string> ids;
+  for (const Version& version : page.versions) ids.push_back(version.key.id);
+  return ids;
+}
+
+// One batch that creates these patients.
+PushAnswer CreateAll(TestService& service, const std::vector<std::string>& ids,
+                     const std::string& type = "Patient") {
+  std::vector<Change> changes;
+  for (const std::string& id : ids) changes.push_back(Create({type, id}, Texts({{"Name", id}})));
+  return MustPush(service, BatchOf(service, "a", changes));
+}
+
+using Strings = std::vector<std::string>;
+
+TEST(PullTest, EmptyStoreIsCaughtUpAtOnce) {
+  TestService service;
+
+  const PullPage page = MustPull(service, PullFrom("b", ""));
+
+  EXPECT_TRUE(page.versions.empty());
+  EXPECT_TRUE(page.caught_up);
+  EXPECT_TRUE(page.batch_end);
+  EXPECT_FALSE(page.cursor.empty());
+  EXPECT_EQ(page.remaining, 0u);
+}
+
+TEST(PullTest, CursorOfAnEmptyStoreSeesTheFirstChange) {
+  TestService service;
+  const std::string cursor = MustPull(service, PullFrom("b", "")).cursor;
+  CreateAll(service, {"p1"});
+
+  const PullPage page = MustPull(service, PullFrom("b", cursor));
+
+  EXPECT_EQ(IdsOf(page), Strings{"p1"});
+  EXPECT_TRUE(page.caught_up);
+}
+
+TEST(PullTest, PullFromTheStartGivesHeadsWithoutTombstones) {
+  TestService service;
+  const PushAnswer created = CreateAll(service, {"p1", "p2", "p3"});
+  PushOne(service, "a", Delete(Patient("p2"), created.results[1]));
+  PushOne(service, "a", Delta(Patient("p1"), created.results[0], Texts({{"Name", "newer"}})));
+
+  const PullPage page = MustPull(service, PullFrom("a", ""));
+
+  EXPECT_EQ(IdsOf(page), (Strings{"p3", "p1"}));
+  EXPECT_EQ(page.versions[1].fields, Texts({{"Name", "newer"}}));
+  EXPECT_TRUE(page.caught_up);
+}
+
+TEST(PullTest, LogGivesEveryVersionAndTombstonesInOrder) {
+  TestService service;
+  const std::string cursor = MustPull(service, PullFrom("b", "")).cursor;
+  const PushAnswer created = CreateAll(service, {"p1"});
+  const ChangeResult edited =
+      PushOne(service, "a", Delta(Patient("p1"), created.results[0], Texts({{"Name", "y"}})));
+  PushOne(service, "a", Delete(Patient("p1"), edited));
+
+  const PullPage page = MustPull(service, PullFrom("b", cursor));
+
+  ASSERT_EQ(page.versions.size(), 3u);
+  EXPECT_EQ(page.versions[0].revision, 1);
+  EXPECT_EQ(page.versions[1].fields, Texts({{"Name", "y"}}));
+  EXPECT_TRUE(page.versions[2].deleted);
+}
+
+TEST(PullTest, SnapshotPagesAreCutWhereBatchesEnded) {
+  TestService service;
+  CreateAll(service, {"a1", "a2"});
+  CreateAll(service, {"b1", "b2"});
+  PullQuery query = PullFrom("b", "");
+  query.page_size = 3;
+
+  const PullPage first = MustPull(service, query);
+  query.cursor = first.cursor;
+  const PullPage second = MustPull(service, query);
+
+  EXPECT_EQ(IdsOf(first), (Strings{"a1", "a2"}));
+  EXPECT_TRUE(first.batch_end);
+  EXPECT_FALSE(first.caught_up);
+  EXPECT_EQ(IdsOf(second), (Strings{"b1", "b2"}));
+  EXPECT_TRUE(second.caught_up);
+}
+
+TEST(PullTest, LogPagesAreCutWhereBatchesEnded) {
+  TestService service;
+  const std::string start = MustPull(service, PullFrom("b", "")).cursor;
+  CreateAll(service, {"a1", "a2"});
+  CreateAll(service, {"b1", "b2"});
+  PullQuery query = PullFrom("b", start);
+  query.page_size = 3;
+
+  const PullPage first = MustPull(service, query);
+  query.cursor = first.cursor;
+  const PullPage second = MustPull(service, query);
+
+  EXPECT_EQ(IdsOf(first), (Strings{"a1", "a2"}));
+  EXPECT_TRUE(first.batch_end);
+  EXPECT_EQ(IdsOf(second), (Strings{"b1", "b2"}));
+  EXPECT_TRUE(second.caught_up);
+}
+
+// A batch longer than a page, read in pieces by the process that keeps the
+// position; no piece but the last may leave with a cursor.
+void ExpectOneBatchOverThreePages(TestService& service, PullQuery query) {
+  query.page_size = 2;
+  const PullPage first = MustPull(service, query);
+  const PullPage second = MustPull(service, query, &*first.next);
+  const PullPage third = MustPull(service, query, &*second.next);
+
+  EXPECT_EQ(IdsOf(first), (Strings{"p1", "p2"}));
+  EXPECT_EQ(IdsOf(second), (Strings{"p3", "p4"}));
+  EXPECT_EQ(IdsOf(third), (Strings{"p5"}));
+  for (const PullPage& page : {first, second}) {
+    EXPECT_FALSE(page.batch_end);
+    EXPECT_FALSE(page.caught_up);
+    EXPECT_TRUE(page.cursor.empty());
+  }
+  EXPECT_TRUE(third.batch_end);
+  EXPECT_TRUE(third.caught_up);
+  EXPECT_FALSE(third.cursor.empty());
+}
+
+TEST(PullTest, BatchLongerThanAPageSpansPagesOfTheLog) {
+  TestService service;
+  const std::string start = MustPull(service, PullFrom("b", "")).cursor;
+  CreateAll(service, {"p1", "p2", "p3", "p4", "p5"});
+
+  ExpectOneBatchOverThreePages(service, PullFrom("b", start));
+}
+
+TEST(PullTest, BatchLongerThanAPageSpansPagesOfTheSnapshot) {
+  TestService service;
+  CreateAll(service, {"p1", "p2", "p3", "p4", "p5"});
+
+  ExpectOneBatchOverThreePages(service, PullFrom("b", ""));
+}
+
+TEST(PullTest, SnapshotGoesOnInTheLogWithWhatCameMeanwhile) {
+  TestService service;
+  const PushAnswer first = CreateAll(service, {"p1"});
+  CreateAll(service, {"p2"});
+  PullQuery query = PullFrom("b", "");
+  query.page_size = 1;
+  const PullPage page1 = MustPull(service, query);
+  PushOne(service, "a", Delta(Patient("p1"), first.results[0], Texts({{"Name", "new"}})));
+
+  query.cursor = page1.cursor;
+  const PullPage page2 = MustPull(service, query);
+  query.cursor = page2.cursor;
+  const PullPage page3 = MustPull(service, query);
+
+  EXPECT_EQ(IdsOf(page1), Strings{"p1"});
+  EXPECT_EQ(IdsOf(page2), Strings{"p2"});
+  EXPECT_FALSE(page2.caught_up);
+  ASSERT_EQ(IdsOf(page3), Strings{"p1"});
+  EXPECT_EQ(page3.versions[0].fields, Texts({{"Name", "new"}}));
+  EXPECT_TRUE(page3.caught_up);
+}
+
+TEST(PullTest, OnlyTheNamedTypesComeAndTheCursorMovesOverTheOthers) {
+  TestService service;
+  PullQuery query = PullFrom("b", "");
+  query.types = {"Visit"};
+  query.cursor = MustPull(service, query).cursor;
+  CreateAll(service, {"p1", "p2"});
+
+  const PullPage nothing = MustPull(service, query);
+  EXPECT_TRUE(nothing.versions.empty());
+  EXPECT_TRUE(nothing.caught_up);
+  EXPECT_NE(nothing.cursor, query.cursor);
+
+  query.cursor = nothing.cursor;
+  CreateAll(service, {"v1"}, "Visit");
+  EXPECT_EQ(IdsOf(MustPull(service, query)), Strings{"v1"});
+}
+
+TEST(PullTest, PageEndsWhereItsBatchEndsThoughItsLastVersionsAreOfOtherTypes) {
+  TestService service;
+  PullQuery query = PullFrom("b", "");
+  query.types = {"Visit"};
+  query.page_size = 1;
+  query.cursor = MustPull(service, query).cursor;
+  MustPush(service, BatchOf(service, "a",
+                            {Create({"Visit", "v1"}, {}), Create(Patient("p1"), {}),
+                             Create(Patient("p2"), {})}));
+  CreateAll(service, {"v2"}, "Visit");
+
+  const PullPage page = MustPull(service, query);
+
+  EXPECT_EQ(IdsOf(page), Strings{"v1"});
+  EXPECT_TRUE(page.batch_end);
+  query.cursor = page.cursor;
+  EXPECT_EQ(IdsOf(MustPull(service, query)), Strings{"v2"});
+}
+
+TEST(PullTest, RemainingNeverGrowsWithinOneCatchUp) {
+  TestService service;
+  for (int i = 0; i < 9; ++i) CreateAll(service, {"p" + std::to_string(i)});
+  PullQuery query = PullFrom("b", "");
+  query.page_size = 2;
+  PullPage page = MustPull(service, query);
+  EXPECT_EQ(page.remaining, 7u);
+  std::vector<uint64_t> seen = {page.remaining};
+
+  for (int i = 0; !page.caught_up && i < 50; ++i) {
+    if (i < 5) CreateAll(service, {"later" + std::to_string(i)});
+    page = MustPull(service, query, &*page.next);
+    seen.push_back(page.remaining);
+  }
+
+  EXPECT_TRUE(page.caught_up);
+  EXPECT_TRUE(std::is_sorted(seen.rbegin(), seen.rend()));
+  EXPECT_EQ(seen.back(), 0u);
+}
+
+TEST(PullTest, NextCatchUpOfAFollowerIsCountedAnew) {
+  TestService service;
+  PullQuery query = PullFrom("b", "");
+  query.page_size = 1;
+  const PullPage idle = MustPull(service, query);
+  for (const char* id : {"p1", "p2", "p3"}) CreateAll(service, {id});
+
+  const PullPage page = MustPull(service, query, &*idle.next);
+
+  EXPECT_EQ(page.versions.size(), 1u);
+  EXPECT_EQ(page.remaining, 2u);
+}
+
+TEST(PullTest, PageSizeIsBounded) {
+  TestService service;
+  std::vector<std::string> ids(kPageVersionsMax + 1);
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = "p" + std::to_string(i);
+  CreateAll(service, ids);
+  PullQuery query = PullFrom("b", "");
+
+  EXPECT_EQ(MustPull(service, query).versions.size(), kPageVersionsDefault);
+  query.page_size = 1'000'000;
+  EXPECT_EQ(MustPull(service, query).versions.size(), kPageVersionsMax);
+}
+
+TEST(PullTest, FetchGivesHeadsTombstonesAndWhatIsMissing) {
+  TestService service;
+  const PushAnswer created = CreateAll(service, {"p1", "p2"});
+  PushOne(service, "a", Delete(Patient("p2"), created.results[1]));
+  const std::vector<EntityKey> keys = {Patient("p2"), Patient("none"), Patient("p1")};
+
+  const absl::StatusOr<FetchPage> page = service.engine().Fetch(DeviceOf("b"), keys);
+
+  ASSERT_TRUE(page.ok());
+  ASSERT_EQ(page->versions.size(), 2u);
+  EXPECT_TRUE(page->versions[0].deleted);
+  EXPECT_EQ(page->versions[1].key, Patient("p1"));
+  EXPECT_EQ(page->missing, std::vector<EntityKey>{Patient("none")});
+}
+
+TEST(PullTest, FetchAndPullSeeNothingOfAnotherTenant) {
+  TestService service;
+  CreateAll(service, {"p1"});
+  PullQuery query = PullFrom("b", "");
+  query.who.tenant = "other-clinic";
+  const std::vector<EntityKey> keys = {Patient("p1")};
+
+  EXPECT_TRUE(MustPull(service, query).versions.empty());
+  const absl::StatusOr<FetchPage> page = service.engine().Fetch(query.who, keys);
+  ASSERT_TRUE(page.ok());
+  EXPECT_TRUE(page->versions.empty());
+}
+
+TEST(PullTest, FetchOfTooManyIsRefused) {
+  TestService service;
+  const std::vector<EntityKey> keys(kFetchKeysMax + 1, Patient("p1"));
+
+  EXPECT_EQ(ReasonOf(service.engine().Fetch(DeviceOf("b"), keys).status()), "MESSAGE_TOO_LARGE");
+}
+
+}  // namespace
+}  // namespace ptdoc::sync
