@@ -1,0 +1,315 @@
+#include "device-agent/capture/plan.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/status.h"
+#include "common/model/reason.h"
+#include "device-agent/capture/advice.h"
+#include "device-agent/capture/refusal.h"
+#include "device-agent/capture/triggers.h"
+
+namespace ptdoc::sync {
+namespace {
+
+absl::Status Missing(absl::string_view reason, absl::string_view what) {
+  return ReasonError(absl::StatusCode::kNotFound, reason, what);
+}
+
+absl::Status Contradiction(absl::string_view what) {
+  return ReasonError(absl::StatusCode::kInvalidArgument, "ENTITY_CONFIG", what);
+}
+
+constexpr int64_t kTableNumberMax = 99'999'999;
+
+// A table that was asked for.
+struct Candidate {
+  const TableInfo* table = nullptr;
+  EntityConfig config;
+};
+
+const TableInfo* FindTable(const std::vector<TableInfo>& schema, absl::string_view name) {
+  for (const TableInfo& table : schema) {
+    if (absl::EqualsIgnoreCase(table.name, name)) return &table;
+  }
+  return nullptr;
+}
+
+// Puts the file's spelling in the place of each name.
+absl::Status Spell(const TableInfo& table, absl::string_view option,
+                   std::vector<std::string>* names) {
+  for (std::string& name : *names) {
+    const ColumnInfo* column = table.Column(name);
+    if (column == nullptr) {
+      return Missing("NO_SUCH_COLUMN",
+                     absl::StrCat("The table \"", table.name, "\" has no column \"", name, "\" (",
+                                  option, ")"));
+    }
+    name = column->name;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SpellStamp(const TableInfo& table, absl::string_view option, std::string* name) {
+  if (name->empty()) return absl::OkStatus();
+  std::vector<std::string> names = {*name};
+  PT_RETURN_IF_ERROR(Spell(table, option, &names));
+  *name = names[0];
+  if (!table.Column(*name)->generated) return absl::OkStatus();
+  return Contradiction(absl::StrCat("The column \"", *name, "\" of \"", table.name,
+                                    "\" is generated and cannot be stamped (", option, ")"));
+}
+
+bool Contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+bool IsStamp(const EntityConfig& config, const std::string& column) {
+  return column == config.last_modified_column || column == config.modified_by_column ||
+         column == config.sync_state_column;
+}
+
+// After this every column name of the configuration is one of the table's.
+absl::Status SpellConfig(const TableInfo& table, EntityConfig* config) {
+  config->table = table.name;
+  if (config->type.empty()) config->type = table.name;
+  if (config->type.size() > kEntityTypeBytesMax) {
+    return Contradiction(absl::StrCat("The type of \"", table.name, "\" is longer than ",
+                                      kEntityTypeBytesMax, " bytes"));
+  }
+  if (table.is_virtual) return absl::OkStatus();
+  PT_RETURN_IF_ERROR(Spell(table, "key", &config->key));
+  PT_RETURN_IF_ERROR(Spell(table, "columns", &config->columns));
+  PT_RETURN_IF_ERROR(Spell(table, "exclude_columns", &config->exclude_columns));
+  PT_RETURN_IF_ERROR(SpellStamp(table, "last_modified_column", &config->last_modified_column));
+  PT_RETURN_IF_ERROR(SpellStamp(table, "modified_by_column", &config->modified_by_column));
+  PT_RETURN_IF_ERROR(SpellStamp(table, "sync_state_column", &config->sync_state_column));
+  if (config->time_format.empty()) config->time_format = "auto";
+  if (config->time_format == "auto" || ParseTimeFormat(config->time_format)) {
+    return absl::OkStatus();
+  }
+  return Contradiction(absl::StrCat("The time_format of \"", table.name,
+                                    "\" is none of auto, iso8601, efcore, unix, unix_ms, ticks"));
+}
+
+absl::Status CheckKeyConfig(const TableInfo& table, const EntityConfig& config,
+                            const std::vector<std::string>& key) {
+  for (const std::string& column : key) {
+    if (Contains(config.exclude_columns, column)) {
+      return Contradiction(absl::StrCat("The key column \"", column, "\" of \"", table.name,
+                                        "\" cannot be excluded"));
+    }
+    if (IsStamp(config, column)) {
+      return Contradiction(absl::StrCat("The key column \"", column, "\" of \"", table.name,
+                                        "\" cannot be stamped"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// The tables that were asked for, in order of creation, and what is refused by
+// its mere name.
+absl::StatusOr<std::vector<Candidate>> Choose(sqlite::Database& db, const PlanRequest& request,
+                                              const std::vector<TableInfo>& schema, Plan* plan) {
+  std::map<const TableInfo*, EntityConfig> configs;
+  for (const EntityConfig& config : request.entities) {
+    const TableInfo* table = FindTable(schema, config.table);
+    if (table != nullptr) {
+      if (!configs.emplace(table, config).second) {
+        return Contradiction(absl::StrCat("The table \"", table->name, "\" is named twice"));
+      }
+      continue;
+    }
+    PT_ASSIGN_OR_RETURN(auto refusal, RefuseName(db, config.table));
+    if (!refusal) {
+      return Missing("NO_SUCH_TABLE", absl::StrCat("The file has no table \"", config.table, "\""));
+    }
+    plan->refusals.push_back(*std::move(refusal));
+  }
+  std::vector<Candidate> chosen;
+  for (const TableInfo& table : schema) {
+    const auto named = configs.find(&table);
+    if (named == configs.end() && !request.all_tables) continue;
+    chosen.push_back({&table, named == configs.end() ? EntityConfig() : named->second});
+  }
+  return chosen;
+}
+
+TablePlan BuildTable(const TableInfo& table, EntityConfig config) {
+  TablePlan entry;
+  entry.type = config.type;
+  entry.table = table.name;
+  entry.key = config.key.empty() ? table.primary_key : config.key;
+  entry.config = std::move(config);
+  for (const std::string& column : entry.key) {
+    entry.key_affinities.push_back(table.Column(column)->affinity);
+  }
+  entry.integer_key = entry.key.size() == 1 && entry.key_affinities[0] == Affinity::kInteger;
+  for (const ColumnInfo& column : table.columns) {
+    const bool in_key = Contains(entry.key, column.name);
+    const bool local = table.rowid_alias && column.key_position > 0;
+    const bool wanted = entry.config.columns.empty() || Contains(entry.config.columns, column.name);
+    const bool content = wanted && !local && !column.generated &&
+                         !IsStamp(entry.config, column.name) &&
+                         !Contains(entry.config.exclude_columns, column.name);
+    if (in_key || content) entry.columns.push_back(column.name);
+  }
+  std::sort(entry.columns.begin(), entry.columns.end());
+  for (const std::string& column : entry.columns) {
+    entry.affinities.push_back(table.Column(column)->affinity);
+  }
+  return entry;
+}
+
+absl::Status AddCandidate(sqlite::Database& db, Candidate candidate, Plan* plan) {
+  const TableInfo& table = *candidate.table;
+  PT_RETURN_IF_ERROR(SpellConfig(table, &candidate.config));
+  PT_ASSIGN_OR_RETURN(auto refusal, RefuseTable(db, table, candidate.config.key));
+  if (refusal) {
+    plan->refusals.push_back(*std::move(refusal));
+    return absl::OkStatus();
+  }
+  TablePlan entry = BuildTable(table, std::move(candidate.config));
+  PT_RETURN_IF_ERROR(CheckKeyConfig(table, entry.config, entry.key));
+  if (plan->ByType(entry.type) != nullptr) {
+    return Contradiction(absl::StrCat("Two tables have the type \"", entry.type, "\""));
+  }
+  plan->tables.push_back(std::move(entry));
+  return absl::OkStatus();
+}
+
+// The numbers that tables carry, and below which none is free.
+struct Numbers {
+  std::map<std::string, int> by_table;
+  std::set<int> used;
+  int highest = 0;
+
+  void Keep(const std::string& table, int number) {
+    if (number <= 0) return;
+    highest = std::max(highest, number);
+    // Two tables under one number: the first that says so has it.
+    if (by_table.contains(table) || used.contains(number)) return;
+    by_table[table] = number;
+    used.insert(number);
+  }
+};
+
+absl::StatusOr<Numbers> KnownNumbers(sqlite::Database& db, const PlanRequest& request) {
+  Numbers numbers;
+  PT_ASSIGN_OR_RETURN(sqlite::Statement rows,
+                      db.Prepare("SELECT name, tbl_name FROM main.sqlite_master WHERE type = "
+                                 "'trigger' ORDER BY rowid"));
+  while (true) {
+    PT_ASSIGN_OR_RETURN(const bool more, rows.Step());
+    if (!more) break;
+    numbers.Keep(std::string(rows.Text(1)), NumberOfTrigger(rows.Text(0)));
+  }
+  for (const auto& [table, number] : request.numbers) numbers.Keep(table, number);
+  // There may be no log, or one that somebody has rebuilt: Install's matter.
+  const absl::StatusOr<int64_t> logged =
+      db.QueryInt("SELECT max(CAST(TableNo AS INTEGER)) FROM main.SyncLog");
+  if (logged.ok() && *logged > numbers.highest && *logged <= kTableNumberMax) {
+    numbers.highest = static_cast<int>(*logged);
+  }
+  return numbers;
+}
+
+absl::Status SetTimeFormat(sqlite::Database& db, const TableInfo& table, TablePlan* entry) {
+  if (entry->config.last_modified_column.empty()) return absl::OkStatus();
+  const ColumnInfo& column = *table.Column(entry->config.last_modified_column);
+  std::optional<TimeFormat> format = ParseTimeFormat(entry->config.time_format);
+  if (!format) {
+    PT_ASSIGN_OR_RETURN(format, DetectTimeFormat(db, table, column));
+  }
+  if (!format) {
+    entry->warnings.push_back(absl::StrCat(
+        "No row shows yet how the app writes times into \"", column.name,
+        "\"; time_format = \"iso8601\", \"efcore\", \"unix\", \"unix_ms\" or \"ticks\" says it."));
+  }
+  entry->time_format = format.value_or(
+      column.affinity == Affinity::kInteger ? TimeFormat::kUnixMillis : TimeFormat::kIso8601);
+  return absl::OkStatus();
+}
+
+absl::Status CountRows(sqlite::Database& db, TablePlan* entry) {
+  const std::string from =
+      absl::StrCat("SELECT count(*) FROM main.", sqlite::QuoteName(entry->table));
+  std::vector<std::string> nulls;
+  nulls.reserve(entry->key.size());
+  for (const std::string& column : entry->key) {
+    nulls.push_back(absl::StrCat(sqlite::QuoteName(column), " IS NULL"));
+  }
+  PT_ASSIGN_OR_RETURN(entry->rows, db.QueryInt(from));
+  PT_ASSIGN_OR_RETURN(entry->rows_with_null_key,
+                      db.QueryInt(absl::StrCat(from, " WHERE ", absl::StrJoin(nulls, " OR "))));
+  return absl::OkStatus();
+}
+
+absl::Status Complete(sqlite::Database& db, const PlanRequest& request,
+                      const std::vector<TableInfo>& schema, Plan* plan) {
+  PT_ASSIGN_OR_RETURN(Numbers numbers, KnownNumbers(db, request));
+  for (TablePlan& entry : plan->tables) {
+    const TableInfo& table = *FindTable(schema, entry.table);
+    const auto known = numbers.by_table.find(entry.table);
+    entry.number = known != numbers.by_table.end() ? known->second : ++numbers.highest;
+    PT_RETURN_IF_ERROR(SetTimeFormat(db, table, &entry));
+    entry.triggers = TriggersFor(entry, table);
+    PT_RETURN_IF_ERROR(ProbeApplyMode(db, &entry));
+    PT_ASSIGN_OR_RETURN(std::vector<std::string> advice, Advise(db, table, *plan, entry));
+    entry.warnings.insert(entry.warnings.end(), advice.begin(), advice.end());
+    if (request.count_rows) PT_RETURN_IF_ERROR(CountRows(db, &entry));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+const TablePlan* Plan::ByType(absl::string_view type) const {
+  const auto found = std::find_if(tables.begin(), tables.end(),
+                                  [&](const TablePlan& entry) { return entry.type == type; });
+  return found == tables.end() ? nullptr : &*found;
+}
+
+const TablePlan* Plan::ByTable(absl::string_view table) const {
+  const auto found = std::find_if(tables.begin(), tables.end(), [&](const TablePlan& entry) {
+    return absl::EqualsIgnoreCase(entry.table, table);
+  });
+  return found == tables.end() ? nullptr : &*found;
+}
+
+const TablePlan* Plan::ByNumber(int number) const {
+  const auto found = std::find_if(tables.begin(), tables.end(),
+                                  [&](const TablePlan& entry) { return entry.number == number; });
+  return found == tables.end() ? nullptr : &*found;
+}
+
+int Plan::KeyWidth() const {
+  size_t width = 1;
+  for (const TablePlan& entry : tables) width = std::max(width, entry.key.size());
+  return static_cast<int>(width);
+}
+
+absl::StatusOr<Plan> MakePlan(sqlite::Database& db, const PlanRequest& request) {
+  std::optional<sqlite::Transaction> snapshot;
+  if (!db.in_transaction()) {
+    PT_ASSIGN_OR_RETURN(auto begun,
+                        sqlite::Transaction::Begin(db, sqlite::Transaction::Kind::kRead));
+    snapshot.emplace(std::move(begun));
+  }
+  Plan plan;
+  PT_ASSIGN_OR_RETURN(const std::vector<TableInfo> schema, ReadSchema(db));
+  PT_ASSIGN_OR_RETURN(std::vector<Candidate> chosen, Choose(db, request, schema, &plan));
+  for (Candidate& candidate : chosen) {
+    PT_RETURN_IF_ERROR(AddCandidate(db, std::move(candidate), &plan));
+  }
+  RefuseIntegerReferences(schema, &plan);
+  PT_RETURN_IF_ERROR(Complete(db, request, schema, &plan));
+  return plan;
+}
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "common/sqlite/sqlite.h"
+#include "device-agent/capture/schema.h"
+#include "device-agent/capture/stamp.h"
+
+namespace ptdoc::sync {
+
+// One [[entity]] of the configuration.
+struct EntityConfig {
+  std::string type;  // empty = the table's name
+  std::string table;
+  std::vector<std::string> key;      // empty = the PRIMARY KEY; else of a UNIQUE index
+  std::vector<std::string> columns;  // empty = all; the key is always among them
+  std::vector<std::string> exclude_columns;
+  std::vector<std::string> after_apply;  // SQL run in the apply transaction
+  std::string last_modified_column;
+  std::string modified_by_column;
+  std::string sync_state_column;
+  std::string time_format = "auto";  // or a name of TimeFormat
+  std::string user;  // [device] user: stands in the trigger that stamps modified_by_column
+};
+
+// How versions of others get into a table.
+enum class ApplyMode : uint8_t {
+  kTriggersOn,   // the app's triggers fire
+  kTriggersOff,  // they cannot be run by us; external-content FTS is kept right by us
+  kCaptureOnly,  // nothing can be written; `reason` says why
+};
+
+// A table that is synced.
+struct TablePlan {
+  int number = 0;  // in SyncLog and in the triggers' names
+  std::string type;
+  std::string table;
+  std::vector<std::string> key;
+  std::vector<Affinity> key_affinities;
+  // Columns whose values are content: not generated, not excluded, not stamped,
+  // and no rowid alias that is not the key (such an integer is each device's
+  // own). Sorted bytewise; the key's columns are among them.
+  std::vector<std::string> columns;
+  std::vector<Affinity> affinities;               // of `columns`
+  bool integer_key = false;                       // the key is one INTEGER column
+  EntityConfig config;                            // column names as the file spells them
+  TimeFormat time_format = TimeFormat::kIso8601;  // of last_modified_column
+  std::vector<SchemaObject> triggers;             // TriggersFor of the present schema
+  ApplyMode apply_mode = ApplyMode::kTriggersOn;
+  std::string reason;                 // of the mode
+  std::vector<std::string> warnings;  // each a sentence for people
+  int64_t rows = 0;
+  int64_t rows_with_null_key = 0;  // not synced (INVALID_KEY)
+};
+
+// A table that is not synced: why, and what would make it possible.
+struct Refusal {
+  std::string table;
+  std::string reason;  // a code: NO_KEY, INTEGER_KEY, VIRTUAL, ...
+  std::string what;    // a sentence
+  std::string remedy;  // a sentence
+};
+
+struct Plan {
+  std::vector<TablePlan> tables;
+  std::vector<Refusal> refusals;  // asked for, or found with all_tables
+
+  const TablePlan* ByType(absl::string_view type) const;
+  const TablePlan* ByTable(absl::string_view table) const;
+  const TablePlan* ByNumber(int number) const;
+  // Columns of the widest key; 1 if there is no table.
+  int KeyWidth() const;
+};
+
+struct PlanRequest {
+  std::vector<EntityConfig> entities;  // by configuration or --table
+  bool all_tables = false;
+  bool count_rows = false;
+  // Numbers that tables (by name) had before: kept where no installed trigger
+  // says otherwise, and never given to another table.
+  std::map<std::string, int> numbers;
+};
+
+inline constexpr size_t kKeyColumnsMax = 8;
+inline constexpr int kKeySampleRows = 10'000;  // what the warnings look at
+
+// What capture would do with this file. Table numbers that installed triggers
+// already carry are kept (they stand in the triggers' names), so that a lost
+// ledger does not lose their meaning; a new number is above all that the log
+// still holds. Tables are in order of creation. NOT_FOUND, naming it, for a
+// table or column that the configuration names and the file lacks;
+// INVALID_ARGUMENT for a configuration that contradicts itself. Compiles
+// statements with the app's triggers on and off to find the apply mode, and
+// leaves them on: on a connection with legacy_schema, else an FTS index kept by
+// triggers looks like something that only the app can write. A snapshot of its own if the caller
+// has no transaction.
+absl::StatusOr<Plan> MakePlan(sqlite::Database& db, const PlanRequest& request);
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,150 @@
+#include "device-agent/cli/agent_config.h"
+
+#include <filesystem>
+#include <utility>
+
+#include "common/base/status.h"
+#include "common/model/reason.h"
+
+namespace ptdoc::sync {
+namespace {
+
+const ConfigSchema& Schema() {
+  static const ConfigSchema* const kSchema =
+      new ConfigSchema{"PTDOC_AGENT_",
+                       {
+                           {"service", "address", ConfigType::kText, "127.0.0.1:5171", ""},
+                           {"service", "token_file", ConfigType::kText, "", ""},
+                           {"service", "ca_file", ConfigType::kText, "", ""},
+                           {"service", "client_cert_file", ConfigType::kText, "", ""},
+                           {"service", "client_key_file", ConfigType::kText, "", ""},
+                           {"service", "behind_proxy", ConfigType::kBool, "false", ""},
+                           {"device", "database", ConfigType::kText, "", ""},
+                           {"device", "state", ConfigType::kText, "", ""},
+                           {"device", "id", ConfigType::kText, "", ""},
+                           {"device", "user", ConfigType::kText, "", ""},
+                           {"sync", "interval", ConfigType::kDuration, "30s", ""},
+                           {"sync", "batch_changes", ConfigType::kInteger, "1000", ""},
+                           {"sync", "batch_bytes", ConfigType::kBytes, "1MiB", ""},
+                           {"sync", "max_retries", ConfigType::kInteger, "3", ""},
+                           {"sync", "entity_types", ConfigType::kTextList, "", ""},
+                           {"control", "listen", ConfigType::kText, AgentHost::kDefaultControl, ""},
+                           {"archive", "device_retention", ConfigType::kDuration, "30d", ""},
+                           {"log", "level", ConfigType::kText, "info", "debug|info|warning|error"},
+                           {"log", "format", ConfigType::kText, "console", "console|json"},
+                           {"log", "entity_ids", ConfigType::kText, "hash", "hash|plain"},
+                           {"entity", "type", ConfigType::kText, "", ""},
+                           {"entity", "table", ConfigType::kText, "", ""},
+                           {"entity", "columns", ConfigType::kTextList, "", ""},
+                           {"entity", "exclude_columns", ConfigType::kTextList, "", ""},
+                           {"entity", "after_apply", ConfigType::kTextList, "", ""},
+                           {"entity", "last_modified_column", ConfigType::kText, "", ""},
+                           {"entity", "modified_by_column", ConfigType::kText, "", ""},
+                           {"entity", "sync_state_column", ConfigType::kText, "", ""},
+                           {"entity", "time_format", ConfigType::kText, "auto", ""},
+                       },
+                       {"entity"}};
+  return *kSchema;
+}
+
+absl::Status InRange(const ConfigTable& table, const char* name, int64_t value, int64_t low,
+                     int64_t high) {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return table.Error(name, "must be from " + std::to_string(low) + " to " + std::to_string(high));
+}
+
+absl::Status ReadEntities(const Config& config, PlanRequest* plan) {
+  for (const ConfigTable& table : config.Repeated("entity")) {
+    EntityConfig entity;
+    entity.table = table.Text("table");
+    entity.type = table.Text("type");
+    if (entity.table.empty()) entity.table = entity.type;
+    if (entity.table.empty()) return table.Error("table", "names a table and may not be empty");
+    entity.columns = table.TextList("columns");
+    entity.exclude_columns = table.TextList("exclude_columns");
+    entity.after_apply = table.TextList("after_apply");
+    entity.last_modified_column = table.Text("last_modified_column");
+    entity.modified_by_column = table.Text("modified_by_column");
+    entity.sync_state_column = table.Text("sync_state_column");
+    entity.time_format = table.Text("time_format");
+    plan->entities.push_back(std::move(entity));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadSync(const ConfigTable& sync, AgentOptions* agent) {
+  agent->interval = sync.Duration("interval");
+  if (agent->interval < absl::Seconds(1)) return sync.Error("interval", "must be at least 1s");
+  const int64_t changes = sync.Integer("batch_changes");
+  PT_RETURN_IF_ERROR(InRange(sync, "batch_changes", changes, 1, 5000));
+  agent->batch_changes = static_cast<size_t>(changes);
+  const int64_t bytes = sync.Bytes("batch_bytes");
+  PT_RETURN_IF_ERROR(InRange(sync, "batch_bytes", bytes, 4096, 1 << 20));
+  agent->batch_bytes = static_cast<size_t>(bytes);
+  const int64_t retries = sync.Integer("max_retries");
+  PT_RETURN_IF_ERROR(InRange(sync, "max_retries", retries, 1, 1000));
+  agent->replica.max_retries = static_cast<int>(retries);
+  agent->entity_types = sync.TextList("entity_types");
+  return absl::OkStatus();
+}
+
+LogOptions ReadLog(const ConfigTable& log) {
+  LogOptions options;
+  const std::string& level = log.Text("level");
+  options.level = level == "debug"     ? LogLevel::kDebug
+                  : level == "warning" ? LogLevel::kWarning
+                  : level == "error"   ? LogLevel::kError
+                                       : LogLevel::kInfo;
+  options.format = log.Text("format") == "json" ? LogFormat::kJson : LogFormat::kConsole;
+  options.entity_ids = log.Text("entity_ids") == "plain" ? EntityIds::kPlain : EntityIds::kHash;
+  return options;
+}
+
+void ReadService(const ConfigTable& service, AgentOptions* agent) {
+  agent->channel.address = service.Text("address");
+  agent->channel.ca_file = service.Text("ca_file");
+  agent->channel.client_cert_file = service.Text("client_cert_file");
+  agent->channel.client_key_file = service.Text("client_key_file");
+  agent->channel.behind_proxy = service.Bool("behind_proxy");
+  agent->token_file = service.Text("token_file");
+}
+
+}  // namespace
+
+std::string ConfigBeside(const std::string& database) {
+  return (std::filesystem::path(database).parent_path() / "agent.toml").string();
+}
+
+absl::StatusOr<AgentConfig> LoadAgentConfig(const std::string& file, const std::string& database,
+                                            std::vector<ConfigFlag> flags) {
+  if (!database.empty()) flags.push_back({"device.database", database, "--database"});
+  const Environment environment = ProcessEnvironment();
+  std::vector<std::string> candidates;
+  if (!database.empty()) candidates.push_back(ConfigBeside(database));
+  candidates.insert(candidates.end(), {"agent.toml", "/etc/ptdoc/agent.toml"});
+  PT_ASSIGN_OR_RETURN(const std::string path,
+                      FindConfigFile(Schema(), file, environment, candidates));
+  PT_ASSIGN_OR_RETURN(const Config config, Config::Load(Schema(), path, environment, flags));
+  AgentConfig out;
+  out.file = config.file();
+  ReadService(config.Section("service"), &out.agent);
+  const ConfigTable& device = config.Section("device");
+  out.agent.replica.database = device.Text("database");
+  if (out.agent.replica.database.empty()) {
+    return ReasonError(absl::StatusCode::kInvalidArgument, "CONFIG",
+                       "No database is named. Nothing was done. Give --database FILE, or [device] "
+                       "database in agent.toml.");
+  }
+  out.agent.replica.state = device.Text("state");
+  out.agent.replica.device_id = device.Text("id");
+  out.agent.replica.user = device.Text("user");
+  PT_RETURN_IF_ERROR(ReadSync(config.Section("sync"), &out.agent));
+  out.agent.control_listen = ControlAddress(config.Section("control").Text("listen"),
+                                            out.agent.replica.database, out.agent.replica.state);
+  out.agent.replica.archive_retention = config.Section("archive").Duration("device_retention");
+  PT_RETURN_IF_ERROR(ReadEntities(config, &out.agent.replica.plan));
+  out.log = ReadLog(config.Section("log"));
+  return out;
+}
+
+}  // namespace ptdoc::sync

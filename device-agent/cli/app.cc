@@ -1,0 +1,147 @@
+#include "device-agent/cli/app.h"
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/cli/output.h"
+#include "common/model/reason.h"
+#include "device-agent/cli/verbs.h"
+
+namespace ptdoc::sync {
+namespace {
+
+// Holds what the flags write to until the chosen verb runs.
+struct Commands {
+  AgentContext context;
+  InitArgs init;
+  StatusArgs status;
+  QueueArgs queue;
+  ConflictArgs conflict;
+  std::string duration;
+  std::string type;
+  std::string id;
+  bool once = false;
+  std::function<int()> chosen;
+};
+
+CLI::App* Verb(CLI::App& parent, Commands& c, const std::string& name, const std::string& help,
+               std::function<int()> run) {
+  CLI::App* verb = parent.add_subcommand(name, help);
+  verb->add_option("--config", c.context.config_file, "Configuration file (TOML)");
+  verb->add_option("--database", c.context.database, "The app's SQLite file");
+  verb->add_flag("--json", c.context.json, "Print for scripts: one JSON object");
+  verb->callback([&c, run = std::move(run)] { c.chosen = run; });
+  return verb;
+}
+
+CLI::App* Group(CLI::App& parent, const std::string& name, const std::string& help) {
+  CLI::App* group = parent.add_subcommand(name, help);
+  group->require_subcommand(1);
+  return group;
+}
+
+void AddSetup(CLI::App& app, Commands& c) {
+  CLI::App* init = Verb(app, c, "init", "Shows the plan, then installs capture in the app's file",
+                        [&c] { return Init(c.context, c.init); });
+  init->add_option("--table", c.init.tables, "A table to sync; may stand several times");
+  init->add_flag("--all-tables", c.init.all_tables, "Every table that can be synced");
+  init->add_flag("--dry-run", c.init.dry_run, "Only the plan");
+  init->add_flag("--print-sql", c.init.print_sql, "Only the SQL, for a migration");
+  init->add_option("--service", c.init.service, "host:port, for the agent.toml that is written");
+  init->add_option("--token-file", c.init.token_file, "For the agent.toml that is written");
+  Verb(app, c, "uninstall", "Takes capture out again: the app's schema is as it was",
+       [&c] { return RunUninstall(c.context); });
+  CLI::App* serve =
+      Verb(app, c, "serve", "Syncs until SIGTERM", [&c] { return ServeAgent(c.context, c.once); });
+  serve->add_flag("--once", c.once, "One cycle, then exit");
+  CLI::App* config = Group(app, "config", "The configuration");
+  Verb(*config, c, "check", "Reads the configuration and says what is wrong",
+       [&c] { return ConfigCheck(c.context); });
+}
+
+void AddCycle(CLI::App& app, Commands& c) {
+  Verb(app, c, "run", "Sends what waits, then applies what others changed",
+       [&c] { return RunCycle(c.context); });
+  Verb(app, c, "push", "Sends what waits", [&c] { return RunPush(c.context); });
+  Verb(app, c, "pull", "Applies what others changed", [&c] { return RunPull(c.context); });
+  CLI::App* status = Verb(app, c, "status", "The queue, the link, and what happens next",
+                          [&c] { return ShowStatus(c.context, c.status); });
+  status->add_flag("--watch", c.status.watch, "Until interrupted, with every change");
+  status->add_flag("--check", c.status.check,
+                   "One line for monitoring; exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN");
+  CLI::App* pause = Verb(app, c, "pause", "No automatic sync until resumed; capture goes on",
+                         [&c] { return Pause(c.context, c.duration); });
+  pause->add_option("--for", c.duration, "For example 30m, 2h");
+  Verb(app, c, "resume", "Ends a pause", [&c] { return Resume(c.context); });
+  CLI::App* why = Verb(app, c, "why", "The life of one row, without content",
+                       [&c] { return Why(c.context, c.type, c.id); });
+  why->add_option("type", c.type, "Entity type")->required();
+  why->add_option("id", c.id, "Entity id")->required();
+}
+
+void AddQueue(CLI::App& app, Commands& c) {
+  CLI::App* group = Group(app, "queue", "What waits to be sent");
+  CLI::App* list =
+      Verb(*group, c, "list", "Open items", [&c] { return QueueList(c.context, c.queue); });
+  list->add_flag("--all", c.queue.all, "Completed and cancelled ones, too");
+  CLI::App* retry = Verb(*group, c, "retry", "Failed items are sent again",
+                         [&c] { return QueueRetry(c.context, c.queue); });
+  retry->add_option("ids", c.queue.ids, "Item ids");
+  retry->add_flag("--all", c.queue.all, "Every failed item");
+  CLI::App* cancel =
+      Verb(*group, c, "cancel", "Archives the local row and puts the service's version back",
+           [&c] { return QueueCancel(c.context, c.queue); });
+  cancel->add_option("id", c.queue.ids, "Item id")->required()->expected(1);
+  Verb(*group, c, "confirm", "Lets held deletions go", [&c] { return QueueConfirm(c.context); });
+}
+
+void AddConflicts(CLI::App& app, Commands& c) {
+  CLI::App* group = Group(app, "conflicts", "This device's archived rows");
+  CLI::App* list = Verb(*group, c, "list", "Open conflicts, oldest first",
+                        [&c] { return ConflictsList(c.context, c.conflict); });
+  list->add_flag("--all", c.conflict.all, "Resolved ones, too");
+  CLI::App* show = Verb(*group, c, "show", "Base, yours and theirs, with content",
+                        [&c] { return ConflictsShow(c.context, c.conflict); });
+  show->add_option("id", c.conflict.id, "ConflictId or number")->required();
+  CLI::App* resolve = Verb(*group, c, "resolve", "Keeps the winner or restores your row",
+                           [&c] { return ConflictsResolve(c.context, c.conflict); });
+  resolve->add_option("id", c.conflict.id, "ConflictId or number")->required();
+  CLI::Option_group* how = resolve->add_option_group("how");
+  how->add_flag("--keep", c.conflict.keep, "What stands stays");
+  how->add_flag("--restore", c.conflict.restore, "Your row is written again, as a new edit");
+  how->require_option(1);
+}
+
+}  // namespace
+
+int RunAgentCli(int argc, char** argv) {
+  CLI::App app{"Syncs one SQLite database with a sync-service: captures, queues, sends, applies."};
+  app.name("device-agent");
+  app.set_version_flag("--version", std::string("device-agent ") + PTDOC_VERSION);
+  app.require_subcommand(1);
+  auto commands = std::make_unique<Commands>();
+  AddSetup(app, *commands);
+  AddCycle(app, *commands);
+  AddQueue(app, *commands);
+  AddConflicts(app, *commands);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::CallForAllHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::CallForVersion& version) {
+    return app.exit(version);
+  } catch (const CLI::ParseError& error) {
+    return Fail(ReasonError(absl::StatusCode::kInvalidArgument, "USAGE",
+                            absl::StrCat(error.what(), ". Nothing was done. See `", app.get_name(),
+                                         " --help`.")),
+                commands->context.json);
+  }
+  return commands->chosen();
+}
+
+}  // namespace ptdoc::sync

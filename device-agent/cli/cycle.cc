@@ -1,0 +1,235 @@
+// serve, run, push and pull.
+#include <pthread.h>
+
+#include <csignal>
+#include <cstdio>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "common/base/time_text.h"
+#include "common/cli/output.h"
+#include "device-agent/cli/call.h"
+#include "device-agent/cli/verbs.h"
+
+namespace ptdoc::sync {
+namespace {
+
+// Redraws one line with the cycle's progress while a call runs; on a terminal
+// only.
+class ProgressLine {
+ public:
+  explicit ProgressLine(AgentContext& context) {
+    if (!OnTerminal() || context.json) return;
+    stream_ = context.agent->WatchStatus(&call_, v1::WatchStatusRequest());
+    thread_ = std::thread([this] { Loop(); });
+  }
+  ~ProgressLine() {
+    if (!thread_.joinable()) return;
+    call_.TryCancel();
+    thread_.join();
+    std::printf("\r\033[K");
+    std::fflush(stdout);
+  }
+  ProgressLine(const ProgressLine&) = delete;
+  ProgressLine& operator=(const ProgressLine&) = delete;
+
+ private:
+  void Loop() {
+    v1::WatchStatusResponse response;
+    while (stream_->Read(&response)) {
+      const v1::Progress& progress = response.status().progress();
+      std::printf("\r\033[Ksent %llu of %llu, received %llu of %llu",
+                  static_cast<unsigned long long>(progress.push_done()),
+                  static_cast<unsigned long long>(progress.push_known()),
+                  static_cast<unsigned long long>(progress.pull_done()),
+                  static_cast<unsigned long long>(progress.pull_known()));
+      std::fflush(stdout);
+    }
+    stream_->Finish();
+  }
+
+  grpc::ClientContext call_;
+  std::unique_ptr<grpc::ClientReader<v1::WatchStatusResponse>> stream_;
+  std::thread thread_;
+};
+
+template <typename Summary>
+Json SummaryJson(const Summary& summary);
+
+template <>
+Json SummaryJson(const v1::PushSummary& push) {
+  return {{"total", push.total()},
+          {"success", push.success()},
+          {"failed", push.failed()},
+          {"conflicts", push.conflicts()}};
+}
+
+template <>
+Json SummaryJson(const v1::PullSummary& pull) {
+  return {{"total", pull.total()},
+          {"applied", pull.applied()},
+          {"skipped", pull.skipped()},
+          {"conflicts", pull.conflicts()}};
+}
+
+template <typename Response>
+Json HeadJson(const Response& response) {
+  return {{"success", response.success()},
+          {"completedAt", FormatUtc(*TimeOf(true, response.completed_at()))},
+          {"durationMs", response.duration_ms()}};
+}
+
+template <typename Response>
+Json ConflictsJson(const Response& response) {
+  Json conflicts = Json::array();
+  for (const v1::ConflictSummary& conflict : response.conflicts()) {
+    conflicts.push_back({{"entityType", conflict.entity_type()},
+                         {"entityId", conflict.entity_id()},
+                         {"resolution", conflict.resolution()},
+                         {"reason", conflict.reason()}});
+  }
+  return conflicts;
+}
+
+void PrintPush(const v1::PushSummary& push) {
+  std::printf("sent      %u: %u taken, %u conflicts, %u failed\n", push.total(), push.success(),
+              push.conflicts(), push.failed());
+}
+
+void PrintPull(const v1::PullSummary& pull) {
+  std::printf("received  %u: %u applied, %u already here, %u conflicts\n", pull.total(),
+              pull.applied(), pull.skipped(), pull.conflicts());
+}
+
+template <typename Response>
+void PrintConflicts(const Response& response) {
+  for (const v1::ConflictSummary& conflict : response.conflicts()) {
+    std::printf("  %s %s: %s. %s.\n", conflict.entity_type().c_str(), conflict.entity_id().c_str(),
+                conflict.resolution().c_str(), conflict.reason().c_str());
+  }
+}
+
+// After a cycle: what waits for a person, each with the next command.
+int PrintWaiting(AgentContext& context) {
+  const auto status =
+      Call(context, &v1::AgentService::Stub::Status, v1::AgentServiceStatusRequest());
+  if (!status.ok()) return kExitDone;
+  if (!context.json) {
+    if (status->failed() > 0) {
+      std::printf("%s failed: device-agent queue list\n", Plural(status->failed(), "item").c_str());
+    }
+    if (status->held() > 0) {
+      std::printf("%s held back: device-agent queue confirm\n",
+                  Plural(status->held(), "deletion is", "deletions are").c_str());
+    }
+    if (status->open_conflicts() > 0) {
+      std::printf("%s open: device-agent conflicts list\n",
+                  Plural(status->open_conflicts(), "conflict is", "conflicts are").c_str());
+    }
+  }
+  const bool waits = status->failed() > 0 || status->held() > 0 || status->open_conflicts() > 0;
+  return waits ? kExitWaits : kExitDone;
+}
+
+template <typename Request, typename Response>
+absl::StatusOr<Response> CallWithProgress(AgentContext& context,
+                                          grpc::Status (v1::AgentService::Stub::*method)(
+                                              grpc::ClientContext*, const Request&, Response*)) {
+  PT_RETURN_IF_ERROR(context.Connect());
+  ProgressLine line(context);
+  return Call(context, method, Request());
+}
+
+sigset_t BlockedSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, number);
+  return set;
+}
+
+int ServeOnce(AgentContext& context, AgentHost& host) {
+  RunResult result;
+  const absl::Status status = host.RunOnce(&result);
+  if (!status.ok()) return Fail(status, context.json);
+  return kExitDone;
+}
+
+}  // namespace
+
+int ServeAgent(AgentContext& context, bool once) {
+  // Blocked before any thread exists, so that every thread inherits it.
+  const sigset_t signals = BlockedSignals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  const absl::Status loaded = context.LoadConfig(/*serving=*/true);
+  if (!loaded.ok()) return Fail(loaded, context.json);
+  AgentOptions options = context.config.agent;
+  options.automatic = !once;
+  auto host = AgentHost::Start(options, context.clock, context.rng);
+  if (!host.ok()) return Fail(host.status(), context.json);
+  std::printf("device-agent %s ready: database=%s service=%s control=%s\n", PTDOC_VERSION,
+              options.replica.database.c_str(), options.channel.address.c_str(),
+              (*host)->control_address().c_str());
+  std::fflush(stdout);
+  if (once) return ServeOnce(context, **host);
+  int number = SIGHUP;
+  // A new token or certificate is noticed by itself; SIGHUP does no harm.
+  while (number == SIGHUP && sigwait(&signals, &number) == 0) continue;
+  (*host)->Stop();
+  Log(LogLevel::kInfo, "stopped");
+  return kExitDone;
+}
+
+int RunCycle(AgentContext& context) {
+  const auto response = CallWithProgress<v1::AgentServiceRunRequest, v1::AgentServiceRunResponse>(
+      context, &v1::AgentService::Stub::Run);
+  if (!response.ok()) return Fail(response.status(), context.json);
+  if (context.json) {
+    Json object = HeadJson(*response);
+    object["push"] = SummaryJson(response->push());
+    object["pull"] = SummaryJson(response->pull());
+    object["conflicts"] = ConflictsJson(*response);
+    PrintJson(object);
+  } else {
+    PrintPush(response->push());
+    PrintPull(response->pull());
+    PrintConflicts(*response);
+    std::printf("done in %s\n", HumanDuration(absl::Milliseconds(response->duration_ms())).c_str());
+  }
+  return PrintWaiting(context);
+}
+
+int RunPush(AgentContext& context) {
+  const auto response = CallWithProgress<v1::AgentServicePushRequest, v1::AgentServicePushResponse>(
+      context, &v1::AgentService::Stub::Push);
+  if (!response.ok()) return Fail(response.status(), context.json);
+  if (context.json) {
+    Json object = HeadJson(*response);
+    object["push"] = SummaryJson(response->push());
+    object["conflicts"] = ConflictsJson(*response);
+    PrintJson(object);
+  } else {
+    PrintPush(response->push());
+    PrintConflicts(*response);
+  }
+  return PrintWaiting(context);
+}
+
+int RunPull(AgentContext& context) {
+  const auto response = CallWithProgress<v1::AgentServicePullRequest, v1::AgentServicePullResponse>(
+      context, &v1::AgentService::Stub::Pull);
+  if (!response.ok()) return Fail(response.status(), context.json);
+  if (context.json) {
+    Json object = HeadJson(*response);
+    object["pull"] = SummaryJson(response->pull());
+    object["conflicts"] = ConflictsJson(*response);
+    PrintJson(object);
+  } else {
+    PrintPull(response->pull());
+    PrintConflicts(*response);
+  }
+  return PrintWaiting(context);
+}
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,278 @@
+// init, uninstall and config check: what touches the app's schema.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/status.h"
+#include "common/cli/output.h"
+#include "common/model/reason.h"
+#include "common/sqlite/sqlite.h"
+#include "device-agent/capture/capture.h"
+#include "device-agent/cli/verbs.h"
+#include "device-agent/replica/replica.h"
+
+namespace ptdoc::sync {
+namespace {
+
+absl::StatusOr<sqlite::Database> OpenApp(const std::string& path, bool write) {
+  sqlite::OpenOptions options;
+  options.mode =
+      write ? sqlite::OpenOptions::Mode::kReadWrite : sqlite::OpenOptions::Mode::kReadOnly;
+  options.legacy_schema = true;
+  options.busy_timeout = absl::Seconds(5);
+  auto db = sqlite::Database::Open(path, options);
+  if (db.ok()) return db;
+  const bool missing = db.status().code() == absl::StatusCode::kNotFound;
+  return ReasonError(
+      missing ? absl::StatusCode::kNotFound : absl::StatusCode::kFailedPrecondition,
+      missing ? "DATABASE_MISSING" : "DATABASE_UNUSABLE",
+      absl::StrCat(missing ? "There is no database at " : "This file cannot be used: ", path,
+                   missing ? "" : absl::StrCat(" (", db.status().message(), ")"),
+                   ". Nothing was changed. Check the path; an encrypted or foreign file cannot be "
+                   "synced."));
+}
+
+std::string ModeText(const TablePlan& table) {
+  switch (table.apply_mode) {
+    case ApplyMode::kTriggersOn:
+      return "two-way";
+    case ApplyMode::kTriggersOff:
+      return "two-way, app's triggers off";
+    case ApplyMode::kCaptureOnly:
+      return "captured only";
+  }
+  return "";
+}
+
+Json PlanJson(const Plan& plan) {
+  Json tables = Json::array();
+  for (const TablePlan& table : plan.tables) {
+    tables.push_back({{"type", table.type},
+                      {"table", table.table},
+                      {"key", table.key},
+                      {"columns", table.columns},
+                      {"rows", table.rows},
+                      {"rowsWithNullKey", table.rows_with_null_key},
+                      {"mode", ModeText(table)},
+                      {"reason", table.reason},
+                      {"warnings", table.warnings}});
+  }
+  Json refused = Json::array();
+  for (const Refusal& refusal : plan.refusals) {
+    refused.push_back({{"table", refusal.table},
+                       {"reason", refusal.reason},
+                       {"message", refusal.what},
+                       {"remedy", refusal.remedy}});
+  }
+  return {{"tables", tables}, {"refused", refused}};
+}
+
+// Tables that are refused for one reason stand together.
+void PrintRefusals(const Plan& plan) {
+  if (plan.refusals.empty()) return;
+  std::printf("\nNot synced:\n");
+  std::vector<std::string> reasons;
+  std::map<std::string, std::vector<std::string>> tables;
+  for (const Refusal& refusal : plan.refusals) {
+    const std::string text =
+        absl::StrCat(refusal.reason, ": ", refusal.what, ". To sync it: ", refusal.remedy, ".");
+    if (!tables.contains(text)) reasons.push_back(text);
+    tables[text].push_back(refusal.table);
+  }
+  for (const std::string& reason : reasons) {
+    std::printf("  %s\n    %s\n", absl::StrJoin(tables[reason], ", ").c_str(), reason.c_str());
+  }
+}
+
+void PrintPlan(const Plan& plan, const std::string& database) {
+  std::printf("Plan for %s\n\n", database.c_str());
+  std::vector<std::vector<std::string>> rows;
+  for (const TablePlan& table : plan.tables) {
+    rows.push_back({table.table, table.type, absl::StrJoin(table.key, ", "),
+                    absl::StrCat(table.columns.size()), absl::StrCat(table.rows), ModeText(table)});
+  }
+  if (!rows.empty()) {
+    std::fputs(TextTable({"table", "type", "key", "columns", "rows", "how"}, rows).c_str(), stdout);
+    std::printf("\nIt adds triggers to these tables, and the tables SyncLog and SyncControl.\n");
+  }
+  for (const TablePlan& table : plan.tables) {
+    if (!table.reason.empty()) {
+      std::printf("  %s: %s\n", table.table.c_str(), table.reason.c_str());
+    }
+    if (table.rows_with_null_key > 0) {
+      std::printf("  %s: %s a NULL in the key and cannot be synced (INVALID_KEY).\n",
+                  table.table.c_str(),
+                  Plural(table.rows_with_null_key, "row has", "rows have").c_str());
+    }
+    for (const std::string& warning : table.warnings) {
+      std::printf("  %s: %s\n", table.table.c_str(), warning.c_str());
+    }
+  }
+  PrintRefusals(plan);
+}
+
+// A table that was asked for by name and is refused stops init; with
+// --all-tables the rest goes on.
+absl::Status CheckPlan(const Plan& plan, bool all_tables) {
+  if (!all_tables && !plan.refusals.empty()) {
+    const Refusal& first = plan.refusals.front();
+    return ReasonError(
+        absl::StatusCode::kFailedPrecondition, first.reason,
+        absl::StrCat("Table ", first.table, " cannot be synced as it is. Nothing was changed. ",
+                     first.remedy));
+  }
+  if (plan.tables.empty()) {
+    return ReasonError(absl::StatusCode::kFailedPrecondition, "NOTHING_TO_SYNC",
+                       "No table can be synced. Nothing was changed. Name tables with --table or "
+                       "--all-tables; the plan above says what stands in the way.");
+  }
+  return absl::OkStatus();
+}
+
+// What agent.toml needs so that the next verbs find everything.
+absl::Status WriteConfig(const AgentContext& context, const InitArgs& args, const Plan& plan) {
+  const std::string& database = context.config.agent.replica.database;
+  const std::string path = ConfigBeside(database);
+  if (!context.config.file.empty() || std::filesystem::exists(path)) return absl::OkStatus();
+  std::ofstream out(path);
+  const std::string absolute = std::filesystem::absolute(database).string();
+  out << "# Written by `device-agent init`. docs/OPERATIONS.md explains every key.\n[service]\n";
+  out << "address = \"" << (args.service.empty() ? "127.0.0.1:5171" : args.service) << "\"\n";
+  if (!args.token_file.empty()) {
+    out << "token_file = \"" << std::filesystem::absolute(args.token_file).string() << "\"\n";
+  }
+  out << "\n[device]\ndatabase = \"" << absolute << "\"\n\n[control]\nlisten = \"unix://"
+      << absolute << ".sync.sock\"\n";
+  for (const TablePlan& table : plan.tables) {
+    out << "\n[[entity]]\ntype = \"" << table.type << "\"\ntable = \"" << table.table << "\"\n";
+  }
+  out.close();
+  if (out) return absl::OkStatus();
+  return ReasonError(absl::StatusCode::kFailedPrecondition, "FILE",
+                     absl::StrCat("Cannot write ", path,
+                                  ". Capture is installed. Write it by hand, or name another with "
+                                  "--config."));
+}
+
+PlanRequest RequestOf(const AgentContext& context, const InitArgs& args) {
+  PlanRequest request = context.config.agent.replica.plan;
+  for (const std::string& table : args.tables) {
+    EntityConfig entity;
+    entity.table = table;
+    request.entities.push_back(std::move(entity));
+  }
+  request.all_tables = args.all_tables;
+  request.count_rows = true;
+  return request;
+}
+
+absl::StatusOr<int64_t> Install(AgentContext& context, const InitArgs& args, const Plan& plan,
+                                const PlanRequest& request) {
+  ReplicaOptions options = context.config.agent.replica;
+  options.plan = request;
+  options.plan.count_rows = false;
+  PT_ASSIGN_OR_RETURN(const int64_t rows, Replica::Initialise(options, context.clock, context.rng));
+  PT_RETURN_IF_ERROR(WriteConfig(context, args, plan));
+  return rows;
+}
+
+absl::StatusOr<Plan> ShowPlan(AgentContext& context, const InitArgs& args,
+                              const PlanRequest& request) {
+  PT_ASSIGN_OR_RETURN(auto db, OpenApp(context.config.agent.replica.database, false));
+  PT_ASSIGN_OR_RETURN(Plan plan, MakePlan(db, request));
+  if (args.print_sql) {
+    PT_RETURN_IF_ERROR(CheckPlan(plan, request.all_tables));
+    PT_ASSIGN_OR_RETURN(const std::string script, InstallScript(db, plan));
+    std::fputs(script.c_str(), stdout);
+  } else if (!context.json) {
+    PrintPlan(plan, context.config.agent.replica.database);
+  } else if (args.dry_run) {
+    PrintJson(PlanJson(plan));
+  }
+  PT_RETURN_IF_ERROR(CheckPlan(plan, request.all_tables));
+  return plan;
+}
+
+}  // namespace
+
+int Init(AgentContext& context, const InitArgs& args) {
+  const absl::Status loaded = context.LoadConfig();
+  if (!loaded.ok()) return Fail(loaded, context.json);
+  PlanRequest request = RequestOf(context, args);
+  if (request.entities.empty() && !request.all_tables) {
+    return Fail(ReasonError(absl::StatusCode::kInvalidArgument, "USAGE",
+                            "No table is named. Nothing was changed. Give --table NAME, "
+                            "--all-tables, or [[entity]] in agent.toml."),
+                context.json);
+  }
+  const auto plan = ShowPlan(context, args, request);
+  if (!plan.ok()) return Fail(plan.status(), context.json);
+  if (args.dry_run || args.print_sql) return kExitDone;
+  const auto rows = Install(context, args, *plan, request);
+  if (!rows.ok()) return Fail(rows.status(), context.json);
+  if (context.json) {
+    Json object = PlanJson(*plan);
+    object["enqueued"] = *rows;
+    PrintJson(object);
+  } else {
+    std::printf(
+        "\nCapture is installed; %s to be uploaded. Capture is proven when the app has "
+        "written once.\nStart the agent: device-agent serve --config %s\n",
+        Plural(*rows, "row waits", "rows wait").c_str(),
+        context.config.file.empty() ? ConfigBeside(context.config.agent.replica.database).c_str()
+                                    : context.config.file.c_str());
+  }
+  return kExitDone;
+}
+
+int RunUninstall(AgentContext& context) {
+  const auto uninstall = [&]() -> absl::Status {
+    PT_RETURN_IF_ERROR(context.LoadConfig());
+    if (context.DaemonAnswers()) {
+      return ReasonError(absl::StatusCode::kFailedPrecondition, "AGENT_RUNNING",
+                         "The agent of this database is running. Nothing was changed. Stop it "
+                         "first.");
+    }
+    PT_ASSIGN_OR_RETURN(auto db, OpenApp(context.config.agent.replica.database, true));
+    return Uninstall(db);
+  };
+  const absl::Status status = uninstall();
+  if (!status.ok()) return Fail(status, context.json);
+  if (context.json) {
+    PrintJson({{"uninstalled", context.config.agent.replica.database}});
+  } else {
+    std::printf(
+        "Capture is removed; the schema of %s is as it was. The agent's own file beside it "
+        "keeps the queue and the archives: delete it when nothing in it is needed.\n",
+        context.config.agent.replica.database.c_str());
+  }
+  return kExitDone;
+}
+
+int ConfigCheck(AgentContext& context) {
+  const absl::Status status = context.LoadConfig();
+  if (!status.ok()) return Fail(status, context.json);
+  const AgentOptions& agent = context.config.agent;
+  const std::string file = context.config.file.empty() ? "(no file)" : context.config.file;
+  if (context.json) {
+    PrintJson({{"ok", true},
+               {"file", context.config.file},
+               {"service", agent.channel.address},
+               {"database", agent.replica.database},
+               {"control", agent.control_listen}});
+  } else {
+    std::printf("The configuration is in order: %s, service %s, database %s, control %s\n",
+                file.c_str(), agent.channel.address.c_str(), agent.replica.database.c_str(),
+                agent.control_listen.c_str());
+  }
+  return kExitDone;
+}
+
+}  // namespace ptdoc::sync

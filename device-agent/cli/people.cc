@@ -1,0 +1,234 @@
+// queue and conflicts: what a person looks through and decides.
+#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/time_text.h"
+#include "common/cli/output.h"
+#include "common/model/reason.h"
+#include "device-agent/cli/call.h"
+#include "device-agent/cli/verbs.h"
+
+namespace ptdoc::sync {
+namespace {
+
+constexpr uint32_t kListMax = 1000;
+
+Json ItemJson(const v1::QueueItem& item) {
+  Json object = {{"id", item.id()},
+                 {"entityType", item.entity_type()},
+                 {"entityId", item.entity_id()},
+                 {"operation", item.operation()},
+                 {"status", item.status()},
+                 {"enqueuedAt", FormatUtc(*TimeOf(true, item.enqueued_at()))},
+                 {"retryCount", item.retry_count()},
+                 {"maxRetries", item.max_retries()},
+                 {"errorMessage", item.error_message()},
+                 {"held", item.held()},
+                 {"initial", item.initial()}};
+  if (item.has_next_attempt_at()) {
+    object["nextAttemptAt"] = FormatUtc(*TimeOf(true, item.next_attempt_at()));
+  }
+  if (item.has_completed_at()) {
+    object["completedAt"] = FormatUtc(*TimeOf(true, item.completed_at()));
+  }
+  return object;
+}
+
+std::string Note(const v1::QueueItem& item) {
+  if (item.held()) return "held: device-agent queue confirm";
+  return item.error_message();
+}
+
+Json ConflictJson(const v1::Conflict& conflict, bool content) {
+  Json object = {{"conflictId", conflict.conflict_id()},
+                 {"entityType", conflict.entity_type()},
+                 {"entityId", conflict.entity_id()},
+                 {"resolutionType", conflict.resolution_type()},
+                 {"rule", conflict.rule()},
+                 {"reason", conflict.reason()},
+                 {"detectedAt", FormatUtc(*TimeOf(true, conflict.detected_at()))},
+                 {"archivedDeviceId", conflict.archived_device_id()},
+                 {"archivedByUserId", conflict.archived_by_user_id()},
+                 {"chosenDeviceId", conflict.chosen_device_id()},
+                 {"chosenByUserId", conflict.chosen_by_user_id()},
+                 {"isResolved", conflict.is_resolved()},
+                 {"resolvedAction", conflict.resolved_action()}};
+  if (!content) return object;
+  const auto parse = [](const std::string& json) {
+    return json.empty() ? Json(nullptr) : Json::parse(json, nullptr, false);
+  };
+  object["archivedData"] = parse(conflict.archived_data_json());
+  object["chosenData"] = parse(conflict.chosen_data_json());
+  object["baseData"] = parse(conflict.base_data_json());
+  return object;
+}
+
+void ShowForPeople(const v1::Conflict& conflict) {
+  const auto time = [](bool has, const google::protobuf::Timestamp& at) {
+    const auto value = TimeOf(has, at);
+    return value.has_value() ? FormatUtc(*value) : std::string("(time not known)");
+  };
+  const auto name = [](const std::string& user) {
+    return user.empty() ? std::string("(nobody named)") : user;
+  };
+  std::printf("%s of %s %s%s%s\n", conflict.resolution_type().c_str(),
+              conflict.entity_type().c_str(), conflict.entity_id().c_str(),
+              conflict.rule().empty() ? "" : ", rule ", conflict.rule().c_str());
+  std::printf("%s. Detected %s.\n", conflict.reason().c_str(),
+              FormatUtc(*TimeOf(true, conflict.detected_at())).c_str());
+  std::printf("yours:  %s by %s on %s\n",
+              time(conflict.has_archived_last_modified_utc(), conflict.archived_last_modified_utc())
+                  .c_str(),
+              name(conflict.archived_by_user_id()).c_str(), conflict.archived_device_id().c_str());
+  std::printf(
+      "theirs: %s by %s%s%s\n\n",
+      time(conflict.has_chosen_last_modified_utc(), conflict.chosen_last_modified_utc()).c_str(),
+      name(conflict.chosen_by_user_id()).c_str(), conflict.chosen_device_id().empty() ? "" : " on ",
+      conflict.chosen_device_id().c_str());
+  std::fputs(ConflictTable(conflict.base_data_json(), conflict.archived_data_json(),
+                           conflict.chosen_data_json())
+                 .c_str(),
+             stdout);
+  if (conflict.is_resolved()) {
+    std::printf("\nResolved: %s.\n", conflict.resolved_action().c_str());
+    return;
+  }
+  std::printf("\ndevice-agent conflicts resolve %s --keep\n", conflict.conflict_id().c_str());
+  std::printf("device-agent conflicts resolve %s --restore\n", conflict.conflict_id().c_str());
+  std::printf("device-agent why %s '%s'\n", conflict.entity_type().c_str(),
+              conflict.entity_id().c_str());
+}
+
+}  // namespace
+
+int QueueList(AgentContext& context, const QueueArgs& args) {
+  v1::ListQueueRequest request;
+  request.set_include_done(args.all);
+  request.set_page_size(kListMax);
+  const auto response = Call(context, &v1::AgentService::Stub::ListQueue, request);
+  if (!response.ok()) return Fail(response.status(), context.json);
+  Json items = Json::array();
+  std::vector<std::vector<std::string>> rows;
+  for (const v1::QueueItem& item : response->items()) {
+    items.push_back(ItemJson(item));
+    rows.push_back({absl::StrCat(item.id()), item.status(), item.operation(), item.entity_type(),
+                    item.entity_id(), absl::StrCat(item.retry_count(), "/", item.max_retries()),
+                    Note(item)});
+  }
+  if (context.json) {
+    PrintJson({{"items", items}});
+  } else if (rows.empty()) {
+    std::printf("Nothing waits.\n");
+  } else {
+    std::fputs(
+        TextTable({"id", "status", "operation", "type", "entity", "tries", "note"}, rows).c_str(),
+        stdout);
+  }
+  return kExitDone;
+}
+
+int QueueRetry(AgentContext& context, const QueueArgs& args) {
+  if (args.ids.empty() && !args.all) {
+    return Fail(ReasonError(absl::StatusCode::kInvalidArgument, "USAGE",
+                            "No item is named. Nothing was changed. Give ids from `device-agent "
+                            "queue list`, or --all."),
+                context.json);
+  }
+  v1::RetryQueueItemsRequest request;
+  for (const int64_t id : args.ids) request.add_ids(id);
+  request.set_all(args.all);
+  const auto response = Call(context, &v1::AgentService::Stub::RetryQueueItems, request);
+  if (!response.ok()) return Fail(response.status(), context.json);
+  if (context.json) {
+    PrintJson({{"retried", response->retried()}});
+  } else {
+    std::printf("%s sent again.\n", Plural(response->retried(), "item is", "items are").c_str());
+  }
+  return kExitDone;
+}
+
+int QueueCancel(AgentContext& context, const QueueArgs& args) {
+  v1::CancelQueueItemRequest request;
+  request.set_id(args.ids.front());
+  const auto response = Call(context, &v1::AgentService::Stub::CancelQueueItem, request);
+  if (!response.ok()) return Fail(response.status(), context.json);
+  if (context.json) {
+    PrintJson(ItemJson(response->item()));
+  } else {
+    std::printf(
+        "Cancelled. Your row is in the archive (device-agent conflicts list --all); the "
+        "service's version comes back with the next sync.\n");
+  }
+  return kExitDone;
+}
+
+int QueueConfirm(AgentContext& context) {
+  const auto response =
+      Call(context, &v1::AgentService::Stub::ConfirmDeletions, v1::ConfirmDeletionsRequest());
+  if (!response.ok()) return Fail(response.status(), context.json);
+  if (context.json) {
+    PrintJson({{"confirmed", response->confirmed()}});
+  } else {
+    std::printf("%s confirmed and will be sent.\n",
+                Plural(response->confirmed(), "deletion is", "deletions are").c_str());
+  }
+  return kExitDone;
+}
+
+int ConflictsList(AgentContext& context, const ConflictArgs& args) {
+  v1::ListDeviceConflictsRequest request;
+  request.set_include_resolved(args.all);
+  request.set_page_size(kListMax);
+  const auto response = Call(context, &v1::AgentService::Stub::ListDeviceConflicts, request);
+  if (!response.ok()) return Fail(response.status(), context.json);
+  Json items = Json::array();
+  std::vector<std::vector<std::string>> rows;
+  for (const v1::Conflict& conflict : response->conflicts()) {
+    items.push_back(ConflictJson(conflict, false));
+    rows.push_back({conflict.conflict_id(), conflict.entity_type(), conflict.entity_id(),
+                    conflict.resolution_type(), FormatUtc(*TimeOf(true, conflict.detected_at())),
+                    conflict.is_resolved() ? "resolved" : "open"});
+  }
+  if (context.json) {
+    PrintJson({{"items", items}});
+  } else if (rows.empty()) {
+    std::printf("No %sconflicts.\n", args.all ? "" : "open ");
+  } else {
+    std::fputs(
+        TextTable({"conflict", "type", "entity", "resolution", "detected", "state"}, rows).c_str(),
+        stdout);
+  }
+  return kExitDone;
+}
+
+int ConflictsShow(AgentContext& context, const ConflictArgs& args) {
+  v1::GetDeviceConflictRequest request;
+  request.set_conflict_id(args.id);
+  const auto response = Call(context, &v1::AgentService::Stub::GetDeviceConflict, request);
+  if (!response.ok()) return Fail(response.status(), context.json);
+  if (context.json) {
+    PrintJson(ConflictJson(response->conflict(), true));
+  } else {
+    ShowForPeople(response->conflict());
+  }
+  return kExitDone;
+}
+
+int ConflictsResolve(AgentContext& context, const ConflictArgs& args) {
+  v1::ResolveDeviceConflictRequest request;
+  request.set_conflict_id(args.id);
+  request.set_action(args.restore ? v1::DEVICE_RESOLVE_ACTION_RESTORE
+                                  : v1::DEVICE_RESOLVE_ACTION_KEEP);
+  const auto response = Call(context, &v1::AgentService::Stub::ResolveDeviceConflict, request);
+  if (!response.ok()) return Fail(response.status(), context.json);
+  if (context.json) {
+    PrintJson(ConflictJson(response->conflict(), false));
+  } else {
+    std::printf("%s\n", args.restore
+                            ? "Your row stands in the app's table again; it is sent as a new edit."
+                            : "What stands stays; the conflict is resolved.");
+  }
+  return kExitDone;
+}
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,264 @@
+// status, pause, resume and why.
+#include "common/base/status.h"
+
+#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/time_text.h"
+#include "common/cli/output.h"
+#include "common/model/reason.h"
+#include "device-agent/cli/call.h"
+#include "device-agent/cli/verbs.h"
+
+namespace ptdoc::sync {
+namespace {
+
+using AgentStatus = v1::AgentServiceStatusResponse;
+
+const char* HealthWord(v1::Health health) {
+  switch (health) {
+    case v1::HEALTH_OK:
+      return "OK";
+    case v1::HEALTH_WARNING:
+      return "WARNING";
+    case v1::HEALTH_CRITICAL:
+      return "CRITICAL";
+    default:
+      return "UNKNOWN";
+  }
+}
+
+const char* LinkWord(v1::LinkState link) {
+  switch (link) {
+    case v1::LINK_STATE_ONLINE:
+      return "online";
+    case v1::LINK_STATE_CONNECTING:
+      return "connecting";
+    case v1::LINK_STATE_OFFLINE:
+      return "offline";
+    case v1::LINK_STATE_UNAUTHENTICATED:
+      return "unauthenticated";
+    case v1::LINK_STATE_REFUSED:
+      return "refused";
+    default:
+      return "unknown";
+  }
+}
+
+void PutTime(Json* object, const char* name, bool has, const google::protobuf::Timestamp& time) {
+  const auto value = TimeOf(has, time);
+  (*object)[name] = value.has_value() ? Json(FormatUtc(*value)) : Json(nullptr);
+}
+
+Json StatusJson(const AgentStatus& status) {
+  Json object = {{"pending", status.pending()},
+                 {"processing", status.processing()},
+                 {"failed", status.failed()}};
+  PutTime(&object, "oldestPendingAt", status.has_oldest_pending_at(), status.oldest_pending_at());
+  PutTime(&object, "lastSyncAt", status.has_last_sync_at(), status.last_sync_at());
+  object["health"] = HealthWord(status.health());
+  object["openConflicts"] = status.open_conflicts();
+  object["setAside"] = status.set_aside();
+  object["held"] = status.held();
+  object["stale"] = status.stale();
+  object["deviceId"] = status.device_id();
+  object["database"] = status.database();
+  object["service"] = status.service_address();
+  object["link"] = LinkWord(status.link());
+  object["linkReason"] = status.link_reason();
+  PutTime(&object, "nextAttemptAt", status.has_next_attempt_at(), status.next_attempt_at());
+  object["paused"] = status.paused();
+  object["initial"] = status.initial();
+  object["recovering"] = status.recovering();
+  object["blockedByApp"] = status.blocked_by_app();
+  object["progress"] = {{"pushDone", status.progress().push_done()},
+                        {"pushKnown", status.progress().push_known()},
+                        {"pullDone", status.progress().pull_done()},
+                        {"pullKnown", status.progress().pull_known()}};
+  Json warnings = Json::array();
+  for (const std::string& warning : status.warnings()) warnings.push_back(warning);
+  object["warnings"] = std::move(warnings);
+  return object;
+}
+
+std::string Waiting(const AgentStatus& status) {
+  const uint32_t waiting = status.pending() + status.processing();
+  return waiting == 0 ? "nothing waits" : Plural(waiting, "change waits", "changes wait");
+}
+
+// The one fact that matters most now.
+std::string Fact(const AgentStatus& status, absl::Time now) {
+  if (status.paused()) return absl::StrCat("paused; ", Waiting(status), " safely on this device");
+  if (status.blocked_by_app()) return "the app holds its file; sync goes on in the next gap";
+  if (status.link() == v1::LINK_STATE_ONLINE || status.link() == v1::LINK_STATE_UNSPECIFIED) {
+    if (status.failed() > 0) return absl::StrCat(Plural(status.failed(), "change"), " failed");
+    return absl::StrCat(Waiting(status), ", last sync ",
+                        Ago(TimeOf(status.has_last_sync_at(), status.last_sync_at()), now));
+  }
+  std::string next;
+  if (status.has_next_attempt_at()) {
+    next = absl::StrCat("; next try ", Ago(TimeOf(true, status.next_attempt_at()), now));
+  }
+  return absl::StrCat(LinkWord(status.link()), "; ", Waiting(status), " safely on this device",
+                      next);
+}
+
+Colour HealthColour(v1::Health health) {
+  return health == v1::HEALTH_OK        ? Colour::kGreen
+         : health == v1::HEALTH_WARNING ? Colour::kYellow
+                                        : Colour::kRed;
+}
+
+std::string Text(const AgentStatus& status, absl::Time now) {
+  std::string out = absl::StrCat(status.device_id(), "  ",
+                                 Paint(HealthColour(status.health()), HealthWord(status.health())),
+                                 "  ", Fact(status, now), "\n");
+  const auto line = [&](absl::string_view name, absl::string_view value) {
+    absl::StrAppend(&out, "  ", name, std::string(12 - name.size(), ' '), value, "\n");
+  };
+  line("database", status.database());
+  line("service", absl::StrCat(status.service_address(), " (", LinkWord(status.link()), ")"));
+  if (!status.link_reason().empty()) {
+    line("", absl::StrCat(status.link_message(), " (", status.link_reason(), ")"));
+  }
+  line("queue", absl::StrCat(status.pending(), " pending, ", status.processing(), " being sent, ",
+                             status.failed(), " failed"));
+  if (status.has_oldest_pending_at()) {
+    line("oldest", Ago(TimeOf(true, status.oldest_pending_at()), now));
+  }
+  line("last sync", Ago(TimeOf(status.has_last_sync_at(), status.last_sync_at()), now));
+  if (status.initial()) line("initial", "the first upload or download has not ended yet");
+  if (status.recovering()) line("recovery", "the file was set back or replaced; comparing");
+  if (status.held() > 0) {
+    line("held", absl::StrCat(Plural(status.held(), "deletion"), ": device-agent queue confirm"));
+  }
+  if (status.set_aside() > 0) {
+    line("set aside",
+         absl::StrCat(Plural(status.set_aside(), "version"), " that the app's schema refuses"));
+  }
+  if (status.open_conflicts() > 0) {
+    line("conflicts", absl::StrCat(status.open_conflicts(), " open: device-agent conflicts list"));
+  }
+  for (const std::string& warning : status.warnings()) line("warning", warning);
+  return out;
+}
+
+bool Waits(const AgentStatus& status) {
+  return status.failed() > 0 || status.held() > 0 || status.open_conflicts() > 0;
+}
+
+int CheckLine(const absl::StatusOr<AgentStatus>& status) {
+  constexpr int kUnknown = 3;
+  if (!status.ok()) {
+    std::printf("PTDOC UNKNOWN - %s\n", ErrorOf(status.status()).what.c_str());
+    return kUnknown;
+  }
+  std::printf(
+      "PTDOC %s - %s: %u pending, %u failed, %u open conflicts, %s | pending=%u failed=%u "
+      "conflicts=%u\n",
+      HealthWord(status->health()), status->device_id().c_str(), status->pending(),
+      status->failed(), status->open_conflicts(), LinkWord(status->link()), status->pending(),
+      status->failed(), status->open_conflicts());
+  switch (status->health()) {
+    case v1::HEALTH_OK:
+      return 0;
+    case v1::HEALTH_WARNING:
+      return 1;
+    case v1::HEALTH_CRITICAL:
+      return 2;
+    default:
+      return kUnknown;
+  }
+}
+
+int Watch(AgentContext& context) {
+  const absl::Status connected = context.Connect();
+  if (!connected.ok()) return Fail(connected, context.json);
+  grpc::ClientContext call;
+  auto stream = context.agent->WatchStatus(&call, v1::WatchStatusRequest());
+  v1::WatchStatusResponse response;
+  while (stream->Read(&response)) {
+    if (context.json) {
+      PrintJson(StatusJson(response.status()));
+      continue;
+    }
+    // A terminal shows one picture; a pipe gets one after the other.
+    if (OnTerminal()) std::printf("\033[H\033[2J");
+    std::fputs(Text(response.status(), context.clock.Now()).c_str(), stdout);
+    std::fflush(stdout);
+  }
+  const absl::Status status = FromGrpcStatus(stream->Finish());
+  return status.ok() ? kExitDone : Fail(status, context.json);
+}
+
+}  // namespace
+
+int ShowStatus(AgentContext& context, const StatusArgs& args) {
+  if (args.watch) return Watch(context);
+  const auto status =
+      Call(context, &v1::AgentService::Stub::Status, v1::AgentServiceStatusRequest());
+  if (args.check) return CheckLine(status);
+  if (!status.ok()) return Fail(status.status(), context.json);
+  if (context.json) {
+    PrintJson(StatusJson(*status));
+  } else {
+    std::fputs(Text(*status, context.clock.Now()).c_str(), stdout);
+    if (context.host != nullptr) std::printf("  agent       no daemon runs on this database\n");
+  }
+  return Waits(*status) ? kExitWaits : kExitDone;
+}
+
+int Pause(AgentContext& context, const std::string& duration) {
+  v1::PauseRequest request;
+  if (!duration.empty()) {
+    const auto parsed = ParseDuration(duration);
+    if (!parsed.ok() || *parsed <= absl::ZeroDuration()) {
+      return Fail(ReasonError(absl::StatusCode::kInvalidArgument, "USAGE",
+                              "--for is no duration above zero. Nothing was paused. Write for "
+                              "example 30m or 2h."),
+                  context.json);
+    }
+    request.mutable_duration()->set_seconds(absl::ToInt64Seconds(*parsed));
+  }
+  const auto response = Call(context, &v1::AgentService::Stub::Pause, request);
+  if (!response.ok()) return Fail(response.status(), context.json);
+  const auto until = TimeOf(response->has_paused_until(), response->paused_until());
+  if (context.json) {
+    PrintJson({{"pausedUntil", until.has_value() ? Json(FormatUtc(*until)) : Json(nullptr)}});
+  } else {
+    std::printf("Paused%s. Changes are captured and wait safely on this device.\n",
+                until.has_value() ? absl::StrCat(" until ", FormatUtc(*until)).c_str()
+                                  : " until `device-agent resume`");
+  }
+  return kExitDone;
+}
+
+int Resume(AgentContext& context) {
+  const auto response = Call(context, &v1::AgentService::Stub::Resume, v1::ResumeRequest());
+  if (!response.ok()) return Fail(response.status(), context.json);
+  if (context.json) {
+    PrintJson({{"paused", false}});
+  } else {
+    std::printf("Resumed.\n");
+  }
+  return kExitDone;
+}
+
+int Why(AgentContext& context, const std::string& type, const std::string& id) {
+  v1::WhyRequest request;
+  request.set_entity_type(type);
+  request.set_entity_id(id);
+  const auto response = Call(context, &v1::AgentService::Stub::Why, request);
+  if (!response.ok()) return Fail(response.status(), context.json);
+  Json steps = Json::array();
+  for (const v1::WhyStep& step : response->steps()) {
+    const auto at = TimeOf(step.has_at(), step.at());
+    const std::string when = at.has_value() ? FormatUtc(*at) : "";
+    steps.push_back({{"at", when}, {"what", step.what()}});
+    if (!context.json) std::printf("%-24s  %s\n", when.c_str(), step.what().c_str());
+  }
+  if (context.json) PrintJson({{"entityType", type}, {"entityId", id}, {"steps", steps}});
+  return kExitDone;
+}
+
+}  // namespace ptdoc::sync

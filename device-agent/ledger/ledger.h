@@ -1,0 +1,222 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/base/hash.h"
+#include "common/base/rng.h"
+#include "common/model/change.h"
+#include "common/sqlite/sqlite.h"
+
+namespace ptdoc::sync {
+
+// Numbers as in SQL (seed, "Queue Management").
+enum class ItemStatus : uint8_t {
+  kPending = 0,
+  kProcessing = 1,
+  kCompleted = 2,
+  kFailed = 3,
+  kCancelled = 4,
+};
+absl::string_view ItemStatusName(ItemStatus status);
+
+// A keyed hash of each field of a row, by column: what the ledger remembers of
+// content. Equal hashes of equal column lists mean equal rows.
+struct RowHashes {
+  bool absent = false;           // the row is not there (deleted)
+  int64_t columns_id = 0;        // ColumnSets: which columns, in which order
+  std::vector<uint64_t> hashes;  // one per column
+  friend bool operator==(const RowHashes&, const RowHashes&) = default;
+};
+
+// One row of SyncQueueItems. No content.
+struct QueueItem {
+  int64_t id = 0;
+  EntityKey key;
+  Operation operation = Operation::kUpdate;
+  ItemStatus status = ItemStatus::kPending;
+  absl::Time enqueued_at;
+  TimeNs time = kSmallestTime;  // LastModifiedUtc of the change
+  int retry_count = 0;
+  int max_retries = 3;
+  std::string error_message;
+  std::string batch_id;
+  std::optional<absl::Time> next_attempt_at;
+  std::optional<absl::Time> completed_at;
+  bool recreated = false;  // deleted and created again under one key
+  bool reoffer = false;
+  bool whole = false;    // must be sent complete (BASE_UNKNOWN)
+  bool initial = false;  // there before init
+  bool held = false;     // a deletion that waits for a person
+  int64_t drain = 0;     // the snapshot it was drained in
+  // As sent, while Processing.
+  RowHashes sent;
+  Revision sent_base = 0;
+};
+
+// What the service is known to hold of a row. No content.
+struct RowState {
+  EntityKey key;
+  Revision revision = 0;
+  std::string check;
+  TimeNs time = kSmallestTime;
+  RowHashes row;             // of the row as sent or applied
+  bool unconfirmed = false;  // re-baseline: no version has confirmed it yet
+};
+
+struct ArchiveEntry {
+  int64_t id = 0;
+  std::string conflict_id;
+  EntityKey key;
+  std::string resolution_type;  // "ServerWins", "Cancelled", ...
+  std::string rule;
+  std::string reason;
+  absl::Time detected_at;
+  std::string archived_json;  // "null" for a deletion
+  std::string chosen_json;
+  std::string base_json;
+  TimeNs archived_time = kSmallestTime;
+  TimeNs chosen_time = kSmallestTime;
+  std::string archived_user;
+  std::string archived_device;
+  std::string chosen_user;
+  std::string chosen_device;
+  bool is_resolved = false;
+  std::optional<absl::Time> resolved_at;
+  std::string resolved_by;
+  std::string resolved_action;
+};
+
+struct StaleNote {
+  EntityKey key;
+  Revision revision = 0;  // newest that was seen
+  bool put_back = false;  // fetch and apply even at an equal revision
+};
+
+// A version that the schema refuses, the newest of its entity. Holds content.
+struct SetAside {
+  Version version;
+  std::string code;        // SQLite's code name
+  std::string constraint;  // its name, or the child that it would delete
+  int attempts = 0;
+};
+
+// What is about to be applied: written before the app's file is touched,
+// emptied of content when finished. At most one stands unfinished.
+struct Intent {
+  int64_t page_number = 0;
+  int64_t page_tag = 0;
+  std::string kind;     // "page", "answer", "fetch", "cancel", "mark"
+  std::string payload;  // encoded by the replica
+};
+
+// The agent's own file (app.db.sync): queue, states, archives, cursor,
+// intents. Plain storage; the rules are the replica's. Belongs to one thread;
+// people may read and write SyncQueueItems beside it with any SQLite client.
+class Ledger {
+ public:
+  static absl::StatusOr<std::unique_ptr<Ledger>> Open(const std::string& path, bool create,
+                                                      const std::string& vfs, Rng& rng);
+
+  sqlite::Database& db() { return db_; }
+  absl::StatusOr<sqlite::Transaction> Begin() {
+    return sqlite::Transaction::Begin(db_, sqlite::Transaction::Kind::kWrite);
+  }
+
+  // Named values (device id, file id, cursor, marks, modes). Empty if absent.
+  absl::StatusOr<std::string> Get(absl::string_view name);
+  absl::StatusOr<int64_t> GetInt(absl::string_view name, int64_t fallback);
+  absl::Status Put(absl::string_view name, absl::string_view value);
+  absl::Status PutInt(absl::string_view name, int64_t value);
+
+  // Hashing of rows with this ledger's key.
+  uint64_t HashOf(const Value& value) const;
+  // The number of a column list (sorted), made on first use.
+  absl::StatusOr<int64_t> ColumnsId(const std::vector<std::string>& columns);
+  absl::StatusOr<std::vector<std::string>> ColumnsOf(int64_t columns_id);
+
+  // Queue.
+  absl::StatusOr<std::optional<QueueItem>> FindItem(int64_t id);
+  // The one Pending or Failed item of an entity.
+  absl::StatusOr<std::optional<QueueItem>> FindWaiting(const EntityKey& key);
+  absl::StatusOr<std::optional<QueueItem>> FindProcessing(const EntityKey& key);
+  absl::StatusOr<bool> HasOpenItem(const EntityKey& key);  // Pending, Processing, Failed
+  absl::StatusOr<int64_t> InsertItem(const QueueItem& item);
+  absl::Status UpdateItem(const QueueItem& item);
+  absl::Status DeleteItem(int64_t id);
+  // Pending ones, and Failed ones that are due (RetryCount < MaxRetries and
+  // NextAttemptAt <= now, or `ignore_next_attempt`), by Id, after `after_id`.
+  absl::StatusOr<std::vector<QueueItem>> ListSendable(absl::Time now, bool ignore_next_attempt,
+                                                      int64_t after_id, size_t limit);
+  absl::StatusOr<std::vector<QueueItem>> ListBatch(absl::string_view batch_id);
+  absl::StatusOr<std::vector<std::string>> OpenBatches();
+  absl::StatusOr<std::vector<QueueItem>> ListItems(bool include_done, int64_t after_id,
+                                                   size_t limit);
+  absl::StatusOr<QueueHealth> Health();
+  absl::StatusOr<uint32_t> CountHeld();
+  absl::StatusOr<std::optional<absl::Time>> NextDue();
+  absl::StatusOr<int64_t> PruneCompleted(absl::Time before, size_t keep_max);
+
+  // States.
+  absl::StatusOr<std::optional<RowState>> FindState(const EntityKey& key);
+  absl::Status PutState(const RowState& state);
+  absl::Status DeleteState(const EntityKey& key);
+  absl::StatusOr<std::vector<RowState>> ListStates(absl::string_view type,
+                                                   absl::string_view after_id, size_t limit);
+  absl::Status MarkAllUnconfirmed();  // live rows with revision > 0 and no open item
+  absl::StatusOr<std::vector<RowState>> ListUnconfirmed(size_t limit);
+
+  // Archives.
+  absl::StatusOr<int64_t> PutArchive(const ArchiveEntry& entry);  // once per ConflictId
+  absl::StatusOr<std::optional<ArchiveEntry>> FindArchive(absl::string_view conflict_or_id);
+  absl::StatusOr<std::vector<ArchiveEntry>> ListArchives(bool include_resolved, int64_t after_id,
+                                                         size_t limit);
+  absl::Status ResolveArchive(absl::string_view conflict_or_id, absl::Time at, absl::string_view by,
+                              absl::string_view action);
+  absl::StatusOr<int64_t> PruneArchives(absl::Time before);  // resolved ones only
+
+  // Stale notes and set-aside versions.
+  absl::Status NoteStale(const StaleNote& note);  // the greater revision stays
+  absl::StatusOr<std::optional<StaleNote>> FindStale(const EntityKey& key);
+  absl::Status ClearStale(const EntityKey& key);
+  absl::StatusOr<std::vector<StaleNote>> ListFetchable(size_t limit);  // without an open item
+  absl::StatusOr<uint32_t> CountStale();
+  absl::Status PutSetAside(const SetAside& entry);  // the greater revision stays
+  absl::Status ClearSetAside(const EntityKey& key);
+  absl::StatusOr<std::optional<SetAside>> FindSetAside(const EntityKey& key);
+  absl::StatusOr<std::vector<SetAside>> ListSetAside(size_t limit);
+
+  // Intents.
+  absl::StatusOr<std::optional<Intent>> OpenIntent();
+  absl::Status PutIntent(const Intent& intent);
+  // Removes the intent; its page mark is remembered as the last one finished.
+  absl::Status FinishIntent(const Intent& intent);
+  absl::Status DropIntent(const Intent& intent);
+
+  // Recovery: empties items, stale notes, set-aside versions, states, cursor.
+  absl::Status ForgetEverythingSynced();
+
+ private:
+  explicit Ledger(sqlite::Database db) : db_(std::move(db)) {}
+
+  // The number of a type name, made on first use.
+  absl::StatusOr<int64_t> TypeId(absl::string_view type);
+  absl::StatusOr<std::vector<QueueItem>> Items(sqlite::Statement stmt);
+
+  sqlite::Database db_;
+  SipKey hash_key_{};
+  std::map<std::string, int64_t> columns_ids_;
+  std::map<std::string, int64_t, std::less<>> type_ids_;
+};
+
+}  // namespace ptdoc::sync

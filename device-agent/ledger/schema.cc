@@ -1,0 +1,114 @@
+#include "device-agent/ledger/schema.h"
+
+namespace ptdoc::sync {
+
+const std::vector<std::string>& LedgerMigrations() {
+  static const std::vector<std::string>* const kSteps = new std::vector<std::string>{
+      // The seed prints SQL on SyncQueueItems and SyncConflictArchives: their
+      // names, columns and numbers are an interface. No UNIQUE constraint may
+      // stand on the queue, for the seed's UPDATE must not fail half-way.
+      R"sql(
+CREATE TABLE SyncMeta(
+  Name TEXT PRIMARY KEY NOT NULL,
+  Value
+) WITHOUT ROWID;
+CREATE TABLE SyncColumnSets(
+  Id INTEGER PRIMARY KEY,
+  Columns BLOB NOT NULL UNIQUE
+);
+CREATE TABLE SyncTypes(
+  Id INTEGER PRIMARY KEY,
+  Name TEXT NOT NULL UNIQUE
+);
+CREATE TABLE SyncQueueItems(
+  Id INTEGER PRIMARY KEY AUTOINCREMENT,
+  EntityType TEXT NOT NULL,
+  EntityId TEXT NOT NULL,
+  Operation INTEGER NOT NULL,
+  EnqueuedAt TEXT NOT NULL,
+  Status INTEGER NOT NULL DEFAULT 0,
+  RetryCount INTEGER NOT NULL DEFAULT 0,
+  MaxRetries INTEGER NOT NULL DEFAULT 3,
+  ErrorMessage TEXT,
+  BatchId TEXT,
+  NextAttemptAt TEXT,
+  CompletedAt TEXT,
+  LastModifiedNs INTEGER NOT NULL DEFAULT 0,
+  Flags INTEGER NOT NULL DEFAULT 0,
+  DrainNo INTEGER NOT NULL DEFAULT 0,
+  SentHashes BLOB,
+  SentBase INTEGER
+);
+CREATE INDEX SyncQueueItems_Status_EnqueuedAt ON SyncQueueItems(Status, EnqueuedAt);
+CREATE INDEX SyncQueueItems_Entity ON SyncQueueItems(EntityType, EntityId);
+CREATE INDEX SyncQueueItems_Open ON SyncQueueItems(Status) WHERE Status IN (0, 1, 3);
+CREATE TABLE SyncRowStates(
+  TypeId INTEGER NOT NULL,
+  EntityId TEXT NOT NULL,
+  Revision INTEGER NOT NULL,
+  CheckBytes BLOB,
+  LastModifiedNs INTEGER NOT NULL,
+  RowHashes BLOB NOT NULL,
+  Unconfirmed INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (TypeId, EntityId)
+) WITHOUT ROWID;
+CREATE INDEX SyncRowStates_Unconfirmed ON SyncRowStates(Unconfirmed) WHERE Unconfirmed = 1;
+CREATE TABLE SyncConflictArchives(
+  Id INTEGER PRIMARY KEY AUTOINCREMENT,
+  ConflictId TEXT NOT NULL UNIQUE,
+  EntityType TEXT NOT NULL,
+  EntityId TEXT NOT NULL,
+  ResolutionType TEXT NOT NULL,
+  Rule TEXT NOT NULL DEFAULT '',
+  Reason TEXT NOT NULL,
+  DetectedAt TEXT NOT NULL,
+  ArchivedDataJson TEXT,
+  ChosenDataJson TEXT,
+  BaseDataJson TEXT,
+  ArchivedVersionLastModifiedUtc TEXT,
+  ChosenVersionLastModifiedUtc TEXT,
+  ArchivedLastModifiedNs INTEGER NOT NULL DEFAULT 0,
+  ChosenLastModifiedNs INTEGER NOT NULL DEFAULT 0,
+  ArchivedByUserId TEXT,
+  ArchivedDeviceId TEXT,
+  ChosenByUserId TEXT,
+  ChosenDeviceId TEXT,
+  IsResolved INTEGER NOT NULL DEFAULT 0,
+  ResolvedAt TEXT,
+  ResolvedByUserId TEXT,
+  ResolvedAction TEXT
+);
+CREATE INDEX SyncConflictArchives_Entity ON SyncConflictArchives(EntityType, EntityId);
+CREATE INDEX SyncConflictArchives_IsResolved ON SyncConflictArchives(IsResolved);
+CREATE TABLE SyncStale(
+  EntityType TEXT NOT NULL,
+  EntityId TEXT NOT NULL,
+  Revision INTEGER NOT NULL,
+  PutBack INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (EntityType, EntityId)
+) WITHOUT ROWID;
+CREATE TABLE SyncSetAside(
+  EntityType TEXT NOT NULL,
+  EntityId TEXT NOT NULL,
+  Revision INTEGER NOT NULL,
+  Code TEXT NOT NULL,
+  ConstraintName TEXT NOT NULL,
+  Attempts INTEGER NOT NULL DEFAULT 0,
+  CheckBytes BLOB,
+  Deleted INTEGER NOT NULL,
+  LastModifiedNs INTEGER NOT NULL,
+  ModifiedByUserId TEXT NOT NULL,
+  Content BLOB NOT NULL,
+  PRIMARY KEY (EntityType, EntityId)
+);
+CREATE TABLE SyncIntents(
+  PageNumber INTEGER PRIMARY KEY,
+  PageTag INTEGER NOT NULL,
+  Kind TEXT NOT NULL,
+  Payload BLOB NOT NULL
+);
+)sql"};
+  return *kSteps;
+}
+
+}  // namespace ptdoc::sync

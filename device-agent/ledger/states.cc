@@ -1,0 +1,250 @@
+// Row states, stale notes, set-aside versions and intents.
+#include <algorithm>
+#include <utility>
+
+#include "common/base/status.h"
+#include "device-agent/ledger/codec.h"
+#include "device-agent/ledger/ledger.h"
+
+namespace ptdoc::sync {
+namespace {
+
+// Columns: EntityId, Revision, CheckBytes, LastModifiedNs, RowHashes, Unconfirmed.
+absl::StatusOr<RowState> ReadState(absl::string_view type, const sqlite::Statement& stmt) {
+  RowState state;
+  state.key = {std::string(type), std::string(stmt.Text(0))};
+  state.revision = stmt.Int(1);
+  state.check = std::string(stmt.Blob(2));
+  state.time = stmt.Int(3);
+  PT_ASSIGN_OR_RETURN(state.row, DecodeRowHashes(stmt.Blob(4)));
+  state.unconfirmed = stmt.Int(5) != 0;
+  return state;
+}
+
+SetAside ReadSetAside(const sqlite::Statement& stmt) {
+  SetAside entry;
+  entry.version.key = {std::string(stmt.Text(0)), std::string(stmt.Text(1))};
+  entry.version.revision = stmt.Int(2);
+  entry.code = std::string(stmt.Text(3));
+  entry.constraint = std::string(stmt.Text(4));
+  entry.attempts = static_cast<int>(stmt.Int(5));
+  entry.version.check = std::string(stmt.Blob(6));
+  entry.version.deleted = stmt.Int(7) != 0;
+  entry.version.last_modified = stmt.Int(8);
+  entry.version.modified_by = std::string(stmt.Text(9));
+  return entry;
+}
+
+constexpr char kSetAsideColumns[] =
+    "SELECT EntityType, EntityId, Revision, Code, ConstraintName, Attempts, CheckBytes, Deleted, "
+    "LastModifiedNs, ModifiedByUserId, Content FROM SyncSetAside ";
+
+absl::StatusOr<std::vector<SetAside>> ReadAllSetAside(sqlite::Statement stmt) {
+  std::vector<SetAside> entries;
+  while (true) {
+    PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
+    if (!found) return entries;
+    SetAside entry = ReadSetAside(stmt);
+    if (!DecodeFields(stmt.Blob(10), &entry.version.fields)) {
+      return absl::DataLossError("a set-aside version in the ledger is malformed");
+    }
+    entries.push_back(std::move(entry));
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::optional<RowState>> Ledger::FindState(const EntityKey& key) {
+  PT_ASSIGN_OR_RETURN(const int64_t type, TypeId(key.type));
+  PT_ASSIGN_OR_RETURN(
+      auto stmt, db_.Prepare("SELECT EntityId, Revision, CheckBytes, LastModifiedNs, RowHashes, "
+                             "Unconfirmed FROM SyncRowStates WHERE TypeId = ?1 AND EntityId = ?2"));
+  stmt.Bind(1, type).Bind(2, key.id);
+  PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
+  if (!found) return std::nullopt;
+  PT_ASSIGN_OR_RETURN(RowState state, ReadState(key.type, stmt));
+  return state;
+}
+
+absl::Status Ledger::PutState(const RowState& state) {
+  PT_ASSIGN_OR_RETURN(const int64_t type, TypeId(state.key.type));
+  PT_ASSIGN_OR_RETURN(
+      auto stmt,
+      db_.Prepare("INSERT INTO SyncRowStates(TypeId, EntityId, Revision, CheckBytes, "
+                  "LastModifiedNs, RowHashes, Unconfirmed) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) "
+                  "ON CONFLICT(TypeId, EntityId) DO UPDATE SET Revision = excluded.Revision, "
+                  "CheckBytes = excluded.CheckBytes, LastModifiedNs = excluded.LastModifiedNs, "
+                  "RowHashes = excluded.RowHashes, Unconfirmed = excluded.Unconfirmed"));
+  stmt.Bind(1, type).Bind(2, state.key.id).Bind(3, state.revision).BindBlob(4, state.check);
+  stmt.Bind(5, state.time).BindBlob(6, EncodeRowHashes(state.row)).Bind(7, state.unconfirmed);
+  return stmt.Run();
+}
+
+absl::Status Ledger::DeleteState(const EntityKey& key) {
+  PT_ASSIGN_OR_RETURN(const int64_t type, TypeId(key.type));
+  PT_ASSIGN_OR_RETURN(auto stmt,
+                      db_.Prepare("DELETE FROM SyncRowStates WHERE TypeId = ?1 AND EntityId = ?2"));
+  return stmt.Bind(1, type).Bind(2, key.id).Run();
+}
+
+absl::StatusOr<std::vector<RowState>> Ledger::ListStates(absl::string_view type,
+                                                         absl::string_view after_id, size_t limit) {
+  PT_ASSIGN_OR_RETURN(const int64_t type_id, TypeId(type));
+  PT_ASSIGN_OR_RETURN(
+      auto stmt,
+      db_.Prepare("SELECT EntityId, Revision, CheckBytes, LastModifiedNs, RowHashes, Unconfirmed "
+                  "FROM SyncRowStates WHERE TypeId = ?1 AND EntityId > ?2 ORDER BY EntityId LIMIT "
+                  "?3"));
+  stmt.Bind(1, type_id).Bind(2, after_id).Bind(3, static_cast<int64_t>(limit));
+  std::vector<RowState> states;
+  while (true) {
+    PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
+    if (!found) return states;
+    PT_ASSIGN_OR_RETURN(RowState state, ReadState(type, stmt));
+    states.push_back(std::move(state));
+  }
+}
+
+absl::Status Ledger::MarkAllUnconfirmed() {
+  return db_.Exec(
+      "UPDATE SyncRowStates SET Unconfirmed = 1 WHERE Revision > 0 AND "
+      "substr(RowHashes, 1, 1) = x'00' AND NOT EXISTS (SELECT 1 FROM SyncQueueItems q, SyncTypes t "
+      "WHERE t.Id = SyncRowStates.TypeId AND q.EntityType = t.Name AND "
+      "q.EntityId = SyncRowStates.EntityId AND +q.Status IN (0, 1, 3))");
+}
+
+absl::StatusOr<std::vector<RowState>> Ledger::ListUnconfirmed(size_t limit) {
+  PT_ASSIGN_OR_RETURN(
+      auto stmt,
+      db_.Prepare("SELECT s.EntityId, s.Revision, s.CheckBytes, s.LastModifiedNs, s.RowHashes, "
+                  "s.Unconfirmed, t.Name FROM SyncRowStates s JOIN SyncTypes t ON t.Id = s.TypeId "
+                  "WHERE s.Unconfirmed = 1 LIMIT ?1"));
+  stmt.Bind(1, static_cast<int64_t>(limit));
+  std::vector<RowState> states;
+  while (true) {
+    PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
+    if (!found) return states;
+    PT_ASSIGN_OR_RETURN(RowState state, ReadState(stmt.Text(6), stmt));
+    states.push_back(std::move(state));
+  }
+}
+
+absl::Status Ledger::NoteStale(const StaleNote& note) {
+  PT_ASSIGN_OR_RETURN(
+      auto stmt,
+      db_.Prepare("INSERT INTO SyncStale(EntityType, EntityId, Revision, PutBack) VALUES(?1, ?2, "
+                  "?3, ?4) ON CONFLICT(EntityType, EntityId) DO UPDATE SET "
+                  "Revision = max(Revision, excluded.Revision), "
+                  "PutBack = max(PutBack, excluded.PutBack)"));
+  stmt.Bind(1, note.key.type).Bind(2, note.key.id).Bind(3, note.revision).Bind(4, note.put_back);
+  return stmt.Run();
+}
+
+absl::StatusOr<std::optional<StaleNote>> Ledger::FindStale(const EntityKey& key) {
+  PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare("SELECT Revision, PutBack FROM SyncStale WHERE "
+                                             "EntityType = ?1 AND EntityId = ?2"));
+  stmt.Bind(1, key.type).Bind(2, key.id);
+  PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
+  if (!found) return std::nullopt;
+  return StaleNote{key, stmt.Int(0), stmt.Int(1) != 0};
+}
+
+absl::Status Ledger::ClearStale(const EntityKey& key) {
+  PT_ASSIGN_OR_RETURN(auto stmt,
+                      db_.Prepare("DELETE FROM SyncStale WHERE EntityType = ?1 AND EntityId = ?2"));
+  return stmt.Bind(1, key.type).Bind(2, key.id).Run();
+}
+
+absl::StatusOr<std::vector<StaleNote>> Ledger::ListFetchable(size_t limit) {
+  PT_ASSIGN_OR_RETURN(
+      auto stmt,
+      db_.Prepare("SELECT EntityType, EntityId, Revision, PutBack FROM SyncStale s WHERE NOT "
+                  "EXISTS (SELECT 1 FROM SyncQueueItems q WHERE q.EntityType = s.EntityType AND "
+                  "q.EntityId = s.EntityId AND +q.Status IN (0, 1, 3)) LIMIT ?1"));
+  stmt.Bind(1, static_cast<int64_t>(limit));
+  std::vector<StaleNote> notes;
+  while (true) {
+    PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
+    if (!found) return notes;
+    notes.push_back(
+        {{std::string(stmt.Text(0)), std::string(stmt.Text(1))}, stmt.Int(2), stmt.Int(3) != 0});
+  }
+}
+
+absl::StatusOr<uint32_t> Ledger::CountStale() {
+  PT_ASSIGN_OR_RETURN(const int64_t count, db_.QueryInt("SELECT count(*) FROM SyncStale"));
+  return static_cast<uint32_t>(count);
+}
+
+absl::Status Ledger::PutSetAside(const SetAside& entry) {
+  PT_ASSIGN_OR_RETURN(
+      auto stmt,
+      db_.Prepare("INSERT INTO SyncSetAside(EntityType, EntityId, Revision, Code, ConstraintName, "
+                  "Attempts, CheckBytes, Deleted, LastModifiedNs, ModifiedByUserId, Content) "
+                  "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) "
+                  "ON CONFLICT(EntityType, EntityId) DO UPDATE SET Revision = excluded.Revision, "
+                  "Code = excluded.Code, ConstraintName = excluded.ConstraintName, "
+                  "Attempts = Attempts + 1, CheckBytes = excluded.CheckBytes, "
+                  "Deleted = excluded.Deleted, LastModifiedNs = excluded.LastModifiedNs, "
+                  "ModifiedByUserId = excluded.ModifiedByUserId, Content = excluded.Content "
+                  "WHERE excluded.Revision >= Revision"));
+  const Version& version = entry.version;
+  stmt.Bind(1, version.key.type).Bind(2, version.key.id).Bind(3, version.revision);
+  stmt.Bind(4, entry.code).Bind(5, entry.constraint).Bind(6, entry.attempts);
+  stmt.BindBlob(7, version.check).Bind(8, version.deleted).Bind(9, version.last_modified);
+  stmt.Bind(10, version.modified_by).BindBlob(11, EncodeFields(version.fields));
+  return stmt.Run();
+}
+
+absl::Status Ledger::ClearSetAside(const EntityKey& key) {
+  PT_ASSIGN_OR_RETURN(
+      auto stmt, db_.Prepare("DELETE FROM SyncSetAside WHERE EntityType = ?1 AND EntityId = ?2"));
+  return stmt.Bind(1, key.type).Bind(2, key.id).Run();
+}
+
+absl::StatusOr<std::optional<SetAside>> Ledger::FindSetAside(const EntityKey& key) {
+  static const std::string& sql =
+      *new std::string(std::string(kSetAsideColumns) + "WHERE EntityType = ?1 AND EntityId = ?2");
+  PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare(sql));
+  stmt.Bind(1, key.type).Bind(2, key.id);
+  PT_ASSIGN_OR_RETURN(std::vector<SetAside> found, ReadAllSetAside(std::move(stmt)));
+  if (found.empty()) return std::nullopt;
+  return std::move(found.front());
+}
+
+absl::StatusOr<std::vector<SetAside>> Ledger::ListSetAside(size_t limit) {
+  static const std::string& sql =
+      *new std::string(std::string(kSetAsideColumns) + "ORDER BY Attempts, Revision LIMIT ?1");
+  PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare(sql));
+  stmt.Bind(1, static_cast<int64_t>(limit));
+  return ReadAllSetAside(std::move(stmt));
+}
+
+absl::StatusOr<std::optional<Intent>> Ledger::OpenIntent() {
+  PT_ASSIGN_OR_RETURN(auto stmt,
+                      db_.Prepare("SELECT PageNumber, PageTag, Kind, Payload FROM SyncIntents "
+                                  "ORDER BY PageNumber DESC LIMIT 1"));
+  PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
+  if (!found) return std::nullopt;
+  return Intent{stmt.Int(0), stmt.Int(1), std::string(stmt.Text(2)), std::string(stmt.Blob(3))};
+}
+
+absl::Status Ledger::PutIntent(const Intent& intent) {
+  PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare("INSERT INTO SyncIntents(PageNumber, PageTag, Kind, "
+                                             "Payload) VALUES(?1, ?2, ?3, ?4)"));
+  stmt.Bind(1, intent.page_number).Bind(2, intent.page_tag).Bind(3, intent.kind);
+  return stmt.BindBlob(4, intent.payload).Run();
+}
+
+absl::Status Ledger::FinishIntent(const Intent& intent) {
+  PT_RETURN_IF_ERROR(PutInt("page_number", intent.page_number));
+  PT_RETURN_IF_ERROR(PutInt("page_tag", intent.page_tag));
+  return DropIntent(intent);
+}
+
+absl::Status Ledger::DropIntent(const Intent& intent) {
+  PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare("DELETE FROM SyncIntents WHERE PageNumber = ?1"));
+  return stmt.Bind(1, intent.page_number).Run();
+}
+
+}  // namespace ptdoc::sync

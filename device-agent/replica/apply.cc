@@ -1,0 +1,278 @@
+// The one transaction in which versions get into the app's file.
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "device-agent/replica/writing.h"
+
+namespace ptdoc::sync {
+namespace {
+
+// Low bytes of SQLite's result codes (sqlite.org/rescode.html).
+constexpr int kError = 1;
+constexpr int kTooBig = 18;
+constexpr int kConstraint = 19;
+constexpr int kMismatch = 20;
+
+absl::string_view CodeName(int code) {
+  switch (code) {
+    case 275:
+      return "SQLITE_CONSTRAINT_CHECK";
+    case 787:
+      return "SQLITE_CONSTRAINT_FOREIGNKEY";
+    case 1299:
+      return "SQLITE_CONSTRAINT_NOTNULL";
+    case 1555:
+      return "SQLITE_CONSTRAINT_PRIMARYKEY";
+    case 1811:
+      return "SQLITE_CONSTRAINT_TRIGGER";
+    case 2067:
+      return "SQLITE_CONSTRAINT_UNIQUE";
+    case 2579:
+      return "SQLITE_CONSTRAINT_ROWID";
+    case 3091:
+      return "SQLITE_CONSTRAINT_DATATYPE";
+    case kMismatch:
+      return "SQLITE_MISMATCH";
+    case kTooBig:
+      return "SQLITE_TOOBIG";
+    default:
+      return (code & 0xff) == kConstraint ? "SQLITE_CONSTRAINT" : "SQLITE_ERROR";
+  }
+}
+
+bool GoesIntoTheApp(const Target& target) {
+  return target.act == Act::kWrite || target.act == Act::kRemove;
+}
+
+}  // namespace
+
+bool IsRefusal(const absl::Status& status) {
+  const int code = sqlite::ExtendedCode(status) & 0xff;
+  return code == kError || code == kTooBig || code == kConstraint || code == kMismatch;
+}
+
+Refused RefusalOf(const absl::Status& status) {
+  return {std::string(CodeName(sqlite::ExtendedCode(status))), sqlite::ConstraintName(status)};
+}
+
+absl::Status ReplicaImpl::SetTriggers(bool on) {
+  if (on == triggers_on_) return absl::OkStatus();
+  PT_RETURN_IF_ERROR(app_->EnableTriggers(on));
+  triggers_on_ = on;
+  return absl::OkStatus();
+}
+
+// Once more, now that nobody else can write: what Ready() saw may be old.
+absl::StatusOr<bool> ReplicaImpl::IsFileUnchanged(const ControlRow& control) {
+  if (options_.vfs.empty()) {
+    struct stat file{};
+    if (stat(options_.database.c_str(), &file) != 0) return false;
+    if (file.st_ino != file_inode_ || file.st_dev != file_device_) return false;
+  }
+  PT_ASSIGN_OR_RETURN(const int64_t version, app_->QueryInt("PRAGMA schema_version"));
+  if (version != schema_version_) return false;
+  return IsOurs(control);
+}
+
+// False if there is more than is worth looking at: then it is drained first.
+absl::StatusOr<bool> ReplicaImpl::ReadUndrained(Writing& writing) {
+  PT_ASSIGN_OR_RETURN(const LogMark drained, GetMark("drained"));
+  PT_ASSIGN_OR_RETURN(const std::vector<LogRow> rows,
+                      ReadLog(*app_, plan_, drained.seq, kLogChunkRows));
+  if (rows.size() == kLogChunkRows) return false;
+  for (const LogRow& row : rows) {
+    writing.anything_undrained = true;
+    const TablePlan* plan = plan_.ByNumber(row.table);
+    Table* table = plan == nullptr ? nullptr : TableOf(plan->type);
+    if (table == nullptr || row.key.empty()) continue;
+    absl::StatusOr<std::string> id = table->IdOf(row.key);
+    if (id.ok()) writing.undrained.insert({table->type(), *std::move(id)});
+  }
+  return true;
+}
+
+absl::StatusOr<Attempt> ReplicaImpl::CheckBeforeWriting(Writing& writing) {
+  PT_ASSIGN_OR_RETURN(writing.control, ReadControl(*app_));
+  PT_ASSIGN_OR_RETURN(const bool unchanged, IsFileUnchanged(writing.control));
+  if (!unchanged) return Attempt::kAgain;
+  // During a recovery the log is not drained: rows are compared as they stand.
+  if (!Recovering()) {
+    PT_ASSIGN_OR_RETURN(const bool read, ReadUndrained(writing));
+    if (!read) return Attempt::kAgain;
+  }
+  Attempt verdict = Attempt::kDone;
+  for (Target& target : writing.work.targets) {
+    if (!GoesIntoTheApp(target)) continue;
+    const EntityKey& key = target.version.key;
+    writing.targets[key] = &target;
+    if (writing.undrained.contains(key)) verdict = Attempt::kAgain;
+    PT_ASSIGN_OR_RETURN(Row row, ReadRow(*app_, *target.table, *ledger_, target.key));
+    PT_ASSIGN_OR_RETURN(const bool same, SameRow(*target.table, *ledger_, target.expected, row));
+    if (!same) {
+      writing.findings->look_at.insert(key);
+      verdict = Attempt::kAgain;
+    }
+    target.is_there = !row.absent;
+    target.before = std::move(row.values);
+  }
+  return verdict;
+}
+
+absl::StatusOr<Attempt> ReplicaImpl::WriteToApp(Work& work, const Intent& intent,
+                                                Findings* findings,
+                                                std::optional<LogMark>* drained) {
+  const absl::Cleanup triggers_on = [this] { SetTriggers(true).IgnoreError(); };
+  PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, sqlite::Transaction::Begin(*app_));
+  PT_RETURN_IF_ERROR(app_->Exec("PRAGMA defer_foreign_keys=ON"));
+  Writing writing{work, findings, {}, 0, false, {}, {}, {}, {}, false, false};
+  PT_ASSIGN_OR_RETURN(const Attempt checked, CheckBeforeWriting(writing));
+  if (checked != Attempt::kDone) return checked;
+  PT_ASSIGN_OR_RETURN(const LogMark last, LastMark(*app_));
+  writing.log_seq = last.seq;
+  writing.control.applying = true;
+  PT_RETURN_IF_ERROR(WriteControl(*app_, writing.control));
+  PT_RETURN_IF_ERROR(WriteAll(writing));
+  // All or nothing: what is refused is marked in a new intent.
+  if (writing.refused_any) return Attempt::kAgain;
+  PT_RETURN_IF_ERROR(FinishWriting(writing, intent, drained));
+  PT_RETURN_IF_ERROR(At("before_commit"));
+  PT_RETURN_IF_ERROR(tx.Commit());
+  own_commit_ = true;
+  return Attempt::kDone;
+}
+
+absl::Status ReplicaImpl::WriteAll(Writing& writing) {
+  std::vector<Todo> todo;
+  for (Target& target : writing.work.targets) {
+    if (GoesIntoTheApp(target)) todo.push_back({&target, absl::OkStatus()});
+  }
+  bool parked = false;
+  while (!todo.empty()) {
+    const size_t before = todo.size();
+    PT_RETURN_IF_ERROR(WriteRound(writing, &todo));
+    if (todo.size() < before) continue;
+    if (parked) break;
+    // What is left stands in its own way, as a swap of UNIQUE values does.
+    parked = true;
+    for (const Todo& stuck : todo) PT_RETURN_IF_ERROR(ParkUniqueValues(*stuck.target));
+  }
+  for (const Todo& stuck : todo) {
+    writing.Refuse(stuck.target->version.key, RefusalOf(stuck.why));
+  }
+  if (writing.refused_any) return absl::OkStatus();
+  PT_RETURN_IF_ERROR(RunAfterApply(writing));
+  PT_RETURN_IF_ERROR(PutTouchedBack(writing));
+  PT_RETURN_IF_ERROR(CheckForeignKeys(writing));
+  return RebuildSearchIndexes(writing);
+}
+
+absl::Status ReplicaImpl::WriteRound(Writing& writing, std::vector<Todo>* todo) {
+  std::vector<Todo> left;
+  for (const Todo& entry : *todo) {
+    const absl::Status status = WriteOne(writing, *entry.target);
+    if (status.ok()) continue;
+    if (!IsRefusal(status)) return status;
+    if (!app_->in_transaction()) {
+      // RAISE(ROLLBACK) of the app has ended everything.
+      writing.Refuse(entry.target->version.key, RefusalOf(status));
+      todo->clear();
+      return absl::OkStatus();
+    }
+    left.push_back({entry.target, status});
+  }
+  *todo = std::move(left);
+  return absl::OkStatus();
+}
+
+absl::Status ReplicaImpl::WriteOne(Writing& writing, Target& target) {
+  PT_RETURN_IF_ERROR(SetTriggers(target.table->plan.apply_mode == ApplyMode::kTriggersOn));
+  PT_ASSIGN_OR_RETURN(sqlite::Savepoint savepoint, sqlite::Savepoint::Begin(*app_));
+  PT_ASSIGN_OR_RETURN(const bool taken, WriteValues(target));
+  if (!taken) {
+    writing.Refuse(target.version.key, {"SQLITE_CONSTRAINT_TRIGGER", ""});
+    return absl::OkStatus();
+  }
+  PT_ASSIGN_OR_RETURN(const std::optional<EntityKey> edit,
+                      NoteTouched(writing, &target.version.key));
+  if (edit.has_value()) {
+    // It would change a row that holds an edit nobody has sent.
+    savepoint.Rollback();
+    writing.Refuse(target.version.key, {"TOUCHES_EDIT", absl::StrCat(edit->type, "/", edit->id)});
+    return absl::OkStatus();
+  }
+  PT_RETURN_IF_ERROR(savepoint.Release());
+  writing.written.push_back(&target);
+  return absl::OkStatus();
+}
+
+// False if a trigger of the app ignored the statement (RAISE(IGNORE)).
+absl::StatusOr<bool> ReplicaImpl::WriteValues(const Target& target) {
+  const int64_t before = app_->total_changes();
+  const bool deletes = target.act == Act::kRemove || target.version.deleted;
+  if (deletes) {
+    PT_RETURN_IF_ERROR(DeleteRow(*app_, *target.table, target.key));
+  } else if (target.is_there) {
+    PT_RETURN_IF_ERROR(
+        UpdateRow(*app_, *target.table, target.values, target.written, &target.version));
+  } else {
+    PT_RETURN_IF_ERROR(InsertRow(*app_, *target.table, target.values, &target.version));
+  }
+  if (app_->total_changes() != before) return true;
+  PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, *target.table, *ledger_, target.key));
+  if (row.absent && !deletes && target.is_there) {
+    // A cascade of this page took the row that was to be updated.
+    PT_RETURN_IF_ERROR(InsertRow(*app_, *target.table, target.values, &target.version));
+    return app_->total_changes() != before;
+  }
+  return row.absent ? deletes : row.hashes == target.after;
+}
+
+// Values that nobody else has, for a moment, with the triggers that are on: a
+// search index must see every step.
+absl::Status ReplicaImpl::ParkUniqueValues(const Target& target) {
+  const Table& table = *target.table;
+  if (target.version.deleted || !target.is_there || table.unique_columns.empty()) {
+    return absl::OkStatus();
+  }
+  std::vector<Value> parked = target.values;
+  std::vector<bool> written(parked.size(), false);
+  for (const std::string& column : table.unique_columns) {
+    const size_t at = static_cast<size_t>(table.Find(column));
+    if (!target.written[at]) continue;
+    written[at] = true;
+    const Affinity affinity = table.plan.affinities[at];
+    const bool text = affinity == Affinity::kText || affinity == Affinity::kBlob;
+    parked[at] =
+        text ? Value::Text(NewUuid(rng_)) : Value::Integer(-static_cast<int64_t>(rng_.Next() >> 2));
+  }
+  PT_RETURN_IF_ERROR(SetTriggers(table.plan.apply_mode == ApplyMode::kTriggersOn));
+  PT_ASSIGN_OR_RETURN(sqlite::Savepoint savepoint, sqlite::Savepoint::Begin(*app_));
+  const absl::Status status = UpdateRow(*app_, table, parked, written, &target.version);
+  if (status.ok()) return savepoint.Release();
+  return IsRefusal(status) ? absl::OkStatus() : status;
+}
+
+absl::Status ReplicaImpl::FinishWriting(Writing& writing, const Intent& intent,
+                                        std::optional<LogMark>* drained) {
+  ControlRow control = writing.control;
+  control.applying = false;
+  control.clock_offset_ns = clock_offset_;
+  control.page_number = intent.page_number;
+  control.page_tag = intent.page_tag;
+  for (const Target* target : writing.written) {
+    control.newest_time = std::max(control.newest_time, target->version.last_modified);
+  }
+  PT_RETURN_IF_ERROR(WriteControl(*app_, control));
+  // What this transaction logged, and nothing else, needs no draining: it is
+  // exactly what was meant to be written.
+  if (Recovering() || writing.anything_undrained || writing.touched_others) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(*drained, LastMark(*app_));
+  return absl::OkStatus();
+}
+
+}  // namespace ptdoc::sync

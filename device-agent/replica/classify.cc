@@ -1,0 +1,284 @@
+// What becomes of one version: written, adopted, noted, set aside or skipped.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/base/status.h"
+#include "common/model/entity_id.h"
+#include "common/model/row_json.h"
+#include "device-agent/replica/planning.h"
+
+namespace ptdoc::sync {
+namespace {
+
+RowHashes Absent() {
+  RowHashes row;
+  row.absent = true;
+  return row;
+}
+
+}  // namespace
+
+absl::Status ReplicaImpl::Classify(Planning& planning, const Version& version) {
+  Table* table = TableOf(version.key.type);
+  if (table == nullptr) {
+    ++planning.report.skipped;
+    PT_ASSIGN_OR_RETURN(const std::string types, ledger_->Get("types"));
+    for (const absl::string_view type : absl::StrSplit(types, '\n')) {
+      // A table that is away for now: fetched when it is back.
+      if (type == version.key.type && version.revision > 0) {
+        planning.work.notes.push_back({version.key, version.revision, false});
+      }
+    }
+    return absl::OkStatus();
+  }
+  PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(version.key));
+  PT_ASSIGN_OR_RETURN(const bool open, ledger_->HasOpenItem(version.key));
+  if (open) {
+    PT_ASSIGN_OR_RETURN(const bool adopted, AdoptOffered(planning, version, *table));
+    if (adopted) return absl::OkStatus();
+    ++planning.report.skipped;
+    if (planning.source == Source::kPage) {
+      planning.work.notes.push_back({version.key, version.revision, false});
+    }
+    return absl::OkStatus();
+  }
+  if (Recovering() && !state.has_value()) return ClassifyRecovered(planning, version, *table);
+  return ClassifyKnown(planning, version, *table, state);
+}
+
+absl::Status ReplicaImpl::ClassifyKnown(Planning& planning, const Version& version, Table& table,
+                                        const std::optional<RowState>& state) {
+  bool put_back = false;
+  const bool rebaselining = mode_ == Mode::kRebaselining;
+  PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(version.key));
+  put_back = note.has_value() && note->put_back;
+  if (rebaselining && state.has_value() && state->unconfirmed) {
+    return ClassifyRebaselined(planning, version, table, state, put_back);
+  }
+  const Revision revision = state.has_value() ? state->revision : 0;
+  const bool missing = version.revision == 0;  // the service holds nothing at all
+  if (!missing && state.has_value() &&
+      (version.revision < revision || (version.revision == revision && !put_back))) {
+    ++planning.report.skipped;
+    if (planning.source == Source::kFetch) return ledger_->ClearStale(version.key);
+    if (planning.source == Source::kSetAside) return ledger_->ClearSetAside(version.key);
+    return absl::OkStatus();
+  }
+  if (missing && !state.has_value()) return ledger_->ClearStale(version.key);
+  const bool look = put_back || planning.findings.look_at.count(version.key) > 0;
+  if (look) return ClassifyByRow(planning, version, table, state, put_back);
+  return PlanTarget(planning, version, table, state.has_value() ? state->row : Absent(), nullptr);
+}
+
+// The row is known, or supposed, to be something else than its state says.
+absl::Status ReplicaImpl::ClassifyByRow(Planning& planning, const Version& version, Table& table,
+                                        const std::optional<RowState>& state, bool put_back) {
+  PT_ASSIGN_OR_RETURN(const std::vector<Value> key, table.KeyFromId(version.key.id));
+  PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, table, *ledger_, key));
+  bool as_known = row.absent && !state.has_value();
+  if (state.has_value()) {
+    PT_ASSIGN_OR_RETURN(as_known, SameRow(table, *ledger_, state->row, row));
+  }
+  if (as_known || put_back) return PlanTarget(planning, version, table, row.hashes, &row);
+  Target target;
+  target.version = version;
+  target.table = &table;
+  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, &row));
+  if (storable && target.after == row.hashes) {
+    return PlanTarget(planning, version, table, row.hashes, &row);
+  }
+  // Nobody announced what stands there: it is an edit.
+  planning.report.items_made = true;
+  ++planning.report.skipped;
+  PT_RETURN_IF_ERROR(EnqueueFound(version.key, state, row));
+  planning.work.notes.push_back({version.key, version.revision, false});
+  return absl::OkStatus();
+}
+
+// Equal: adopted; absent: applied; different: re-offered.
+absl::Status ReplicaImpl::ClassifyRecovered(Planning& planning, const Version& version,
+                                            Table& table) {
+  const absl::StatusOr<std::vector<Value>> key = table.KeyFromId(version.key.id);
+  if (!key.ok()) return PlanTarget(planning, version, table, Absent(), nullptr);
+  PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, table, *ledger_, *key));
+  Target target;
+  target.version = version;
+  target.table = &table;
+  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, &row));
+  if (row.absent || (storable && target.after == row.hashes)) {
+    return PlanTarget(planning, version, table, row.hashes, &row);
+  }
+  QueueItem item;
+  item.key = version.key;
+  item.reoffer = true;
+  item.enqueued_at = clock_.Now();
+  item.max_retries = options_.max_retries;
+  PT_RETURN_IF_ERROR(ledger_->InsertItem(item).status());
+  ++planning.report.skipped;
+  planning.report.items_made = true;
+  planning.work.notes.push_back({version.key, version.revision, false});
+  return absl::OkStatus();
+}
+
+absl::Status ReplicaImpl::ClassifyRebaselined(Planning& planning, const Version& version,
+                                              Table& table, const std::optional<RowState>& state,
+                                              bool put_back) {
+  PT_ASSIGN_OR_RETURN(const std::vector<Value> key, table.KeyFromId(version.key.id));
+  PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, table, *ledger_, key));
+  Target target;
+  target.version = version;
+  target.table = &table;
+  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, &row));
+  const bool equal = storable && target.after == row.hashes;
+  PT_ASSIGN_OR_RETURN(const bool as_known, SameRow(table, *ledger_, state->row, row));
+  if (!equal && as_known && !put_back && state->revision > shared_revision_) {
+    // The service may have lost it: it is offered again, and stays till then.
+    ++planning.report.skipped;
+    planning.report.items_made = true;
+    return OfferUnconfirmed(*state);
+  }
+  return ClassifyByRow(planning, version, table, state, put_back);
+}
+
+// An item that only asks (there before init, or a re-offer) has its answer
+// where the row already is what the service holds.
+absl::StatusOr<bool> ReplicaImpl::AdoptOffered(Planning& planning, const Version& version,
+                                               Table& table) {
+  PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> item, ledger_->FindWaiting(version.key));
+  if (!item.has_value() || !(item->initial || item->reoffer) || version.revision == 0) return false;
+  PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> sending, ledger_->FindProcessing(version.key));
+  if (sending.has_value() || version.deleted) return false;
+  const absl::StatusOr<std::vector<Value>> key = table.KeyFromId(version.key.id);
+  if (!key.ok()) return false;
+  PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, table, *ledger_, *key));
+  Target target;
+  target.version = version;
+  target.table = &table;
+  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, &row));
+  if (!storable || row.absent || target.after != row.hashes) return false;
+  target.act = Act::kAdopt;
+  target.closes_item = item->id;
+  ++planning.report.skipped;
+  planning.work.targets.push_back(std::move(target));
+  return true;
+}
+
+absl::Status ReplicaImpl::PlanTarget(Planning& planning, const Version& version, Table& table,
+                                     const RowHashes& expected, const Row* row) {
+  Target target;
+  target.version = version;
+  target.table = &table;
+  target.expected = expected;
+  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, row));
+  const auto refused = planning.findings.refused.find(version.key);
+  if (!storable) {
+    target.act = Act::kSetAside;
+  } else if (refused != planning.findings.refused.end()) {
+    target.act = Act::kSetAside;
+    target.code = refused->second.code;
+    target.constraint = refused->second.constraint;
+  } else if (version.revision == 0) {
+    target.act = Act::kRemove;
+  } else if (target.after == (row != nullptr ? row->hashes : expected)) {
+    target.act = Act::kAdopt;
+  } else if (table.plan.apply_mode == ApplyMode::kCaptureOnly) {
+    target.act = Act::kSetAside;
+    target.code = "CAPTURE_ONLY";
+  }
+  const bool applied = target.act != Act::kSetAside;
+  ++(applied ? planning.report.applied : planning.report.skipped);
+  planning.work.targets.push_back(std::move(target));
+  return absl::OkStatus();
+}
+
+// The whole row as it will stand, and its hashes: known before it is written,
+// so that the intent can say it.
+absl::StatusOr<bool> ReplicaImpl::FillTarget(Target* target, const Row* row) {
+  const Version& version = target->version;
+  const Table& table = *target->table;
+  absl::StatusOr<std::vector<Value>> key = table.KeyFromId(version.key.id);
+  if (!key.ok()) {
+    target->code = "INVALID_KEY";
+    return false;
+  }
+  target->key = *std::move(key);
+  target->after = Absent();
+  if (version.deleted) return true;
+  const size_t columns = table.plan.columns.size();
+  target->values.assign(columns, Value::Null());
+  target->written.assign(columns, false);
+  bool complete = true;
+  for (size_t i = 0; i < columns; ++i) {
+    const Value* value = version.fields.Find(table.plan.columns[i]);
+    if (value == nullptr) {
+      complete &= table.IsKey(i);
+      continue;
+    }
+    if (!AffinityKeeps(table.plan.affinities[i], *value)) {
+      target->code = "AFFINITY";
+      target->constraint = absl::StrCat(table.plan.table, ".", table.plan.columns[i]);
+      return false;
+    }
+    target->values[i] = *value;
+    target->written[i] = true;
+  }
+  for (size_t i = 0; i < target->key.size(); ++i) {
+    target->values[table.key_at[i]] = target->key[i];
+    target->written[table.key_at[i]] = true;
+  }
+  if (!complete) PT_RETURN_IF_ERROR(FillMissing(target, row));
+  target->after = HashesOf(table, *ledger_, target->values);
+  return true;
+}
+
+// Columns that the version does not know stay as they are, or get what an
+// INSERT would give them.
+absl::Status ReplicaImpl::FillMissing(Target* target, const Row* row) {
+  const Table& table = *target->table;
+  Row read;
+  if (row == nullptr) {
+    PT_ASSIGN_OR_RETURN(read, ReadRow(*app_, table, *ledger_, target->key));
+    row = &read;
+  }
+  for (size_t i = 0; i < target->values.size(); ++i) {
+    if (target->written[i]) continue;
+    if (!row->absent) {
+      target->values[i] = row->values[i];
+    } else {
+      PT_ASSIGN_OR_RETURN(target->values[i], DefaultOf(*app_, table, i));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Versions of this device that the service had accepted and that lost since:
+// the row as it stands is archived before it is replaced.
+absl::Status ReplicaImpl::ArchiveOwnLosses(Planning& planning,
+                                           const std::vector<Version>& versions) {
+  for (const Version& version : versions) {
+    if (!version.conflict.has_value() || version.conflict->lost_device != device_id_) continue;
+    Table* table = TableOf(version.key.type);
+    if (table == nullptr) continue;
+    ++planning.report.conflicts;
+    PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(version.key));
+    if (!state.has_value() || state->revision != version.conflict->lost_revision) continue;
+    const absl::StatusOr<std::vector<Value>> key = table->KeyFromId(version.key.id);
+    if (!key.ok()) continue;
+    PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, *table, *ledger_, *key));
+    PT_ASSIGN_OR_RETURN(const bool same, SameRow(*table, *ledger_, state->row, row));
+    // With a newer edit in its place the content is only in the service's archive.
+    if (!same) continue;
+    const std::optional<Fields> lost =
+        row.absent ? std::nullopt : std::optional(table->FieldsOf(row.values));
+    ArchiveEntry entry = LossOf(version.key, version.conflict->conflict_id,
+                                version.conflict->resolution, "", &version, lost);
+    entry.archived_time = state->time;
+    entry.archived_user = row.user.empty() ? options_.user : row.user;
+    planning.work.archives.push_back(std::move(entry));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,185 @@
+// Rows against states, by hash: finds what no trigger announced.
+#include <algorithm>
+#include <utility>
+
+#include "common/base/log.h"
+#include "common/base/status.h"
+#include "device-agent/replica/replica_impl.h"
+
+namespace ptdoc::sync {
+
+namespace {
+
+constexpr absl::Duration kScanDelayMin = absl::Minutes(1);
+constexpr absl::Duration kScanDelayMax = absl::Hours(1);
+constexpr absl::Duration kScanDebounce = absl::Seconds(1);
+
+}  // namespace
+
+absl::Status ReplicaImpl::CompareAll() {
+  while (true) {
+    PT_ASSIGN_OR_RETURN(const bool more, CompareSlice());
+    if (!more) return absl::OkStatus();
+  }
+}
+
+absl::StatusOr<bool> ReplicaImpl::CompareSlice() {
+  if (comparison_ == nullptr) {
+    comparison_ = std::make_unique<Comparison>();
+    for (const Table* table : ParentsFirst()) comparison_->types.push_back(table->type());
+  }
+  PT_ASSIGN_OR_RETURN(const sqlite::Transaction snapshot,
+                      sqlite::Transaction::Begin(*snapshot_, sqlite::Transaction::Kind::kRead));
+  PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
+  PT_RETURN_IF_ERROR(CheckSnapshot(*snapshot_));
+  // What the log announces is no find.
+  DrainReport drained;
+  PT_RETURN_IF_ERROR(DrainIn(*snapshot_, &drained));
+  if (comparison_->at == comparison_->types.size()) {
+    PT_RETURN_IF_ERROR(ledger_->PutInt("compare", 0));
+    PT_RETURN_IF_ERROR(tx.Commit());
+    if (comparison_->found > 0) {
+      Log(LogLevel::kInfo, "replica.compared", {LogField::Count("found", comparison_->found)});
+    }
+    comparison_.reset();
+    return false;
+  }
+  Table& table = *TableOf(comparison_->types[comparison_->at]);
+  PT_RETURN_IF_ERROR(comparison_->rows_done ? CompareStates(*snapshot_, table)
+                                            : CompareRows(*snapshot_, table));
+  PT_RETURN_IF_ERROR(tx.Commit());
+  return true;
+}
+
+absl::Status ReplicaImpl::CompareRows(sqlite::Database& db, Table& table) {
+  PT_ASSIGN_OR_RETURN(const std::vector<Row> rows,
+                      ReadSlice(db, table, *ledger_, comparison_->after, kSliceRows));
+  for (const Row& row : rows) {
+    comparison_->after = table.KeyOf(row.values);
+    absl::StatusOr<std::string> id = table.IdOf(comparison_->after);
+    if (!id.ok()) continue;
+    PT_RETURN_IF_ERROR(CompareRow({table.type(), *std::move(id)}, table, row));
+  }
+  comparison_->rows_done = rows.size() < kSliceRows;
+  return absl::OkStatus();
+}
+
+absl::Status ReplicaImpl::CompareRow(const EntityKey& key, Table& table, const Row& row) {
+  PT_ASSIGN_OR_RETURN(std::optional<RowState> state, ledger_->FindState(key));
+  if (state.has_value() && state->row.columns_id == row.hashes.columns_id &&
+      state->row == row.hashes) {
+    return absl::OkStatus();
+  }
+  PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> waiting, ledger_->FindWaiting(key));
+  if (waiting.has_value()) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> sending, ledger_->FindProcessing(key));
+  if (sending.has_value()) {
+    PT_ASSIGN_OR_RETURN(const bool as_sent, SameRow(table, *ledger_, sending->sent, row));
+    if (as_sent) return absl::OkStatus();
+    if (!state.has_value()) state = RowState{key, 0, "", sending->time, {}, false};
+    state->time = std::max(state->time, sending->time);
+  } else if (state.has_value()) {
+    PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(key));
+    if (note.has_value() && note->put_back) return absl::OkStatus();
+    PT_ASSIGN_OR_RETURN(const bool same, SameRow(table, *ledger_, state->row, row));
+    // Only the columns are others than then: what was dropped so far is fetched.
+    if (same) return ledger_->NoteStale({key, state->revision, true});
+  }
+  ++comparison_->found;
+  return EnqueueFound(key, state, row);
+}
+
+absl::StatusOr<bool> ReplicaImpl::IsGone(sqlite::Database& db, Table& table,
+                                         const RowState& state) {
+  if (state.row.absent) return false;
+  const absl::StatusOr<std::vector<Value>> key = table.KeyFromId(state.key.id);
+  if (!key.ok()) return false;
+  PT_ASSIGN_OR_RETURN(const Row row, ReadRow(db, table, *ledger_, *key));
+  if (!row.absent) return false;
+  PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> waiting, ledger_->FindWaiting(state.key));
+  if (waiting.has_value()) return false;
+  PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> sending, ledger_->FindProcessing(state.key));
+  if (sending.has_value()) return !sending->sent.absent;
+  PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(state.key));
+  return !(note.has_value() && note->put_back);
+}
+
+absl::Status ReplicaImpl::CompareStates(sqlite::Database& db, Table& table) {
+  PT_ASSIGN_OR_RETURN(const std::vector<RowState> states,
+                      ledger_->ListStates(table.type(), comparison_->after_id, kSliceRows));
+  for (const RowState& state : states) {
+    comparison_->after_id = state.key.id;
+    PT_ASSIGN_OR_RETURN(const bool gone, IsGone(db, table, state));
+    if (gone) comparison_->gone.push_back(state.key);
+  }
+  if (states.size() == kSliceRows) return absl::OkStatus();
+  PT_RETURN_IF_ERROR(EnqueueGone(db, table));
+  comparison_->gone.clear();
+  comparison_->after.clear();
+  comparison_->after_id.clear();
+  comparison_->rows_done = false;
+  ++comparison_->at;
+  return absl::OkStatus();
+}
+
+absl::Status ReplicaImpl::EnqueueGone(sqlite::Database& db, Table& table) {
+  PT_ASSIGN_OR_RETURN(const bool many, IsMassDeletion(table.type(), comparison_->gone.size()));
+  Row absent;
+  absent.hashes.absent = true;
+  for (const EntityKey& key : comparison_->gone) {
+    PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(key));
+    if (!state.has_value()) continue;
+    // Slices are snapshots of their own: it may have come back.
+    PT_ASSIGN_OR_RETURN(const bool gone, IsGone(db, table, *state));
+    if (!gone) continue;
+    ++comparison_->found;
+    PT_RETURN_IF_ERROR(EnqueueFound(key, state, absent));
+    if (many) PT_RETURN_IF_ERROR(HoldDeletion(key));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> ReplicaImpl::CountLiveStates(absl::string_view type) {
+  int64_t live = 0;
+  std::string after;
+  while (true) {
+    PT_ASSIGN_OR_RETURN(const std::vector<RowState> states,
+                        ledger_->ListStates(type, after, kSliceRows));
+    for (const RowState& state : states) live += state.row.absent ? 0 : 1;
+    if (states.size() < kSliceRows) return live;
+    after = states.back().key.id;
+  }
+}
+
+// A commit of somebody else that left no row in the log: a table that is not
+// synced, or a program that runs with triggers off.
+absl::Status ReplicaImpl::NoticeSilentCommit(sqlite::Database& db, int64_t log_rows) {
+  PT_ASSIGN_OR_RETURN(const int64_t version, db.QueryInt("PRAGMA data_version"));
+  const int64_t before = std::exchange(seen_data_version_, version);
+  const bool own = std::exchange(own_commit_, false);
+  if (before == version || before == -1 || own || log_rows > 0) return absl::OkStatus();
+  if (scan_at_.has_value()) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(const int64_t finds, ledger_->GetInt("scan_found", 0));
+  scan_at_ = clock_.Monotonic() + (finds != 0 ? kScanDebounce : scan_delay_);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> ReplicaImpl::ScanSlice() {
+  if (!scan_at_.has_value() || clock_.Monotonic() < *scan_at_) return false;
+  PT_ASSIGN_OR_RETURN(const bool more, CompareSlice());
+  if (more) {
+    scan_found_ = comparison_->found;
+    return true;
+  }
+  scan_at_.reset();
+  if (scan_found_ > 0) {
+    scan_delay_ = kScanDelayMin;
+    PT_RETURN_IF_ERROR(ledger_->PutInt("scan_found", 1));
+  } else {
+    scan_delay_ = std::min(2 * scan_delay_, kScanDelayMax);
+  }
+  scan_found_ = 0;
+  return false;
+}
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,256 @@
+// From the capture log into the queue.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "device-agent/replica/replica_impl.h"
+
+namespace ptdoc::sync {
+
+// What the log says of one entity, in the order of its rows. Hints: what is
+// sent is read from the row itself.
+struct ReplicaImpl::Hint {
+  EntityKey key;
+  bool stamped = false;  // the table has columns that a trigger stamps
+  bool inserted = false;
+  bool only_inserted = false;  // nothing but one insert (and its stamp)
+  bool deleted_last = false;
+  std::optional<TimeNs> time;  // of the last edit; absent: only touched
+};
+
+namespace {
+
+bool HasStamps(const TablePlan& plan) {
+  return !plan.config.last_modified_column.empty() || !plan.config.modified_by_column.empty() ||
+         !plan.config.sync_state_column.empty();
+}
+
+}  // namespace
+
+absl::Status ReplicaImpl::CheckSnapshot(sqlite::Database& db) {
+  const absl::Status changed = absl::AbortedError("the app's file changed meanwhile");
+  PT_ASSIGN_OR_RETURN(const int64_t version, db.QueryInt("PRAGMA schema_version"));
+  if (version != schema_version_) return changed;
+  const absl::StatusOr<ControlRow> control = ReadControl(db);
+  if (absl::IsNotFound(control.status())) return changed;
+  PT_RETURN_IF_ERROR(control.status());
+  PT_ASSIGN_OR_RETURN(const int64_t page_tag, ledger_->GetInt("page_tag", 0));
+  return control->page_tag == page_tag ? absl::OkStatus() : changed;
+}
+
+absl::StatusOr<DrainReport> ReplicaImpl::Drain() {
+  DrainReport report;
+  PT_ASSIGN_OR_RETURN(report.file, Ready());
+  report.problems = problems_;
+  if (report.file != FileState::kReady) return report;
+  report.file = News();
+  report.recovery_begun = report.file == FileState::kRecovering;
+  if (report.recovery_begun || Recovering()) return report;
+  PT_ASSIGN_OR_RETURN(report.file, ReadyToJudge(/*drain=*/false));
+  if (report.file != FileState::kReady) return report;
+  const absl::Status status = [&]() -> absl::Status {
+    PT_ASSIGN_OR_RETURN(const sqlite::Transaction snapshot,
+                        sqlite::Transaction::Begin(*snapshot_, sqlite::Transaction::Kind::kRead));
+    PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
+    PT_RETURN_IF_ERROR(CheckSnapshot(*snapshot_));
+    PT_RETURN_IF_ERROR(DrainIn(*snapshot_, &report));
+    PT_RETURN_IF_ERROR(At("drained"));
+    PT_RETURN_IF_ERROR(tx.Commit());
+    return NoticeSilentCommit(*snapshot_, report.log_rows);
+  }();
+  if (status.ok()) return report;
+  const std::optional<FileState> in_the_way = FileStateOf(status);
+  if (!in_the_way.has_value()) return status;
+  report = DrainReport();
+  report.file = *in_the_way;
+  return report;
+}
+
+absl::Status ReplicaImpl::DrainNow() {
+  PT_ASSIGN_OR_RETURN(const sqlite::Transaction snapshot,
+                      sqlite::Transaction::Begin(*snapshot_, sqlite::Transaction::Kind::kRead));
+  PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
+  PT_RETURN_IF_ERROR(CheckSnapshot(*snapshot_));
+  DrainReport report;
+  PT_RETURN_IF_ERROR(DrainIn(*snapshot_, &report));
+  return tx.Commit();
+}
+
+absl::Status ReplicaImpl::DrainIn(sqlite::Database& db, DrainReport* report) {
+  if (Recovering()) return absl::OkStatus();
+  PT_RETURN_IF_ERROR(LoadUnanswered());
+  PT_ASSIGN_OR_RETURN(LogMark mark, GetMark("drained"));
+  PT_ASSIGN_OR_RETURN(int64_t drain, ledger_->GetInt("drain", 0));
+  const LogMark before = mark;
+  std::vector<EntityKey> deleted;
+  ++drain;
+  while (true) {
+    PT_ASSIGN_OR_RETURN(const std::vector<LogRow> rows,
+                        ReadLog(db, plan_, mark.seq, kLogChunkRows));
+    if (rows.empty()) break;
+    std::vector<Hint> hints;
+    PT_RETURN_IF_ERROR(CollectHints(rows, &hints, report));
+    for (const Hint& hint : hints) {
+      if (!hint.time.has_value()) {
+        PT_RETURN_IF_ERROR(DrainTouched(db, hint.key));
+        continue;
+      }
+      PT_RETURN_IF_ERROR(DrainEdit(hint, drain));
+      ++report->items;
+      if (hint.deleted_last) deleted.push_back(hint.key);
+    }
+    report->log_rows += static_cast<int64_t>(rows.size());
+    mark = {rows.back().seq, rows.back().tag};
+    if (rows.size() < kLogChunkRows) break;
+  }
+  if (mark == before) return absl::OkStatus();
+  PT_RETURN_IF_ERROR(HoldMassDeletions(db, deleted));
+  if (report->items > 0) PT_RETURN_IF_ERROR(ledger_->PutInt("drain", drain));
+  return PutMark("drained", mark);
+}
+
+absl::Status ReplicaImpl::CollectHints(const std::vector<LogRow>& rows, std::vector<Hint>* hints,
+                                       DrainReport* report) {
+  absl::flat_hash_map<EntityKey, size_t> known;
+  bool bad_key = false;
+  for (const LogRow& row : rows) {
+    const TablePlan* plan = plan_.ByNumber(row.table);
+    Table* table = plan == nullptr || row.key.empty() ? nullptr : TableOf(plan->type);
+    if (table == nullptr) continue;
+    absl::StatusOr<std::string> id = table->IdOf(row.key);
+    if (!id.ok()) {
+      bad_key = true;
+      continue;
+    }
+    EntityKey key{table->type(), *std::move(id)};
+    const auto [at, is_new] = known.try_emplace(key, hints->size());
+    if (is_new) {
+      hints->push_back({});
+      hints->back().key = std::move(key);
+      hints->back().stamped = HasStamps(table->plan);
+    }
+    Hint& hint = (*hints)[at->second];
+    if (!row.time.has_value()) continue;
+    // The update of a stamp belongs to its insert: one statement, one time.
+    const bool stamp = row.op == 'U' && hint.stamped && hint.time == row.time;
+    if (!stamp) hint.only_inserted = row.op == 'I' && !hint.time.has_value();
+    hint.inserted |= row.op == 'I';
+    hint.deleted_last = row.op == 'D';
+    hint.time = row.time;
+  }
+  if (bad_key) {
+    report->problems.push_back(
+        "Rows with NULL in their key, or with a key above 1 KiB, are not synced (INVALID_KEY).");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReplicaImpl::DrainEdit(const Hint& hint, int64_t drain) {
+  PT_ASSIGN_OR_RETURN(std::optional<QueueItem> waiting, ledger_->FindWaiting(hint.key));
+  PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(hint.key));
+  const bool known = state.has_value() && state->revision > 0;
+  QueueItem item = waiting.value_or(QueueItem());
+  if (hint.deleted_last) {
+    item.operation = Operation::kDelete;
+  } else if (!known && !waiting.has_value() && hint.only_inserted) {
+    item.operation = Operation::kCreate;
+  } else {
+    item.operation = Operation::kUpdate;
+  }
+  item.key = hint.key;
+  item.status = ItemStatus::kPending;
+  item.enqueued_at = clock_.Now();
+  item.time = *hint.time;
+  item.retry_count = 0;
+  item.max_retries = options_.max_retries;
+  item.error_message.clear();
+  item.next_attempt_at.reset();
+  item.batch_id.clear();
+  item.held = false;
+  item.initial = false;
+  item.drain = drain;
+  item.recreated |= hint.inserted && known && !state->row.absent;
+  const auto unanswered = unanswered_.find(hint.key);
+  if (unanswered != unanswered_.end()) unanswered->second = drain;
+  return waiting.has_value() ? ledger_->UpdateItem(item) : ledger_->InsertItem(item).status();
+}
+
+// A row that was written while versions were applied, without being one of
+// them (or before a crash hid that it was). If it is not what its state says,
+// the service's version is put back. The base stays known: an edit that the app
+// makes before then is sent on it, and tells what it changed.
+absl::Status ReplicaImpl::DrainTouched(sqlite::Database& db, const EntityKey& key) {
+  PT_ASSIGN_OR_RETURN(const bool open, ledger_->HasOpenItem(key));
+  if (open) return absl::OkStatus();
+  Table& table = *TableOf(key.type);
+  PT_ASSIGN_OR_RETURN(const std::vector<Value> values, table.KeyFromId(key.id));
+  PT_ASSIGN_OR_RETURN(const Row row, ReadRow(db, table, *ledger_, values));
+  PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(key));
+  if (!state.has_value()) return row.absent ? absl::OkStatus() : EnqueueFound(key, state, row);
+  PT_ASSIGN_OR_RETURN(const bool same, SameRow(table, *ledger_, state->row, row));
+  if (same) return absl::OkStatus();
+  return ledger_->NoteStale({key, state->revision, true});
+}
+
+// Deletions that come together with a change of the schema are a migration's
+// more often than a person's: many of one type wait for consent.
+absl::Status ReplicaImpl::HoldMassDeletions(sqlite::Database& db,
+                                            const std::vector<EntityKey>& deleted) {
+  PT_ASSIGN_OR_RETURN(const int64_t schema, ledger_->GetInt("drained_schema", -1));
+  if (schema == schema_version_) return absl::OkStatus();
+  PT_RETURN_IF_ERROR(ledger_->PutInt("drained_schema", schema_version_));
+  if (schema < 0) return absl::OkStatus();
+  std::map<std::string, std::vector<EntityKey>> by_type;
+  for (const EntityKey& key : deleted) {
+    PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(key));
+    if (!state.has_value() || state->revision == 0) continue;
+    Table& table = *TableOf(key.type);
+    PT_ASSIGN_OR_RETURN(const std::vector<Value> values, table.KeyFromId(key.id));
+    PT_ASSIGN_OR_RETURN(const Row row, ReadRow(db, table, *ledger_, values));
+    if (row.absent) by_type[key.type].push_back(key);
+  }
+  for (const auto& [type, keys] : by_type) {
+    PT_ASSIGN_OR_RETURN(const bool many, IsMassDeletion(type, keys.size()));
+    if (!many) continue;
+    for (const EntityKey& key : keys) PT_RETURN_IF_ERROR(HoldDeletion(key));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> ReplicaImpl::IsMassDeletion(const std::string& type, size_t count) {
+  if (count <= kBrakeRows) return false;
+  PT_ASSIGN_OR_RETURN(const int64_t live, CountLiveStates(type));
+  return static_cast<int64_t>(count) * 100 > live * kBrakePercent;
+}
+
+absl::Status ReplicaImpl::HoldDeletion(const EntityKey& key) {
+  PT_ASSIGN_OR_RETURN(std::optional<QueueItem> item, ledger_->FindWaiting(key));
+  if (!item.has_value()) return absl::OkStatus();
+  item->held = true;
+  item->operation = Operation::kDelete;
+  item->error_message =
+      "HELD_DELETE: many rows of this type went at once. Nothing was deleted on the service. "
+      "Confirm with: device-agent queue confirm";
+  return ledger_->UpdateItem(*item);
+}
+
+absl::Status ReplicaImpl::EnqueueFound(const EntityKey& key, const std::optional<RowState>& state,
+                                       const Row& row) {
+  PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> waiting, ledger_->FindWaiting(key));
+  if (waiting.has_value()) return absl::OkStatus();
+  QueueItem item;
+  item.key = key;
+  item.operation = row.absent                                 ? Operation::kDelete
+                   : state.has_value() && state->revision > 0 ? Operation::kUpdate
+                                                              : Operation::kCreate;
+  item.enqueued_at = clock_.Now();
+  item.max_retries = options_.max_retries;
+  // Never "now": when it was made nobody knows, only that it came after its base.
+  item.time = state.has_value() ? state->time + 1 : kSmallestTime;
+  if (row.stamp > kSmallestTime) item.time = std::max(item.time, row.stamp);
+  PT_RETURN_IF_ERROR(ledger_->PutInt("found", 1));
+  return ledger_->InsertItem(item).status();
+}
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,80 @@
+// Facts for status, and the work that can wait.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
+#include "common/base/status.h"
+#include "device-agent/replica/replica_impl.h"
+
+namespace ptdoc::sync {
+
+absl::StatusOr<ReplicaFacts> ReplicaImpl::Facts() {
+  ReplicaFacts facts;
+  PT_ASSIGN_OR_RETURN(facts.queue, ledger_->Health());
+  PT_ASSIGN_OR_RETURN(facts.held, ledger_->CountHeld());
+  PT_ASSIGN_OR_RETURN(facts.stale, ledger_->CountStale());
+  facts.initial = facts.queue.initial;
+  facts.recovering = Recovering();
+  facts.rebaselining = mode_ == Mode::kRebaselining;
+  facts.file = last_state_;
+  facts.warnings = problems_;
+  for (const TablePlan& plan : plan_.tables) {
+    // The plan's advice is init's to show; what does not work belongs here.
+    if (plan.apply_mode != ApplyMode::kCaptureOnly) continue;
+    facts.warnings.push_back(absl::StrCat(plan.type, " is captured only: ", plan.reason));
+  }
+  PT_ASSIGN_OR_RETURN(facts.next_due, ledger_->NextDue());
+  return facts;
+}
+
+absl::Status ReplicaImpl::RecordSync(absl::Time at) {
+  return ledger_->PutInt("last_sync_ns", ToTimeNs(at));
+}
+
+// Written into the control row with the next write that is made anyway.
+void ReplicaImpl::ObserveServerTime(absl::Time server_time) {
+  if (server_time <= absl::UnixEpoch()) return;
+  clock_offset_ = absl::ToInt64Nanoseconds(server_time - clock_.Now());
+}
+
+absl::StatusOr<bool> ReplicaImpl::Maintain() {
+  PT_ASSIGN_OR_RETURN(const FileState state, Ready());
+  if (state != FileState::kReady || mode_ != Mode::kNormal) return false;
+  const absl::StatusOr<bool> more = [&]() -> absl::StatusOr<bool> {
+    PT_ASSIGN_OR_RETURN(const int64_t compare, ledger_->GetInt("compare", 0));
+    if (compare != 0) return CompareSlice();
+    PT_ASSIGN_OR_RETURN(const bool scanning, ScanSlice());
+    if (scanning) return true;
+    if (std::exchange(retry_set_aside_, false)) {
+      set_aside_may_pass_ = true;
+      PageReport retried;
+      PT_RETURN_IF_ERROR(RetrySetAside(/*caught_up=*/true, &retried));
+    }
+    PT_RETURN_IF_ERROR(TrimAppLog());
+    return false;
+  }();
+  if (!more.ok() && FileStateOf(more.status()).has_value()) return false;
+  if (!more.ok() || *more) return more;
+  const absl::Time now = clock_.Now();
+  PT_RETURN_IF_ERROR(
+      ledger_->PruneCompleted(now - options_.completed_retention, options_.completed_max).status());
+  PT_RETURN_IF_ERROR(ledger_->PruneArchives(now - options_.archive_retention).status());
+  return false;
+}
+
+// Only below the last sent row, so that a file that is set back is noticed, and
+// Seq never starts again.
+absl::Status ReplicaImpl::TrimAppLog() {
+  PT_ASSIGN_OR_RETURN(const LogMark sent, GetMark("sent"));
+  PT_ASSIGN_OR_RETURN(const int64_t first, app_->QueryInt("SELECT min(Seq) FROM SyncLog"));
+  if (sent.seq - first < kTrimRowsMin) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, sqlite::Transaction::Begin(*app_));
+  PT_ASSIGN_OR_RETURN(const ControlRow control, ReadControl(*app_));
+  PT_ASSIGN_OR_RETURN(const bool unchanged, IsFileUnchanged(control));
+  if (!unchanged) return absl::OkStatus();
+  PT_RETURN_IF_ERROR(TrimLog(*app_, sent.seq));
+  own_commit_ = true;
+  return tx.Commit();
+}
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,254 @@
+// Opening both files, and whether the app's file is still the one we know.
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
+#include "common/base/status.h"
+#include "common/model/reason.h"
+#include "device-agent/replica/replica_impl.h"
+
+namespace ptdoc::sync {
+namespace {
+
+// The app must not notice us: one short try, the caller comes again.
+constexpr absl::Duration kWriteWait = absl::Milliseconds(50);
+constexpr absl::Duration kReadWait = absl::Milliseconds(100);
+// A page of versions and the states beside it fit.
+constexpr char kCacheSize[] = "PRAGMA cache_size=-16000";
+
+sqlite::OpenOptions AppOptions(const std::string& vfs, absl::Duration wait) {
+  sqlite::OpenOptions options;
+  options.mode = sqlite::OpenOptions::Mode::kReadWrite;
+  options.busy_timeout = wait;
+  options.foreign_keys = true;
+  options.legacy_schema = true;
+  options.vfs = vfs;
+  return options;
+}
+
+ReplicaOptions WithState(ReplicaOptions options) {
+  if (options.state.empty()) options.state = options.database + ".sync";
+  return options;
+}
+
+absl::Status NotInitialised(const std::string& database) {
+  return ReasonError(absl::StatusCode::kFailedPrecondition, "NOT_INITIALISED",
+                     absl::StrCat(database,
+                                  " was never prepared for syncing. Nothing was changed. "
+                                  "Run device-agent init."));
+}
+
+}  // namespace
+
+ReplicaImpl::~ReplicaImpl() {
+  CloseConnections();
+  if (lock_fd_ >= 0) close(lock_fd_);
+}
+
+ReplicaImpl::ReplicaImpl(ReplicaOptions options, const Clock& clock, Rng& rng)
+    : options_(WithState(std::move(options))), clock_(clock), rng_(rng) {}
+
+absl::StatusOr<std::unique_ptr<Replica>> Replica::Open(const ReplicaOptions& options,
+                                                       const Clock& clock, Rng& rng) {
+  auto replica = std::make_unique<ReplicaImpl>(options, clock, rng);
+  PT_RETURN_IF_ERROR(replica->OpenFiles());
+  return replica;
+}
+
+std::optional<FileState> ReplicaImpl::FileStateOf(const absl::Status& status) {
+  // Aborted without SQLite's code: it changed while we looked at it.
+  if (sqlite::IsBusy(status) || absl::IsAborted(status)) return FileState::kBlockedByApp;
+  if (sqlite::ExtendedCode(status) == 0) return std::nullopt;
+  if (absl::IsNotFound(status)) return FileState::kMissing;
+  if (absl::IsDataLoss(status) || absl::IsFailedPrecondition(status) ||
+      absl::IsPermissionDenied(status)) {
+    return FileState::kUnreadable;
+  }
+  return std::nullopt;
+}
+
+absl::Status ReplicaImpl::TakeLock() {
+  if (!options_.take_lock) return absl::OkStatus();
+  const std::string path = options_.state + ".lock";
+  lock_fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (lock_fd_ < 0) return absl::ErrnoToStatus(errno, "cannot open the agent's lock file");
+  // The kernel drops it when the process ends, however it ends.
+  if (flock(lock_fd_, LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
+  return ReasonError(absl::StatusCode::kAlreadyExists, "SECOND_AGENT",
+                     absl::StrCat("another agent works on ", options_.database,
+                                  ". Nothing was changed. Stop it, or use it through its socket."));
+}
+
+absl::Status ReplicaImpl::OpenLedger(bool create) {
+  PT_ASSIGN_OR_RETURN(ledger_, Ledger::Open(options_.state, create, options_.vfs, rng_));
+  PT_RETURN_IF_ERROR(ledger_->db().Exec(kCacheSize));
+  PT_ASSIGN_OR_RETURN(device_id_, ledger_->Get("device_id"));
+  if (!options_.device_id.empty()) {
+    if (device_id_ != options_.device_id) {
+      PT_RETURN_IF_ERROR(ledger_->Put("device_id", options_.device_id));
+    }
+    device_id_ = options_.device_id;
+  }
+  if (device_id_.empty()) {
+    device_id_ = NewUuid(rng_);
+    PT_RETURN_IF_ERROR(ledger_->Put("device_id", device_id_));
+  }
+  return LoadMode();
+}
+
+absl::Status ReplicaImpl::LoadMode() {
+  PT_ASSIGN_OR_RETURN(const std::string mode, ledger_->Get("mode"));
+  mode_ = mode == "recovering"     ? Mode::kRecovering
+          : mode == "rebaselining" ? Mode::kRebaselining
+                                   : Mode::kNormal;
+  PT_ASSIGN_OR_RETURN(const int64_t ready, ledger_->GetInt("recovery_ready", 0));
+  recovery_ready_ = ready != 0;
+  PT_ASSIGN_OR_RETURN(shared_revision_, ledger_->GetInt("shared_revision", 0));
+  return absl::OkStatus();
+}
+
+absl::Status ReplicaImpl::OpenFiles() {
+  PT_RETURN_IF_ERROR(TakeLock());
+  const absl::Status has = OpenLedger(/*create=*/false);
+  const bool has_ledger = has.ok();
+  if (!has_ledger && !absl::IsNotFound(has)) return has;
+  const absl::Status opened = Reconnect();
+  if (!opened.ok() && !FileStateOf(opened).has_value()) return opened;
+  if (!has_ledger) {
+    // Without a ledger only our objects in the app's file tell that this file
+    // was ours: then the ledger was lost.
+    if (!opened.ok()) return NotInitialised(options_.database);
+    const absl::StatusOr<ControlRow> control = ReadControl(*app_);
+    if (absl::IsNotFound(control.status())) return NotInitialised(options_.database);
+    PT_RETURN_IF_ERROR(control.status());
+    PT_RETURN_IF_ERROR(OpenLedger(/*create=*/true));
+    PT_RETURN_IF_ERROR(BeginRecovery());
+  }
+  PT_ASSIGN_OR_RETURN(const std::string file_id, ledger_->Get("file_id"));
+  if (file_id.empty() && mode_ != Mode::kRecovering) return NotInitialised(options_.database);
+  return Ready().status();
+}
+
+absl::Status ReplicaImpl::OpenConnections() {
+  struct stat file{};
+  // Only stat: opening and closing the file by hand would drop SQLite's locks.
+  if (options_.vfs.empty() && stat(options_.database.c_str(), &file) == 0) {
+    file_device_ = file.st_dev;
+    file_inode_ = file.st_ino;
+  }
+  PT_ASSIGN_OR_RETURN(
+      app_, sqlite::Database::Open(options_.database, AppOptions(options_.vfs, kWriteWait)));
+  PT_ASSIGN_OR_RETURN(
+      snapshot_, sqlite::Database::Open(options_.database, AppOptions(options_.vfs, kReadWait)));
+  PT_ASSIGN_OR_RETURN(
+      watch_, sqlite::Database::Open(options_.database, AppOptions(options_.vfs, kReadWait)));
+  return app_->Exec(kCacheSize);
+}
+
+absl::Status ReplicaImpl::Reconnect() {
+  CloseConnections();
+  const absl::Status status = OpenConnections();
+  if (!status.ok()) CloseConnections();
+  return status;
+}
+
+void ReplicaImpl::CloseConnections() {
+  watch_.reset();
+  snapshot_.reset();
+  app_.reset();
+  schema_version_ = -1;
+  watched_version_ = -1;
+  seen_data_version_ = -1;
+  triggers_on_ = true;
+}
+
+absl::StatusOr<FileState> ReplicaImpl::Ready() {
+  const absl::Status status = CheckFile();
+  const std::optional<FileState> state =
+      status.ok() ? std::optional(FileState::kReady) : FileStateOf(status);
+  if (!state.has_value()) return status;
+  if (*state == FileState::kReady && plan_.tables.empty() && !options_.plan.entities.empty()) {
+    last_state_ = FileState::kMissing;
+  } else {
+    last_state_ = *state;
+  }
+  return last_state_;
+}
+
+FileState ReplicaImpl::News() {
+  return std::exchange(recovery_news_, false) ? FileState::kRecovering : FileState::kReady;
+}
+
+absl::Status ReplicaImpl::CheckFile() {
+  bool replaced = false;
+  if (options_.vfs.empty()) {
+    struct stat file{};
+    if (stat(options_.database.c_str(), &file) != 0) {
+      CloseConnections();
+      return sqlite::Database::Open(options_.database, AppOptions(options_.vfs, kReadWait))
+          .status();
+    }
+    replaced = app_.has_value() && (file.st_ino != file_inode_ || file.st_dev != file_device_);
+  }
+  if (!app_.has_value() || replaced) PT_RETURN_IF_ERROR(Reconnect());
+  PT_RETURN_IF_ERROR(SettleOpenIntent());
+  const absl::StatusOr<ControlRow> control = ReadControl(*app_);
+  bool ours = !replaced && control.ok();
+  if (!control.ok() && !absl::IsNotFound(control.status())) return control.status();
+  if (ours) {
+    PT_ASSIGN_OR_RETURN(ours, IsOurs(*control));
+  }
+  if (!ours && !(Recovering() && !recovery_ready_)) PT_RETURN_IF_ERROR(BeginRecovery());
+  if (Recovering() && !recovery_ready_) {
+    // The plan is needed for what arrives meanwhile; our objects come back with
+    // the recovery itself.
+    PT_ASSIGN_OR_RETURN(plan_, PlanOfWhatIsThere());
+    PT_RETURN_IF_ERROR(MakeTables());
+    PT_RETURN_IF_ERROR(StepRecovery());
+    if (!recovery_ready_) return absl::OkStatus();
+  }
+  return RefreshSchema();
+}
+
+absl::StatusOr<bool> ReplicaImpl::IsOurs(const ControlRow& control) {
+  PT_ASSIGN_OR_RETURN(const std::string file_id, ledger_->Get("file_id"));
+  PT_ASSIGN_OR_RETURN(const int64_t page_number, ledger_->GetInt("page_number", 0));
+  PT_ASSIGN_OR_RETURN(const int64_t page_tag, ledger_->GetInt("page_tag", 0));
+  if (control.file_id != file_id || control.page_number != page_number ||
+      control.page_tag != page_tag) {
+    return false;
+  }
+  return LogIsOurs();
+}
+
+absl::StatusOr<bool> ReplicaImpl::LogIsOurs() {
+  PT_ASSIGN_OR_RETURN(const LogMark drained, GetMark("drained"));
+  absl::StatusOr<bool> there = HasMark(*app_, drained);
+  if (absl::IsNotFound(there.status())) return false;
+  if (!there.ok() || *there) return there;
+  PT_ASSIGN_OR_RETURN(const LogMark sent, GetMark("sent"));
+  PT_ASSIGN_OR_RETURN(there, HasMark(*app_, sent));
+  if (!*there) return false;
+  // Only what was never sent is gone. Items are hints: they are drained again,
+  // and a row that equals its base is not sent.
+  Log(LogLevel::kWarning, "replica.log_cut", {LogField::Count("from_seq", sent.seq)});
+  PT_RETURN_IF_ERROR(PutMark("drained", sent));
+  return true;
+}
+
+absl::StatusOr<bool> ReplicaImpl::AppChanged() {
+  if (!watch_.has_value()) return true;
+  const absl::StatusOr<int64_t> version = watch_->QueryInt("PRAGMA data_version");
+  // Held exclusively, or gone: the next cycle finds out which.
+  if (!version.ok()) return true;
+  const bool changed = *version != std::exchange(watched_version_, *version);
+  return changed;
+}
+
+}  // namespace ptdoc::sync

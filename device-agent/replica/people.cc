@@ -1,0 +1,199 @@
+// What people ask for: retry, cancel, confirm, restore.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "common/model/reason.h"
+#include "common/model/row_json.h"
+#include "device-agent/replica/writing.h"
+
+namespace ptdoc::sync {
+namespace {
+
+absl::Status NotOpen(int64_t id) {
+  return ReasonError(absl::StatusCode::kFailedPrecondition, "ITEM_NOT_OPEN",
+                     absl::StrCat("item ", id,
+                                  " is neither Pending nor Failed. Nothing was changed. Wait for "
+                                  "the service's answer, or look at the list again."));
+}
+
+absl::Status SchemaRefuses(absl::string_view what, const Refused& why) {
+  return ReasonError(
+      absl::StatusCode::kFailedPrecondition, "SCHEMA_REFUSES",
+      absl::StrCat(what, " is refused by the app's schema (", why.code,
+                   why.constraint.empty() ? "" : " ", why.constraint, "). Nothing was changed."));
+}
+
+}  // namespace
+
+absl::StatusOr<int64_t> ReplicaImpl::RetryItems(const std::vector<int64_t>& ids, bool all) {
+  std::vector<QueueItem> items;
+  PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
+  for (const int64_t id : ids) {
+    PT_ASSIGN_OR_RETURN(std::optional<QueueItem> item, ledger_->FindItem(id));
+    if (item.has_value()) items.push_back(*std::move(item));
+  }
+  int64_t after_id = 0;
+  while (all) {
+    PT_ASSIGN_OR_RETURN(const std::vector<QueueItem> open,
+                        ledger_->ListItems(/*include_done=*/false, after_id, kSliceRows));
+    for (const QueueItem& item : open) {
+      after_id = item.id;
+      items.push_back(item);
+    }
+    if (open.size() < kSliceRows) break;
+  }
+  int64_t retried = 0;
+  for (QueueItem& item : items) {
+    if (item.status != ItemStatus::kFailed) continue;
+    item.status = ItemStatus::kPending;
+    item.retry_count = 0;
+    item.error_message.clear();
+    item.next_attempt_at.reset();
+    PT_RETURN_IF_ERROR(ledger_->UpdateItem(item));
+    ++retried;
+  }
+  PT_RETURN_IF_ERROR(tx.Commit());
+  return retried;
+}
+
+absl::StatusOr<int64_t> ReplicaImpl::ConfirmDeletions() {
+  int64_t confirmed = 0;
+  int64_t after_id = 0;
+  PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
+  while (true) {
+    PT_ASSIGN_OR_RETURN(const std::vector<QueueItem> open,
+                        ledger_->ListItems(/*include_done=*/false, after_id, kSliceRows));
+    for (QueueItem item : open) {
+      after_id = item.id;
+      if (!item.held) continue;
+      item.held = false;
+      item.error_message.clear();
+      PT_RETURN_IF_ERROR(ledger_->UpdateItem(item));
+      ++confirmed;
+    }
+    if (open.size() < kSliceRows) break;
+  }
+  PT_RETURN_IF_ERROR(tx.Commit());
+  return confirmed;
+}
+
+absl::StatusOr<FileState> ReplicaImpl::CancelItem(int64_t id) {
+  PT_ASSIGN_OR_RETURN(const FileState ready, ReadyToJudge(/*drain=*/true));
+  if (ready != FileState::kReady) return ready;
+  PT_ASSIGN_OR_RETURN(std::optional<QueueItem> item, ledger_->FindItem(id));
+  if (!item.has_value()) return absl::NotFoundError(absl::StrCat("there is no item ", id));
+  if (item->status != ItemStatus::kPending && item->status != ItemStatus::kFailed) {
+    return NotOpen(id);
+  }
+  Table* table = TableOf(item->key.type);
+  if (table == nullptr) return FileState::kMissing;
+  PT_ASSIGN_OR_RETURN(const std::vector<Value> key, table->KeyFromId(item->key.id));
+  PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, *table, *ledger_, key));
+  const std::optional<Fields> lost =
+      row.absent ? std::nullopt : std::optional(table->FieldsOf(row.values));
+  ArchiveEntry entry = LossOf(item->key, "", Resolution::kNone, "", nullptr, lost);
+  entry.resolution_type = "Cancelled";
+  entry.reason = "Cancelled on this device";
+  entry.archived_time = item->time;
+  entry.archived_user = row.user.empty() ? options_.user : row.user;
+  PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(item->key));
+  PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(item->key));
+  const bool service_has_it = (state.has_value() && state->revision > 0) || note.has_value();
+  if (!service_has_it && !row.absent) return RemoveUnsent(*item, *table, entry);
+  PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
+  item->status = ItemStatus::kCancelled;
+  item->completed_at = clock_.Now();
+  PT_RETURN_IF_ERROR(ledger_->UpdateItem(*item));
+  PT_RETURN_IF_ERROR(ledger_->PutArchive(entry).status());
+  if (service_has_it) {
+    const Revision revision = state.has_value() ? state->revision : note->revision;
+    PT_RETURN_IF_ERROR(ledger_->NoteStale({item->key, revision, true}));
+  }
+  PT_RETURN_IF_ERROR(tx.Commit());
+  return FileState::kReady;
+}
+
+// The service never had it: it goes from the app's table.
+absl::StatusOr<FileState> ReplicaImpl::RemoveUnsent(const QueueItem& item, Table& table,
+                                                    const ArchiveEntry& entry) {
+  PT_ASSIGN_OR_RETURN(const std::vector<Value> key, table.KeyFromId(item.key.id));
+  PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, table, *ledger_, key));
+  Work work;
+  work.kind = "cancel";
+  Target& target = work.targets.emplace_back();
+  target.act = Act::kRemove;
+  target.version.key = item.key;
+  target.version.deleted = true;
+  target.table = &table;
+  target.expected = row.hashes;
+  target.closes_item = item.id;
+  target.closes_as = ItemStatus::kCancelled;
+  target.archive = entry;
+  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, &row));
+  if (!storable) return absl::InternalError("the key of an item cannot be read");
+  Findings findings;
+  PT_ASSIGN_OR_RETURN(const Attempt done, Execute(work, &findings));
+  if (!findings.refused.empty()) {
+    return SchemaRefuses("Removing the row", findings.refused.begin()->second);
+  }
+  // Anything in the way: the caller comes again, and sees the newer edit.
+  return done == Attempt::kDone ? FileState::kReady : FileState::kBlockedByApp;
+}
+
+absl::StatusOr<FileState> ReplicaImpl::RestoreArchived(const std::string& conflict_id) {
+  PT_ASSIGN_OR_RETURN(const FileState ready, ReadyToJudge(/*drain=*/true));
+  if (ready != FileState::kReady) return ready;
+  PT_ASSIGN_OR_RETURN(const std::optional<ArchiveEntry> entry, ledger_->FindArchive(conflict_id));
+  if (!entry.has_value()) return absl::NotFoundError("there is no such archived row");
+  Table* table = TableOf(entry->key.type);
+  if (table == nullptr) return FileState::kMissing;
+  Version version;
+  version.key = entry->key;
+  version.deleted = entry->archived_json == "null";
+  if (!version.deleted) {
+    PT_ASSIGN_OR_RETURN(version.fields, FieldsFromJson(entry->archived_json));
+  }
+  const absl::Status written = WriteRestored(*table, version);
+  if (IsRefusal(written)) return SchemaRefuses("The archived row", RefusalOf(written));
+  if (!written.ok()) {
+    const std::optional<FileState> in_the_way = FileStateOf(written);
+    if (!in_the_way.has_value()) return written;
+    return *in_the_way;
+  }
+  PT_RETURN_IF_ERROR(ledger_->ResolveArchive(conflict_id, clock_.Now(), options_.user, "Restored"));
+  return FileState::kReady;
+}
+
+// A write like the app's own: the triggers capture it, and it becomes an item.
+absl::Status ReplicaImpl::WriteRestored(Table& table, const Version& version) {
+  const bool captured = table.plan.apply_mode == ApplyMode::kTriggersOn;
+  Target target;
+  target.version = version;
+  target.table = &table;
+  {
+    PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, sqlite::Transaction::Begin(*app_));
+    PT_ASSIGN_OR_RETURN(const ControlRow control, ReadControl(*app_));
+    PT_ASSIGN_OR_RETURN(const bool unchanged, IsFileUnchanged(control));
+    if (!unchanged) return absl::AbortedError("the app's file changed meanwhile");
+    PT_ASSIGN_OR_RETURN(const std::vector<Value> key, table.KeyFromId(version.key.id));
+    PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, table, *ledger_, key));
+    PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, &row));
+    if (!storable) return absl::InvalidArgumentError("the archived row fits no column of today");
+    PT_RETURN_IF_ERROR(SetTriggers(captured));
+    const absl::Status status =
+        version.deleted ? DeleteRow(*app_, table, target.key)
+        : row.absent    ? InsertRow(*app_, table, target.values, nullptr)
+                        : UpdateRow(*app_, table, target.values, target.written, nullptr);
+    PT_RETURN_IF_ERROR(SetTriggers(true));
+    PT_RETURN_IF_ERROR(status);
+    PT_RETURN_IF_ERROR(tx.Commit());
+    own_commit_ = true;
+  }
+  if (captured) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(version.key));
+  PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, table, *ledger_, target.key));
+  return EnqueueFound(version.key, state, row);
+}
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,145 @@
+// The cursor starts anew: the service was restored, or we were away too long.
+#include <algorithm>
+#include <utility>
+
+#include "common/base/log.h"
+#include "common/base/status.h"
+#include "device-agent/replica/replica_impl.h"
+
+namespace ptdoc::sync {
+
+absl::Status ReplicaImpl::BeginRebaseline(Revision shared_revision) {
+  // A recovery pulls everything anew as it is.
+  if (Recovering()) return ledger_->Put("cursor", "");
+  Log(LogLevel::kWarning, "replica.rebaseline_begun",
+      {LogField::Count("shared_revision", shared_revision)});
+  PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
+  PT_RETURN_IF_ERROR(ledger_->MarkAllUnconfirmed());
+  int64_t after_id = 0;
+  while (true) {
+    // Edits on a base that the service may have lost are offered whole.
+    PT_ASSIGN_OR_RETURN(const std::vector<QueueItem> items,
+                        ledger_->ListItems(/*include_done=*/false, after_id, kSliceRows));
+    for (QueueItem item : items) {
+      after_id = item.id;
+      if (item.status == ItemStatus::kProcessing) continue;
+      PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(item.key));
+      if (!state.has_value() || state->revision <= shared_revision) continue;
+      item.reoffer = true;
+      item.time = std::max(item.time, state->time);
+      PT_RETURN_IF_ERROR(ledger_->UpdateItem(item));
+    }
+    if (items.size() < kSliceRows) break;
+  }
+  PT_RETURN_IF_ERROR(ledger_->Put("cursor", ""));
+  PT_RETURN_IF_ERROR(ledger_->Put("epoch", ""));
+  PT_RETURN_IF_ERROR(ledger_->Put("mode", "rebaselining"));
+  PT_RETURN_IF_ERROR(ledger_->PutInt("shared_revision", shared_revision));
+  PT_RETURN_IF_ERROR(tx.Commit());
+  mode_ = Mode::kRebaselining;
+  shared_revision_ = shared_revision;
+  return absl::OkStatus();
+}
+
+// Original time and author: nothing that is merely old may win.
+absl::Status ReplicaImpl::OfferUnconfirmed(const RowState& state) {
+  RowState confirmed = state;
+  confirmed.unconfirmed = false;
+  PT_RETURN_IF_ERROR(ledger_->PutState(confirmed));
+  PT_ASSIGN_OR_RETURN(const bool open, ledger_->HasOpenItem(state.key));
+  if (open) return absl::OkStatus();
+  QueueItem item;
+  item.key = state.key;
+  item.reoffer = true;
+  item.time = state.time;
+  item.enqueued_at = clock_.Now();
+  item.max_retries = options_.max_retries;
+  return ledger_->InsertItem(item).status();
+}
+
+// What the pull did not confirm: above the shared history the service may have
+// lost it, else it was deleted while we were away.
+absl::Status ReplicaImpl::EndRebaseline(bool* blocked) {
+  Findings findings;
+  for (int attempt = 0; attempt < kAttemptsMax;) {
+    PT_ASSIGN_OR_RETURN(const FileState ready, ReadyToJudge(/*drain=*/attempt > 0));
+    *blocked = ready != FileState::kReady || mode_ != Mode::kRebaselining;
+    if (*blocked) return absl::OkStatus();
+    Work work;
+    work.kind = "page";
+    PT_ASSIGN_OR_RETURN(const bool more, PlanUnconfirmed(findings, &work));
+    PT_ASSIGN_OR_RETURN(const Attempt done, Execute(work, &findings));
+    *blocked = done == Attempt::kBlocked;
+    if (*blocked) return absl::OkStatus();
+    if (done == Attempt::kAgain) {
+      ++attempt;
+      continue;
+    }
+    if (more) continue;
+    PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
+    PT_RETURN_IF_ERROR(ledger_->Put("mode", ""));
+    PT_RETURN_IF_ERROR(tx.Commit());
+    mode_ = Mode::kNormal;
+    Log(LogLevel::kInfo, "replica.rebaseline_ended", {});
+    return absl::OkStatus();
+  }
+  *blocked = true;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> ReplicaImpl::PlanUnconfirmed(const Findings& findings, Work* work) {
+  PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
+  PT_ASSIGN_OR_RETURN(const std::vector<RowState> states, ledger_->ListUnconfirmed(kSliceRows));
+  for (const RowState& state : states) {
+    Table* table = TableOf(state.key.type);
+    PT_ASSIGN_OR_RETURN(const bool open, ledger_->HasOpenItem(state.key));
+    if (table == nullptr || open) {
+      // An edit meanwhile: it stays on its old base.
+      RowState kept = state;
+      kept.unconfirmed = false;
+      PT_RETURN_IF_ERROR(ledger_->PutState(kept));
+    } else if (state.revision > shared_revision_) {
+      PT_RETURN_IF_ERROR(OfferUnconfirmed(state));
+    } else {
+      PT_RETURN_IF_ERROR(PlanRemoval(findings, *table, state, work));
+    }
+  }
+  PT_RETURN_IF_ERROR(tx.Commit());
+  return states.size() == kSliceRows;
+}
+
+absl::Status ReplicaImpl::PlanRemoval(const Findings& findings, Table& table, const RowState& state,
+                                      Work* work) {
+  Target target;
+  target.act = Act::kRemove;
+  target.version.key = state.key;
+  target.version.deleted = true;
+  target.table = &table;
+  target.expected = state.row;
+  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, nullptr));
+  if (!storable) return ledger_->DeleteState(state.key);
+  if (findings.look_at.count(state.key) > 0) {
+    PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, table, *ledger_, target.key));
+    PT_ASSIGN_OR_RETURN(const bool same, SameRow(table, *ledger_, state.row, row));
+    if (!same && !row.absent) {
+      RowState kept = state;
+      kept.unconfirmed = false;
+      PT_RETURN_IF_ERROR(ledger_->PutState(kept));
+      return EnqueueFound(state.key, state, row);
+    }
+    target.expected = row.hashes;
+  }
+  const auto refused = findings.refused.find(state.key);
+  if (refused != findings.refused.end()) {
+    RowState kept = state;
+    kept.unconfirmed = false;
+    PT_RETURN_IF_ERROR(ledger_->PutState(kept));
+    target.act = Act::kSetAside;
+    target.code = refused->second.code;
+    target.constraint = refused->second.constraint;
+  }
+  work->targets.push_back(std::move(target));
+  return absl::OkStatus();
+}
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,171 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/base/rng.h"
+#include "device-agent/capture/plan.h"
+#include "device-agent/ledger/ledger.h"
+#include "device-agent/session/peer.h"
+
+namespace ptdoc::sync {
+
+struct ReplicaOptions {
+  std::string database;   // the app's file
+  std::string state;      // the ledger; empty = database + ".sync"
+  std::string device_id;  // empty = what the ledger holds (random at first)
+  std::string user;       // [device] user: the claim where the app names none
+  PlanRequest plan;
+  int max_retries = 3;
+  absl::Duration completed_retention = absl::Hours(24);
+  size_t completed_max = 10'000;
+  absl::Duration archive_retention = absl::Hours(24 * 30);
+  std::string vfs;        // empty = the default
+  bool take_lock = true;  // flock on <state>.lock; the simulation has one process
+};
+
+struct TakeLimits {
+  size_t changes = 1000;
+  size_t bytes = 1 << 20;
+  size_t row_bytes = 3 << 20;
+  // An explicit run tries Failed items whatever their NextAttemptAt.
+  bool ignore_next_attempt = false;
+};
+
+// What is in the way of the app's file, if anything.
+enum class FileState : uint8_t {
+  kReady,
+  kBlockedByApp,  // the app holds it exclusively or busily: try again later
+  kMissing,       // no such file, no synced table, or a key column is gone
+  kUnreadable,    // not a database, corrupt, read-only
+  kRecovering,    // was set back or replaced: a recovery has begun
+};
+
+struct DrainReport {
+  FileState file = FileState::kReady;
+  int64_t log_rows = 0;
+  int64_t items = 0;  // made or refreshed
+  bool recovery_begun = false;
+  std::vector<std::string> problems;  // sentences for status; no content
+};
+
+struct TakeReport {
+  FileState file = FileState::kReady;
+  std::optional<OutgoingBatch> batch;
+  bool more = false;      // another batch could be taken at once
+  int64_t completed = 0;  // nothing to send: equal to the base, or never sent
+  // When the next Failed item is due, if that is all that waits.
+  std::optional<absl::Time> next_due;
+};
+
+struct AnswerReport {
+  FileState file = FileState::kReady;  // kBlockedByApp: nothing happened, call again
+  uint32_t success = 0;
+  uint32_t failed = 0;
+  uint32_t conflicts_count = 0;
+  struct ConflictLine {
+    EntityKey key;
+    Resolution resolution = Resolution::kNone;
+    std::string reason;
+  };
+  std::vector<ConflictLine> conflicts;
+  bool send_again_at_once = false;  // BASE_UNKNOWN, BATCH_REFUSED
+};
+
+struct PageReport {
+  FileState file = FileState::kReady;  // kBlockedByApp: nothing happened, call again
+  uint32_t applied = 0;
+  uint32_t skipped = 0;     // the device has it, or has an open item (noted stale), or set aside
+  uint32_t conflicts = 0;   // own accepted versions that lost
+  bool items_made = false;  // rows that nobody announced were found
+};
+
+// What status shows beside the queue.
+struct ReplicaFacts {
+  QueueHealth queue;
+  uint32_t held = 0;
+  uint32_t stale = 0;
+  bool initial = false;  // first upload or first catch-up not ended
+  bool recovering = false;
+  bool rebaselining = false;
+  FileState file = FileState::kReady;
+  std::vector<std::string> warnings;
+  std::optional<absl::Time> next_due;
+};
+
+// The device's two files as one thing: capture log, ledger and the app's
+// tables. All calls are synchronous, belong to one thread and leave both files
+// right if the process dies at any instruction. FileState tells what stands in
+// the way; an error status is a bug, a broken ledger or a full disk
+// (RESOURCE_EXHAUSTED): then nothing happened.
+class Replica {
+ public:
+  // ALREADY_EXISTS (reason SECOND_AGENT) if another agent works on this file;
+  // FAILED_PRECONDITION (NOT_INITIALISED) if `init` never ran on it. Finishes
+  // or drops the intent that a dead process left.
+  static absl::StatusOr<std::unique_ptr<Replica>> Open(const ReplicaOptions& options,
+                                                       const Clock& clock, Rng& rng);
+  virtual ~Replica() = default;
+
+  // Installs capture and enqueues the rows that are there (as `initial`). Part
+  // of `init`; idempotent. Returns how many rows were enqueued.
+  static absl::StatusOr<int64_t> Initialise(const ReplicaOptions& options, const Clock& clock,
+                                            Rng& rng);
+
+  virtual Ledger& ledger() = 0;
+  virtual const Plan& plan() const = 0;
+
+  // True if any other connection committed since the last call (PRAGMA
+  // data_version of a connection of its own).
+  virtual absl::StatusOr<bool> AppChanged() = 0;
+
+  // Sending.
+  virtual absl::StatusOr<DrainReport> Drain() = 0;
+  // Drains, chooses, reads and marks in one snapshot. No batch while a
+  // recovery or re-baseline is under way.
+  virtual absl::StatusOr<TakeReport> Take(const TakeLimits& limits) = 0;
+  // Batches whose fate is unknown, oldest first. Those whose bytes this process
+  // still has can be sent again; the others must be settled.
+  virtual absl::StatusOr<std::vector<std::string>> OpenBatches() = 0;
+  virtual const OutgoingBatch* InMemory(const std::string& batch_id) const = 0;
+  virtual absl::StatusOr<AnswerReport> Finish(const IncomingAnswer& answer) = 0;
+
+  // Receiving.
+  virtual absl::StatusOr<std::string> Cursor() = 0;
+  // A whole number of batches with the cursor after them (all messages since
+  // the last batch end, joined). `caught_up` ends a recovery or re-baseline.
+  virtual absl::StatusOr<PageReport> Apply(const IncomingPage& page) = 0;
+  // Entities to fetch now: stale ones without an open item, put-backs.
+  virtual absl::StatusOr<std::vector<EntityKey>> ToFetch(size_t limit) = 0;
+  virtual absl::StatusOr<PageReport> ApplyFetched(const IncomingFetch& fetch) = 0;
+
+  // FAILED_PRECONDITION of the service: first OpenBatches must be settled (the
+  // session does), then this.
+  virtual absl::Status BeginRebaseline(Revision shared_revision) = 0;
+
+  // People.
+  virtual absl::StatusOr<int64_t> RetryItems(const std::vector<int64_t>& ids, bool all) = 0;
+  // Archives the local row, closes the item; the service's version is fetched
+  // and put back (never sent: the row is removed). kBlockedByApp as above.
+  virtual absl::StatusOr<FileState> CancelItem(int64_t id) = 0;
+  virtual absl::StatusOr<int64_t> ConfirmDeletions() = 0;
+  // Restores an archived row into the app's table as a new edit.
+  virtual absl::StatusOr<FileState> RestoreArchived(const std::string& conflict_id) = 0;
+
+  virtual absl::StatusOr<ReplicaFacts> Facts() = 0;
+  // A slice of comparing rows with states, trimming, pruning; true if more
+  // waits. Cheap when nothing is to be done.
+  virtual absl::StatusOr<bool> Maintain() = 0;
+  // The service's clock, for the offset that the triggers add.
+  virtual void ObserveServerTime(absl::Time server_time) = 0;
+  virtual absl::Status RecordSync(absl::Time at) = 0;  // LastSyncAt
+};
+
+}  // namespace ptdoc::sync

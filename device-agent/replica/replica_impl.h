@@ -1,0 +1,355 @@
+#pragma once
+
+// The replica keeps the app's file and the ledger as one thing, though no
+// transaction spans both. What holds between any two instructions:
+//  1. What the app committed stands in the log after the drained mark, in an
+//     item, in a state (the service has it), or in an archive.
+//  2. A row of the app's file is only replaced when it is exactly what its
+//     state (or the item, as it was sent) says: anything else is an edit that
+//     nobody announced, and becomes an item.
+//  3. The commit of the app's file is the commit point. An intent stands in the
+//     ledger before it and is finished after it; the page mark inside the app's
+//     file tells which of both a dead process reached.
+//  4. Nothing is sent that a power cut could take back from the app's file, and
+//     nothing leaves before its Processing mark is durable.
+//  5. A state moves only together with the row it describes, and its hashes are
+//     those of the row as sent or applied, never of what stands there later.
+//  6. Content stands in the app's file, in archives, in set-aside versions and in
+//     the intent that is open; nowhere else.
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "device-agent/capture/capture.h"
+#include "device-agent/replica/replica.h"
+#include "device-agent/replica/table.h"
+#include "device-agent/replica/work.h"
+
+namespace ptdoc::sync {
+
+// Chunks and bounds.
+inline constexpr size_t kLogChunkRows = 4096;
+inline constexpr size_t kSliceRows = 1000;
+inline constexpr size_t kSetAsideRetriesMax = 1000;
+inline constexpr int kAttemptsMax = 40;
+inline constexpr size_t kBrakeRows = 20;      // deletions without a person's consent: at most
+inline constexpr int64_t kBrakePercent = 10;  // this many rows, or this part of a type
+inline constexpr size_t kCompletedAtOnceMax = 10'000;
+inline constexpr int64_t kTrimRowsMin = 10'000;
+
+enum class Mode : uint8_t { kNormal, kRecovering, kRebaselining };
+
+// How an attempt to carry out a Work ended.
+enum class Attempt : uint8_t {
+  kDone,
+  kBlocked,  // busy: nothing happened
+  kAgain,    // something stands in the way that is known now: plan it anew
+};
+
+// Why the schema does not take a version: SQLite's code name and the constraint.
+struct Refused {
+  std::string code;
+  std::string constraint;
+};
+
+// What earlier attempts at one Work have found out.
+struct Findings {
+  std::map<EntityKey, Refused> refused;
+  std::set<EntityKey> look_at;  // rows that are not what was expected
+};
+
+// One comparison of rows with states over all tables, in slices.
+struct Comparison {
+  std::vector<std::string> types;
+  size_t at = 0;
+  bool rows_done = false;  // of the present type: its states are next
+  std::vector<Value> after;
+  std::string after_id;
+  std::vector<EntityKey> gone;
+  int64_t found = 0;
+};
+
+class ReplicaImpl final : public Replica {
+ public:
+  ReplicaImpl(ReplicaOptions options, const Clock& clock, Rng& rng);
+  ~ReplicaImpl() override;
+
+  // A test's fault: true stops the call at this point with an error, as if the
+  // process had died there. The object must be destroyed then.
+  using FailPoint = std::function<bool(const char* point)>;
+  void SetFailPoint(FailPoint fail_point) { fail_point_ = std::move(fail_point); }
+
+  absl::Status OpenFiles();                   // open.cc
+  absl::StatusOr<int64_t> InitialiseFiles();  // initialise.cc
+
+  Ledger& ledger() override { return *ledger_; }
+  const Plan& plan() const override { return plan_; }
+  absl::StatusOr<bool> AppChanged() override;
+  absl::StatusOr<DrainReport> Drain() override;
+  absl::StatusOr<TakeReport> Take(const TakeLimits& limits) override;
+  absl::StatusOr<std::vector<std::string>> OpenBatches() override;
+  const OutgoingBatch* InMemory(const std::string& batch_id) const override;
+  absl::StatusOr<AnswerReport> Finish(const IncomingAnswer& answer) override;
+  absl::StatusOr<std::string> Cursor() override;
+  absl::StatusOr<PageReport> Apply(const IncomingPage& page) override;
+  absl::StatusOr<std::vector<EntityKey>> ToFetch(size_t limit) override;
+  absl::StatusOr<PageReport> ApplyFetched(const IncomingFetch& fetch) override;
+  absl::Status BeginRebaseline(Revision shared_revision) override;
+  absl::StatusOr<int64_t> RetryItems(const std::vector<int64_t>& ids, bool all) override;
+  absl::StatusOr<FileState> CancelItem(int64_t id) override;
+  absl::StatusOr<int64_t> ConfirmDeletions() override;
+  absl::StatusOr<FileState> RestoreArchived(const std::string& conflict_id) override;
+  absl::StatusOr<ReplicaFacts> Facts() override;
+  absl::StatusOr<bool> Maintain() override;
+  void ObserveServerTime(absl::Time server_time) override;
+  absl::Status RecordSync(absl::Time at) override;
+
+ private:
+  // --- open.cc: the two files, and whether the app's is the one we know.
+  absl::Status TakeLock();
+  absl::Status OpenLedger(bool create);
+  absl::Status OpenConnections();
+  absl::Status Reconnect();
+  void CloseConnections();
+  // The preamble of every call: connections, intent, identity, schema, recovery.
+  // Busy and missing files come back as a FileState, not as an error.
+  absl::StatusOr<FileState> Ready();
+  absl::Status CheckFile();
+  // Whether `control` and the log are those that the ledger knows.
+  absl::StatusOr<bool> IsOurs(const ControlRow& control);
+  absl::StatusOr<bool> LogIsOurs();
+  absl::Status LoadMode();
+  // kRecovering once for whoever asks first, so that the pull starts anew.
+  FileState News();
+
+  // --- schema.cc: the plan, and our objects in the app's file.
+  absl::Status RefreshSchema();
+  absl::StatusOr<PlanRequest> RequestOf();
+  absl::StatusOr<Plan> PlanOfWhatIsThere();
+  absl::Status RememberPlan();
+  absl::Status NoticeLostTypes();
+  absl::Status MakeTables();
+  absl::Status PutObjectsBack();
+  Table* TableOf(absl::string_view type);
+
+  // --- intent.cc: one Work, in both files.
+  absl::StatusOr<Attempt> Execute(Work& work, Findings* findings);
+  absl::Status SettleOpenIntent();
+  absl::Status SettleInLedger(const Work& work, const Intent* intent,
+                              const std::optional<LogMark>& drained);
+  absl::Status SettleTarget(const Target& target);
+  absl::StatusOr<Intent> OpenNewIntent(const Work& work);
+  absl::Status DropIntent(const Intent& intent);
+  absl::Status PutMark(absl::string_view which, const LogMark& mark);
+  absl::StatusOr<LogMark> GetMark(absl::string_view which);
+
+  // --- apply.cc: the transaction of the app's file.
+  struct Writing;  // one such transaction
+  absl::StatusOr<Attempt> WriteToApp(Work& work, const Intent& intent, Findings* findings,
+                                     std::optional<LogMark>* drained);
+  absl::StatusOr<bool> IsFileUnchanged(const ControlRow& control);
+  absl::StatusOr<Attempt> CheckBeforeWriting(Writing& writing);
+  absl::StatusOr<bool> ReadUndrained(Writing& writing);
+  absl::Status WriteAll(Writing& writing);
+  // Writes what can be written; the rest stays in `todo` with its error.
+  struct Todo;
+  absl::Status WriteRound(Writing& writing, std::vector<Todo>* todo);
+  absl::Status WriteOne(Writing& writing, Target& target);
+  absl::StatusOr<bool> WriteValues(const Target& target);
+  absl::Status ParkUniqueValues(const Target& target);
+  absl::Status SetTriggers(bool on);
+  absl::Status FinishWriting(Writing& writing, const Intent& intent,
+                             std::optional<LogMark>* drained);
+  // --- touched.cc: what the app's triggers and foreign keys did meanwhile.
+  absl::StatusOr<std::optional<EntityKey>> NoteTouched(Writing& writing, const EntityKey* own);
+  absl::Status RunAfterApply(Writing& writing);
+  absl::Status PutTouchedBack(Writing& writing);
+  absl::Status CheckForeignKeys(Writing& writing);
+  absl::StatusOr<bool> LacksParent(const Target& target);
+  absl::StatusOr<bool> LeavesChildren(const Target& target);
+  absl::Status RebuildSearchIndexes(Writing& writing);
+
+  // --- page.cc: from versions to a Work and its end.
+  enum class Source : uint8_t { kPage, kFetch, kSetAside };
+  struct Planning;
+  absl::StatusOr<PageReport> ApplyVersions(const std::vector<Version>& versions, Source source,
+                                           const Work& prototype);
+  // Everything that must be so before rows are judged. Not kReady: come again.
+  absl::StatusOr<FileState> ReadyToJudge(bool drain);
+  absl::Status PlanVersions(Planning& planning, const std::vector<Version>& versions);
+  absl::StatusOr<std::vector<EntityKey>> KeysToFetch(size_t limit);
+  absl::Status RetrySetAside(bool caught_up, PageReport* report);
+  // One round of the above; `*tried` = how many versions it looked at.
+  absl::StatusOr<uint32_t> RetrySomeSetAside(PageReport* report, size_t* tried);
+  absl::StatusOr<bool> EndCatchUp();
+  // --- classify.cc: what becomes of one version.
+  absl::Status Classify(Planning& planning, const Version& version);
+  absl::Status ClassifyKnown(Planning& planning, const Version& version, Table& table,
+                             const std::optional<RowState>& state);
+  absl::Status ClassifyByRow(Planning& planning, const Version& version, Table& table,
+                             const std::optional<RowState>& state, bool put_back);
+  absl::Status ClassifyRecovered(Planning& planning, const Version& version, Table& table);
+  absl::Status ClassifyRebaselined(Planning& planning, const Version& version, Table& table,
+                                   const std::optional<RowState>& state, bool put_back);
+  absl::StatusOr<bool> AdoptOffered(Planning& planning, const Version& version, Table& table);
+  absl::Status PlanTarget(Planning& planning, const Version& version, Table& table,
+                          const RowHashes& expected, const Row* row);
+  // False: it cannot be stored; `target` says why.
+  absl::StatusOr<bool> FillTarget(Target* target, const Row* row);
+  absl::Status FillMissing(Target* target, const Row* row);
+  absl::Status ArchiveOwnLosses(Planning& planning, const std::vector<Version>& versions);
+
+  // --- drain.cc
+  struct Hint;  // what the log says of one entity
+  // In one snapshot of the app's file and one transaction of the ledger.
+  absl::Status DrainIn(sqlite::Database& db, DrainReport* report);
+  // kAborted if `db` is no longer as Ready() saw it.
+  absl::Status CheckSnapshot(sqlite::Database& db);
+  absl::Status CollectHints(const std::vector<LogRow>& rows, std::vector<Hint>* hints,
+                            DrainReport* report);
+  absl::Status DrainEdit(const Hint& hint, int64_t drain);
+  absl::Status DrainTouched(sqlite::Database& db, const EntityKey& key);
+  absl::StatusOr<bool> IsMassDeletion(const std::string& type, size_t count);
+  absl::Status HoldDeletion(const EntityKey& key);
+  absl::Status HoldMassDeletions(sqlite::Database& db, const std::vector<EntityKey>& deleted);
+  // Makes the item of an edit that only looking at the row has found.
+  absl::Status EnqueueFound(const EntityKey& key, const std::optional<RowState>& state,
+                            const Row& row);
+  absl::Status DrainNow();
+
+  // --- take.cc
+  struct Taking;
+  absl::StatusOr<TakeReport> TakeFrom(sqlite::Database& db, const TakeLimits& limits,
+                                      const Intent* mark);
+  absl::Status ChooseItems(Taking& taking);
+  absl::Status LoadUnanswered();
+  absl::Status TakeItem(Taking& taking, QueueItem item);
+  absl::Status CompleteItem(Taking& taking, QueueItem item);
+  absl::Status FailItem(QueueItem item, absl::string_view message);
+  absl::StatusOr<Change> MakeChange(QueueItem& item, Table& table, const Row& row,
+                                    const std::optional<RowState>& state);
+  absl::StatusOr<bool> ParentIsUndecided(const Table& table, const Row& row);
+
+  // --- answer.cc
+  struct Answering;
+  bool RemoveAnswered(const std::string& batch_id);
+  absl::Status SettleResults(Answering& answering);
+  absl::Status SettleResult(Answering& answering, QueueItem item, const ChangeResult& result);
+  absl::Status FailResult(Answering& answering, QueueItem item, const ChangeResult& result);
+  absl::Status MoveState(const QueueItem& item, const ChangeResult& result);
+  absl::Status BackToWaiting(QueueItem item);
+  absl::StatusOr<FileState> ReplaceLosers(Answering& answering);
+  absl::Status PlanReplacement(Answering& answering, const Findings& findings,
+                               const QueueItem& item, const ChangeResult& result, Work* work);
+  absl::Status KeepBoth(QueueItem item, const ChangeResult& result, const Change* sent, Work* work);
+  absl::StatusOr<Target> TargetOfWinner(const QueueItem& loser, const Version& winner,
+                                        const Findings& findings, Table& table, const Row& row);
+  ArchiveEntry ArchiveOf(const QueueItem& loser, const ChangeResult& result,
+                         const std::optional<Fields>& lost, const std::string& user) const;
+  ArchiveEntry LossOf(const EntityKey& key, const std::string& conflict_id, Resolution resolution,
+                      absl::string_view rule, const Version* winner,
+                      const std::optional<Fields>& lost) const;
+  const Change* SentChange(const std::string& batch_id, const EntityKey& key) const;
+
+  // --- recovery.cc
+  absl::Status BeginRecovery();
+  absl::Status StepRecovery();
+  absl::Status EndRecovery();
+  absl::Status ReadLogTimes(sqlite::Database& db, absl::flat_hash_map<EntityKey, TimeNs>* times);
+  absl::Status OfferRows(sqlite::Database& db, Table& table,
+                         const absl::flat_hash_map<EntityKey, TimeNs>& times);
+  absl::Status OfferRow(const EntityKey& key, Table& table, const Row& row, TimeNs time);
+  absl::Status NoteGoneRows(sqlite::Database& db, Table& table);
+
+  // --- rebaseline.cc
+  absl::Status OfferUnconfirmed(const RowState& state);
+  absl::Status EndRebaseline(bool* blocked);
+  absl::StatusOr<bool> PlanUnconfirmed(const Findings& findings, Work* work);
+  absl::Status PlanRemoval(const Findings& findings, Table& table, const RowState& state,
+                           Work* work);
+
+  // --- compare.cc
+  absl::Status CompareAll();
+  // A bounded part; true if more is left.
+  absl::StatusOr<bool> CompareSlice();
+  absl::Status CompareRows(sqlite::Database& db, Table& table);
+  absl::Status CompareStates(sqlite::Database& db, Table& table);
+  absl::Status CompareRow(const EntityKey& key, Table& table, const Row& row);
+  absl::StatusOr<bool> IsGone(sqlite::Database& db, Table& table, const RowState& state);
+  absl::Status EnqueueGone(sqlite::Database& db, Table& table);
+  absl::StatusOr<int64_t> CountLiveStates(absl::string_view type);
+  absl::Status NoticeSilentCommit(sqlite::Database& db, int64_t log_rows);
+  absl::StatusOr<bool> ScanSlice();
+
+  // --- people.cc, maintain.cc, initialise.cc
+  absl::StatusOr<FileState> RemoveUnsent(const QueueItem& item, Table& table,
+                                         const ArchiveEntry& entry);
+  absl::Status WriteRestored(Table& table, const Version& version);
+  absl::Status TrimAppLog();
+  absl::Status InstallAtFirst();
+  // The synced tables, each after those that its foreign keys lead to (a cycle
+  // is cut anywhere): rows that are offered in this order are accepted in it.
+  std::vector<Table*> ParentsFirst() const;
+  absl::StatusOr<int64_t> EnqueuePresentRows(sqlite::Database& db, Table& table);
+
+  absl::Status At(const char* point);
+  bool Recovering() const { return mode_ == Mode::kRecovering; }
+  // True for errors that say something of the app's file or a busy ledger.
+  static std::optional<FileState> FileStateOf(const absl::Status& status);
+
+  const ReplicaOptions options_;
+  const Clock& clock_;
+  Rng& rng_;
+  FailPoint fail_point_;
+
+  int lock_fd_ = -1;
+  std::string device_id_;
+  std::unique_ptr<Ledger> ledger_;
+  // On the app's file: for writes, for snapshots, for data_version.
+  std::optional<sqlite::Database> app_;
+  std::optional<sqlite::Database> snapshot_;
+  std::optional<sqlite::Database> watch_;
+  uint64_t file_device_ = 0;
+  uint64_t file_inode_ = 0;
+  int64_t schema_version_ = -1;  // as last checked; -1 = never
+  int64_t watched_version_ = -1;
+  bool triggers_on_ = true;
+  FileState last_state_ = FileState::kReady;
+
+  Plan plan_;
+  std::map<std::string, std::unique_ptr<Table>, std::less<>> tables_;
+  // Something was applied since every set-aside version had its turn.
+  bool set_aside_may_pass_ = true;
+  std::vector<std::string> problems_;
+
+  Mode mode_ = Mode::kNormal;
+  bool recovery_ready_ = false;  // the old ledger is forgotten, versions may come
+  bool recovery_news_ = false;   // nobody has been told yet
+  Revision shared_revision_ = 0;
+
+  std::map<std::string, OutgoingBatch> in_memory_;
+  // Entities with an unanswered item; where a newer edit waits behind it, the
+  // drain that brought it, else 0.
+  absl::flat_hash_map<EntityKey, int64_t> unanswered_;
+  bool unanswered_loaded_ = false;
+  // Of answers that the app keeps from being finished: what was done already.
+  std::map<std::string, AnswerReport> partial_answers_;
+  TimeNs clock_offset_ = 0;
+  std::unique_ptr<Comparison> comparison_;
+  // Scan mode: see NoticeSilentCommit.
+  int64_t seen_data_version_ = -1;
+  bool own_commit_ = false;
+  bool retry_set_aside_ = false;
+  int64_t scan_found_ = 0;
+  absl::Duration scan_delay_ = absl::Minutes(1);
+  std::optional<absl::Duration> scan_at_;  // of the monotonic clock
+};
+
+}  // namespace ptdoc::sync

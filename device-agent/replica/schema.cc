@@ -1,0 +1,176 @@
+// The plan of what is synced, and our objects in the app's file.
+#include <set>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "common/base/bytes.h"
+#include "common/base/log.h"
+#include "common/base/status.h"
+#include "device-agent/replica/replica_impl.h"
+
+namespace ptdoc::sync {
+namespace {
+
+// Names and numbers as they stand in the ledger's meta values.
+std::string EncodeNumbers(const std::map<std::string, int>& numbers) {
+  ByteWriter out;
+  for (const auto& [table, number] : numbers) {
+    out.String(table);
+    out.Varint(static_cast<uint64_t>(number));
+  }
+  return out.Take();
+}
+
+std::map<std::string, int> DecodeNumbers(absl::string_view bytes) {
+  std::map<std::string, int> numbers;
+  ByteReader in(bytes);
+  while (in.ok() && !in.AtEnd()) {
+    const std::string table(in.String());
+    numbers[table] = static_cast<int>(in.Varint());
+  }
+  return numbers;
+}
+
+}  // namespace
+
+Table* ReplicaImpl::TableOf(absl::string_view type) {
+  const auto found = tables_.find(type);
+  return found == tables_.end() ? nullptr : found->second.get();
+}
+
+absl::StatusOr<PlanRequest> ReplicaImpl::RequestOf() {
+  PlanRequest request = options_.plan;
+  for (EntityConfig& entity : request.entities) {
+    if (entity.user.empty()) entity.user = options_.user;
+  }
+  PT_ASSIGN_OR_RETURN(const std::string numbers, ledger_->Get("table_numbers"));
+  for (const auto& [table, number] : DecodeNumbers(numbers)) {
+    request.numbers.emplace(table, number);
+  }
+  return request;
+}
+
+// A table that is gone must not stop the others.
+absl::StatusOr<Plan> ReplicaImpl::PlanOfWhatIsThere() {
+  PT_ASSIGN_OR_RETURN(PlanRequest request, RequestOf());
+  problems_.clear();
+  absl::StatusOr<Plan> whole = MakePlan(*app_, request);
+  if (!absl::IsNotFound(whole.status())) return whole;
+  PlanRequest there = request;
+  there.entities.clear();
+  for (const EntityConfig& entity : request.entities) {
+    PlanRequest one = request;
+    one.all_tables = false;
+    one.entities = {entity};
+    const absl::StatusOr<Plan> plan = MakePlan(*app_, one);
+    if (plan.ok()) {
+      there.entities.push_back(entity);
+    } else if (absl::IsNotFound(plan.status())) {
+      problems_.push_back(
+          absl::StrCat(entity.table, " is not as it was: ", plan.status().message(),
+                       ". Its changes stay queued and nothing is applied to it until it is back."));
+    } else {
+      return plan.status();
+    }
+  }
+  if (there.entities.empty() && !there.all_tables) return Plan();
+  return MakePlan(*app_, there);
+}
+
+absl::Status ReplicaImpl::MakeTables() {
+  PT_ASSIGN_OR_RETURN(const std::vector<TableInfo> schema, ReadSchema(*app_));
+  tables_.clear();
+  for (const TablePlan& plan : plan_.tables) {
+    PT_ASSIGN_OR_RETURN(Table table, MakeTable(plan, schema, *app_, *ledger_));
+    tables_[plan.type] = std::make_unique<Table>(std::move(table));
+  }
+  for (const Refusal& refusal : plan_.refusals) {
+    if (options_.plan.all_tables) continue;
+    problems_.push_back(absl::StrCat(refusal.table, " is not synced: ", refusal.what));
+  }
+  comparison_.reset();
+  return NoticeLostTypes();
+}
+
+absl::Status ReplicaImpl::NoticeLostTypes() {
+  PT_ASSIGN_OR_RETURN(const std::string known, ledger_->Get("types"));
+  if (!options_.plan.all_tables) return absl::OkStatus();
+  for (const absl::string_view type : absl::StrSplit(known, '\n', absl::SkipEmpty())) {
+    if (TableOf(type) != nullptr) continue;
+    problems_.push_back(
+        absl::StrCat("The table of ", type, " is gone. Its changes stay queued until it is back."));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReplicaImpl::RememberPlan() {
+  PT_ASSIGN_OR_RETURN(const std::string before, ledger_->Get("table_numbers"));
+  std::map<std::string, int> numbers = DecodeNumbers(before);
+  PT_ASSIGN_OR_RETURN(const std::string types_before, ledger_->Get("types"));
+  std::set<std::string> types = absl::StrSplit(types_before, '\n', absl::SkipEmpty());
+  for (const TablePlan& plan : plan_.tables) {
+    numbers[plan.table] = plan.number;
+    types.insert(plan.type);
+  }
+  PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
+  for (const auto& [type, table] : tables_) {
+    const std::string name = absl::StrCat("columns:", type);
+    PT_ASSIGN_OR_RETURN(const int64_t columns, ledger_->GetInt(name, 0));
+    if (columns == table->columns_id) continue;
+    // Other columns than before: what the device dropped so far is fetched.
+    if (columns != 0) PT_RETURN_IF_ERROR(ledger_->PutInt("compare", 1));
+    PT_RETURN_IF_ERROR(ledger_->PutInt(name, table->columns_id));
+  }
+  PT_RETURN_IF_ERROR(ledger_->Put("table_numbers", EncodeNumbers(numbers)));
+  PT_RETURN_IF_ERROR(ledger_->Put("types", absl::StrJoin(types, "\n")));
+  return tx.Commit();
+}
+
+absl::Status ReplicaImpl::RefreshSchema() {
+  PT_ASSIGN_OR_RETURN(int64_t version, app_->QueryInt("PRAGMA schema_version"));
+  if (version == schema_version_) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(plan_, PlanOfWhatIsThere());
+  PT_RETURN_IF_ERROR(MakeTables());
+  PT_ASSIGN_OR_RETURN(const std::vector<std::string> missing, CheckObjects(*app_, plan_));
+  if (!missing.empty()) {
+    Log(LogLevel::kWarning, "replica.objects_missing",
+        {LogField::Count("count", static_cast<int64_t>(missing.size()))});
+    PT_RETURN_IF_ERROR(PutObjectsBack());
+    PT_ASSIGN_OR_RETURN(version, app_->QueryInt("PRAGMA schema_version"));
+  }
+  PT_RETURN_IF_ERROR(RememberPlan());
+  schema_version_ = version;
+  retry_set_aside_ = true;
+  return absl::OkStatus();
+}
+
+// Nothing is read for sending and nothing applied before this is done: what
+// the app wrote in between was captured by nobody, so every row is compared.
+absl::Status ReplicaImpl::PutObjectsBack() {
+  Work work;
+  work.kind = "mark";
+  work.compare = true;
+  PT_ASSIGN_OR_RETURN(const Intent intent, OpenNewIntent(work));
+  const absl::Status written = [&]() -> absl::Status {
+    PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, sqlite::Transaction::Begin(*app_));
+    PT_RETURN_IF_ERROR(Install(*app_, plan_, rng_).status());
+    PT_ASSIGN_OR_RETURN(ControlRow control, ReadControl(*app_));
+    control.page_number = intent.page_number;
+    control.page_tag = intent.page_tag;
+    control.clock_offset_ns = clock_offset_;
+    PT_RETURN_IF_ERROR(WriteControl(*app_, control));
+    return tx.Commit();
+  }();
+  own_commit_ = true;
+  if (!written.ok()) {
+    if (sqlite::IsBusy(written)) PT_RETURN_IF_ERROR(DropIntent(intent));
+    return written;
+  }
+  PT_RETURN_IF_ERROR(At("put_back"));
+  return SettleInLedger(work, &intent, std::nullopt);
+}
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,407 @@
+#include "device-agent/replica/table.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/status.h"
+#include "common/model/entity_id.h"
+#include "device-agent/capture/stamp.h"
+
+namespace ptdoc::sync {
+namespace {
+
+using sqlite::QuoteName;
+
+std::string QuotedList(const std::vector<std::string>& names) {
+  return absl::StrJoin(names, ", ",
+                       [](std::string* out, const std::string& name) { *out += QuoteName(name); });
+}
+
+std::string Marks(size_t first, size_t count) {
+  std::string out;
+  for (size_t i = 0; i < count; ++i) absl::StrAppend(&out, i == 0 ? "?" : ", ?", first + i);
+  return out;
+}
+
+std::string KeyIs(const std::vector<std::string>& key, size_t first) {
+  std::string out;
+  for (size_t i = 0; i < key.size(); ++i) {
+    absl::StrAppend(&out, i == 0 ? "" : " AND ", QuoteName(key[i]), " = ?", first + i);
+  }
+  return out;
+}
+
+std::string From(const Table& table) {
+  return absl::StrCat("main.", QuoteName(table.plan.table));
+}
+
+// The synced columns, then the two stamps that are read.
+std::string SelectList(const TablePlan& plan) {
+  std::string out = QuotedList(plan.columns);
+  for (const std::string& stamp :
+       {plan.config.modified_by_column, plan.config.last_modified_column}) {
+    absl::StrAppend(&out, ", ", stamp.empty() ? "NULL" : QuoteName(stamp));
+  }
+  return out;
+}
+
+void MakeSql(Table* table) {
+  const TablePlan& plan = table->plan;
+  const std::string select = absl::StrCat("SELECT ", SelectList(plan), " FROM ", From(*table));
+  const size_t keys = plan.key.size();
+  std::string not_null;
+  for (const std::string& column : plan.key) {
+    absl::StrAppend(&not_null, not_null.empty() ? "" : " AND ", QuoteName(column), " IS NOT NULL");
+  }
+  const std::string order = absl::StrCat(" ORDER BY ", QuotedList(plan.key), " LIMIT ?");
+  table->select_sql = absl::StrCat(select, " WHERE ", KeyIs(plan.key, 1));
+  table->first_slice_sql = absl::StrCat(select, " WHERE ", not_null, order, "1");
+  table->slice_sql = absl::StrCat(select, " WHERE (", QuotedList(plan.key), ") > (", Marks(1, keys),
+                                  ") AND ", not_null, order, keys + 1);
+  table->delete_sql = absl::StrCat("DELETE FROM ", From(*table), " WHERE ", KeyIs(plan.key, 1));
+}
+
+const TableInfo* FindTable(const std::vector<TableInfo>& schema, absl::string_view name) {
+  for (const TableInfo& table : schema) {
+    if (absl::EqualsIgnoreCase(table.name, name)) return &table;
+  }
+  return nullptr;
+}
+
+std::optional<Reference> ReferenceOf(const TableInfo& child, const ForeignKeyInfo& key,
+                                     const std::vector<TableInfo>& schema) {
+  Reference reference{child.name, key.columns, key.parent_table, key.parent_columns};
+  const TableInfo* parent = FindTable(schema, key.parent_table);
+  if (parent == nullptr) return std::nullopt;
+  if (reference.parent_columns.empty()) reference.parent_columns = parent->primary_key;
+  if (reference.parent_columns.size() != reference.child_columns.size()) return std::nullopt;
+  return reference;
+}
+
+void FindReferences(const std::vector<TableInfo>& schema, Table* table) {
+  for (const TableInfo& info : schema) {
+    for (const ForeignKeyInfo& key : info.foreign_keys) {
+      const std::optional<Reference> reference = ReferenceOf(info, key, schema);
+      if (!reference.has_value()) continue;
+      if (absl::EqualsIgnoreCase(info.name, table->plan.table)) {
+        table->parents.push_back(*reference);
+      }
+      if (absl::EqualsIgnoreCase(key.parent_table, table->plan.table)) {
+        table->children.push_back(*reference);
+      }
+    }
+  }
+}
+
+// FTS5 tables that name this one as the place of their content.
+void FindSearchIndexes(const std::vector<TableInfo>& schema, Table* table) {
+  for (const TableInfo& info : schema) {
+    std::string sql = absl::AsciiStrToLower(info.sql);
+    if (!info.is_virtual || !absl::StrContains(sql, "fts5")) continue;
+    sql.erase(
+        std::remove_if(sql.begin(), sql.end(),
+                       [](char c) { return absl::ascii_isspace(static_cast<unsigned char>(c)); }),
+        sql.end());
+    const std::string name = absl::AsciiStrToLower(table->plan.table);
+    for (const char* quote : {"", "'", "\""}) {
+      const std::string option = absl::StrCat("content=", quote, name, quote);
+      if (absl::StrContains(sql, option + ",") || absl::StrContains(sql, option + ")")) {
+        table->fts.push_back(info.name);
+      }
+    }
+  }
+}
+
+void FindUniqueColumns(const TableInfo& info, Table* table) {
+  for (const UniqueIndex& index : info.uniques) {
+    for (const std::string& column : index.columns) {
+      const int at = table->Find(column);
+      if (at < 0 || table->IsKey(static_cast<size_t>(at))) continue;
+      if (std::find(table->unique_columns.begin(), table->unique_columns.end(), column) ==
+          table->unique_columns.end()) {
+        table->unique_columns.push_back(table->plan.columns[static_cast<size_t>(at)]);
+      }
+    }
+  }
+}
+
+// The value as a column of this affinity stores it.
+std::string StoredAs(const std::string& sql, Affinity affinity) {
+  switch (affinity) {
+    case Affinity::kText:
+      return absl::StrCat("CAST((", sql, ") AS TEXT)");
+    case Affinity::kReal:
+      return absl::StrCat("CAST((", sql, ") AS REAL)");
+    default:
+      return absl::StrCat("CAST((", sql, ") AS NUMERIC)");
+  }
+}
+
+bool IsConstantSql(absl::string_view sql) {
+  return !absl::StrContains(sql, "(") && !absl::StrContains(absl::AsciiStrToLower(sql), "current_");
+}
+
+absl::Status ReadDefaults(sqlite::Database& db, Ledger& ledger, Table* table) {
+  table->default_sql.assign(table->plan.columns.size(), "");
+  table->default_hash.assign(table->plan.columns.size(), std::nullopt);
+  const std::string sql = absl::StrCat("SELECT name, dflt_value FROM pragma_table_info(",
+                                       sqlite::QuoteText(table->plan.table), ")");
+  {
+    PT_ASSIGN_OR_RETURN(sqlite::Statement stmt, db.Prepare(sql));
+    while (true) {
+      PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
+      if (!found) break;
+      const int at = table->Find(stmt.Text(0));
+      if (at >= 0) table->default_sql[static_cast<size_t>(at)] = std::string(stmt.Text(1));
+    }
+  }
+  for (size_t i = 0; i < table->default_sql.size(); ++i) {
+    if (!IsConstantSql(table->default_sql[i])) continue;
+    const absl::StatusOr<Value> value = DefaultOf(db, *table, i);
+    if (value.ok()) table->default_hash[i] = ledger.HashOf(*value);
+  }
+  return absl::OkStatus();
+}
+
+Row RowFrom(const Table& table, const Ledger& ledger, const sqlite::Statement& stmt) {
+  Row row;
+  row.absent = false;
+  const int columns = static_cast<int>(table.plan.columns.size());
+  row.values.reserve(table.plan.columns.size());
+  for (int i = 0; i < columns; ++i) row.values.push_back(stmt.ColumnValue(i));
+  row.hashes = HashesOf(table, ledger, row.values);
+  const Value user = stmt.ColumnValue(columns);
+  if (user.type() == Value::Type::kText) row.user = user.bytes();
+  if (user.type() == Value::Type::kInteger) row.user = absl::StrCat(user.integer());
+  row.stamp =
+      ParseStamp(table.plan.time_format, stmt.ColumnValue(columns + 1)).value_or(kSmallestTime);
+  return row;
+}
+
+// For a state of an earlier schema: where each of the present columns stood.
+absl::StatusOr<const std::vector<int>*> EarlierColumns(Table& table, Ledger& ledger,
+                                                       int64_t columns_id) {
+  const auto known = table.earlier.find(columns_id);
+  if (known != table.earlier.end()) return &known->second;
+  PT_ASSIGN_OR_RETURN(const std::vector<std::string> then, ledger.ColumnsOf(columns_id));
+  std::vector<int> at;
+  for (const std::string& column : table.plan.columns) {
+    const auto found = std::find(then.begin(), then.end(), column);
+    at.push_back(found == then.end() ? -1 : static_cast<int>(found - then.begin()));
+  }
+  return &(table.earlier[columns_id] = std::move(at));
+}
+
+bool IsNoEdit(const Table& table, size_t column, const Row& now, uint64_t null_hash) {
+  const uint64_t hash = now.hashes.hashes[column];
+  return hash == null_hash || table.default_hash[column] == hash;
+}
+
+void BindAll(sqlite::Statement& stmt, int first, std::span<const Value> values) {
+  for (const Value& value : values) stmt.Bind(first++, value);
+}
+
+struct Stamp {
+  std::string column;
+  Value value;
+};
+
+std::vector<Stamp> StampsOf(const Table& table, const Version* version) {
+  std::vector<Stamp> stamps;
+  if (version == nullptr) return stamps;
+  const EntityConfig& config = table.plan.config;
+  if (!config.last_modified_column.empty()) {
+    stamps.push_back(
+        {config.last_modified_column, FormatStamp(table.plan.time_format, version->last_modified)});
+  }
+  if (!config.modified_by_column.empty()) {
+    stamps.push_back({config.modified_by_column, Value::Text(version->modified_by)});
+  }
+  if (!config.sync_state_column.empty()) {
+    stamps.push_back({config.sync_state_column,
+                      table.sync_state_is_text ? Value::Text("Synced") : Value::Integer(1)});
+  }
+  return stamps;
+}
+
+}  // namespace
+
+bool Table::IsKey(size_t column) const {
+  return std::find(key_at.begin(), key_at.end(), column) != key_at.end();
+}
+
+int Table::Find(absl::string_view column) const {
+  for (size_t i = 0; i < plan.columns.size(); ++i) {
+    if (plan.columns[i] == column) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+std::vector<Value> Table::KeyOf(const std::vector<Value>& values) const {
+  std::vector<Value> key;
+  key.reserve(key_at.size());
+  for (const size_t at : key_at) key.push_back(values[at]);
+  return key;
+}
+
+absl::StatusOr<std::string> Table::IdOf(std::span<const Value> key) const {
+  return EncodeEntityId(key, plan.key_affinities);
+}
+
+absl::StatusOr<std::vector<Value>> Table::KeyFromId(absl::string_view id) const {
+  return DecodeEntityId(id, plan.key_affinities);
+}
+
+Fields Table::FieldsOf(const std::vector<Value>& values) const {
+  std::vector<Field> fields;
+  fields.reserve(values.size());
+  for (size_t i = 0; i < values.size(); ++i) fields.push_back({plan.columns[i], values[i]});
+  return Fields(std::move(fields));
+}
+
+absl::StatusOr<Table> MakeTable(const TablePlan& plan, const std::vector<TableInfo>& schema,
+                                sqlite::Database& db, Ledger& ledger) {
+  Table table;
+  table.plan = plan;
+  PT_ASSIGN_OR_RETURN(table.columns_id, ledger.ColumnsId(plan.columns));
+  for (const std::string& column : plan.key) {
+    const int at = table.Find(column);
+    if (at < 0) return absl::InternalError("a key column is not among the synced columns");
+    table.key_at.push_back(static_cast<size_t>(at));
+  }
+  MakeSql(&table);
+  FindReferences(schema, &table);
+  FindSearchIndexes(schema, &table);
+  const TableInfo* info = FindTable(schema, plan.table);
+  if (info != nullptr) {
+    FindUniqueColumns(*info, &table);
+    const ColumnInfo* state = info->Column(plan.config.sync_state_column);
+    table.sync_state_is_text = state == nullptr || state->affinity == Affinity::kText ||
+                               state->affinity == Affinity::kBlob;
+  }
+  PT_RETURN_IF_ERROR(ReadDefaults(db, ledger, &table));
+  return table;
+}
+
+absl::StatusOr<Row> ReadRow(sqlite::Database& db, const Table& table, const Ledger& ledger,
+                            std::span<const Value> key) {
+  PT_ASSIGN_OR_RETURN(sqlite::Statement stmt, db.Prepare(table.select_sql));
+  BindAll(stmt, 1, key);
+  PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
+  Row row;
+  row.hashes.absent = true;
+  if (!found) return row;
+  Row there = RowFrom(table, ledger, stmt);
+  for (size_t i = 0; i < key.size(); ++i) {
+    if (there.values[table.key_at[i]] == key[i]) continue;
+    row.other_spelling = true;
+    return row;
+  }
+  return there;
+}
+
+absl::StatusOr<std::vector<Row>> ReadSlice(sqlite::Database& db, const Table& table,
+                                           const Ledger& ledger, const std::vector<Value>& after,
+                                           size_t limit) {
+  PT_ASSIGN_OR_RETURN(sqlite::Statement stmt,
+                      db.Prepare(after.empty() ? table.first_slice_sql : table.slice_sql));
+  BindAll(stmt, 1, after);
+  stmt.Bind(static_cast<int>(after.size()) + 1, static_cast<int64_t>(limit));
+  std::vector<Row> rows;
+  while (true) {
+    PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
+    if (!found) return rows;
+    rows.push_back(RowFrom(table, ledger, stmt));
+  }
+}
+
+absl::StatusOr<Value> DefaultOf(sqlite::Database& db, const Table& table, size_t column) {
+  const std::string& sql = table.default_sql[column];
+  if (sql.empty()) return Value::Null();
+  PT_ASSIGN_OR_RETURN(Value value, db.QueryValue(absl::StrCat("SELECT (", sql, ")")));
+  const Affinity affinity = table.plan.affinities[column];
+  if (AffinityKeeps(affinity, value)) return value;
+  return db.QueryValue(absl::StrCat("SELECT ", StoredAs(sql, affinity)));
+}
+
+RowHashes HashesOf(const Table& table, const Ledger& ledger, const std::vector<Value>& values) {
+  RowHashes row;
+  row.columns_id = table.columns_id;
+  row.hashes.reserve(values.size());
+  for (const Value& value : values) row.hashes.push_back(ledger.HashOf(value));
+  return row;
+}
+
+absl::StatusOr<std::vector<bool>> ChangedColumns(Table& table, Ledger& ledger,
+                                                 const RowHashes& then, const Row& now) {
+  std::vector<bool> changed(now.values.size(), false);
+  if (then.columns_id == now.hashes.columns_id) {
+    for (size_t i = 0; i < changed.size(); ++i) {
+      changed[i] = then.hashes[i] != now.hashes.hashes[i];
+    }
+    return changed;
+  }
+  PT_ASSIGN_OR_RETURN(const std::vector<int>* at, EarlierColumns(table, ledger, then.columns_id));
+  const uint64_t null_hash = ledger.HashOf(Value::Null());
+  for (size_t i = 0; i < changed.size(); ++i) {
+    const int was = (*at)[i];
+    changed[i] = was >= 0 ? then.hashes[static_cast<size_t>(was)] != now.hashes.hashes[i]
+                          : !IsNoEdit(table, i, now, null_hash);
+  }
+  return changed;
+}
+
+absl::StatusOr<bool> SameRow(Table& table, Ledger& ledger, const RowHashes& then, const Row& now) {
+  if (then.absent || now.absent) return then.absent == now.absent;
+  if (then.columns_id == now.hashes.columns_id) return then.hashes == now.hashes.hashes;
+  PT_ASSIGN_OR_RETURN(const std::vector<bool> changed, ChangedColumns(table, ledger, then, now));
+  return std::find(changed.begin(), changed.end(), true) == changed.end();
+}
+
+absl::Status InsertRow(sqlite::Database& db, const Table& table, const std::vector<Value>& values,
+                       const Version* version) {
+  std::vector<std::string> columns = table.plan.columns;
+  const std::vector<Stamp> stamps = StampsOf(table, version);
+  for (const Stamp& stamp : stamps) columns.push_back(stamp.column);
+  PT_ASSIGN_OR_RETURN(
+      sqlite::Statement stmt,
+      db.Prepare(absl::StrCat("INSERT OR ABORT INTO ", From(table), "(", QuotedList(columns),
+                              ") VALUES(", Marks(1, columns.size()), ")")));
+  BindAll(stmt, 1, values);
+  int next = static_cast<int>(values.size()) + 1;
+  for (const Stamp& stamp : stamps) stmt.Bind(next++, stamp.value);
+  return stmt.Run();
+}
+
+absl::Status UpdateRow(sqlite::Database& db, const Table& table, const std::vector<Value>& values,
+                       const std::vector<bool>& written, const Version* version) {
+  std::string sets;
+  std::vector<Value> bound;
+  const auto set = [&](const std::string& column, const Value& value) {
+    bound.push_back(value);
+    absl::StrAppend(&sets, sets.empty() ? "" : ", ", QuoteName(column), " = ?", bound.size());
+  };
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (written[i] && !table.IsKey(i)) set(table.plan.columns[i], values[i]);
+  }
+  for (const Stamp& stamp : StampsOf(table, version)) set(stamp.column, stamp.value);
+  if (bound.empty()) return absl::OkStatus();
+  const std::string sql = absl::StrCat("UPDATE OR ABORT ", From(table), " SET ", sets, " WHERE ",
+                                       KeyIs(table.plan.key, bound.size() + 1));
+  PT_ASSIGN_OR_RETURN(sqlite::Statement stmt, db.Prepare(sql));
+  BindAll(stmt, 1, bound);
+  BindAll(stmt, static_cast<int>(bound.size()) + 1, table.KeyOf(values));
+  return stmt.Run();
+}
+
+absl::Status DeleteRow(sqlite::Database& db, const Table& table, std::span<const Value> key) {
+  PT_ASSIGN_OR_RETURN(sqlite::Statement stmt, db.Prepare(table.delete_sql));
+  BindAll(stmt, 1, key);
+  return stmt.Run();
+}
+
+}  // namespace ptdoc::sync

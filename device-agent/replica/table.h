@@ -1,0 +1,101 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "common/base/clock.h"
+#include "common/model/change.h"
+#include "common/sqlite/sqlite.h"
+#include "device-agent/capture/plan.h"
+#include "device-agent/capture/schema.h"
+#include "device-agent/ledger/ledger.h"
+
+namespace ptdoc::sync {
+
+// A row of the app's table as it stands in one snapshot.
+struct Row {
+  bool absent = true;
+  std::vector<Value> values;  // of TablePlan::columns, in their order
+  RowHashes hashes;
+  std::string user;              // of modified_by_column; empty if it names none
+  TimeNs stamp = kSmallestTime;  // of last_modified_column
+  // Absent, but the key's collation finds another row that is written
+  // differently (RED for red): nothing may be inserted here.
+  bool other_spelling = false;
+};
+
+// A foreign key that leads into or out of a synced table.
+struct Reference {
+  std::string child_table;
+  std::vector<std::string> child_columns;
+  std::string parent_table;
+  std::vector<std::string> parent_columns;
+};
+
+// One synced table as the replica works on it: the plan's entry with its SQL.
+struct Table {
+  TablePlan plan;
+  int64_t columns_id = 0;
+  std::vector<size_t> key_at;   // where the key's columns stand in plan.columns
+  std::string select_sql;       // one row by key
+  std::string slice_sql;        // rows after a key, in key order; last parameter: limit
+  std::string first_slice_sql;  // the same from the start
+  std::string delete_sql;
+  std::vector<std::string> default_sql;  // per column; empty = NULL
+  // Of defaults that are the same every time: their hash; else absent.
+  std::vector<std::optional<uint64_t>> default_hash;
+  std::vector<Reference> parents;           // this table's foreign keys
+  std::vector<Reference> children;          // foreign keys that lead to this table
+  std::vector<std::string> fts;             // FTS5 tables whose content is this table
+  std::vector<std::string> unique_columns;  // in any UNIQUE index but the key
+  bool sync_state_is_text = true;
+  // For states of an earlier schema: where each present column stood, or -1.
+  absl::flat_hash_map<int64_t, std::vector<int>> earlier;
+
+  const std::string& type() const { return plan.type; }
+  bool IsKey(size_t column) const;
+  int Find(absl::string_view column) const;  // -1 if it is not synced
+  std::vector<Value> KeyOf(const std::vector<Value>& values) const;
+  absl::StatusOr<std::string> IdOf(std::span<const Value> key) const;
+  absl::StatusOr<std::vector<Value>> KeyFromId(absl::string_view id) const;
+  // All values as fields, for archives and whole changes.
+  Fields FieldsOf(const std::vector<Value>& values) const;
+};
+
+// Makes it from the plan and the schema of `db`.
+absl::StatusOr<Table> MakeTable(const TablePlan& plan, const std::vector<TableInfo>& schema,
+                                sqlite::Database& db, Ledger& ledger);
+
+// The row of this key.
+absl::StatusOr<Row> ReadRow(sqlite::Database& db, const Table& table, const Ledger& ledger,
+                            std::span<const Value> key);
+// At most `limit` rows after `after` (empty: from the start), in key order.
+absl::StatusOr<std::vector<Row>> ReadSlice(sqlite::Database& db, const Table& table,
+                                           const Ledger& ledger, const std::vector<Value>& after,
+                                           size_t limit);
+// The value that SQLite would store if an INSERT did not name this column.
+absl::StatusOr<Value> DefaultOf(sqlite::Database& db, const Table& table, size_t column);
+
+RowHashes HashesOf(const Table& table, const Ledger& ledger, const std::vector<Value>& values);
+
+// Which columns of `now` (present) are not as `then` (present) says. A column
+// that `then` does not know counts only if it holds neither NULL nor its
+// default: a migration is no edit.
+absl::StatusOr<std::vector<bool>> ChangedColumns(Table& table, Ledger& ledger,
+                                                 const RowHashes& then, const Row& now);
+absl::StatusOr<bool> SameRow(Table& table, Ledger& ledger, const RowHashes& then, const Row& now);
+
+// Writes one row: INSERT or UPDATE, as the caller knows which. `written` says
+// which columns an UPDATE sets (an INSERT sets all). The stamped columns follow
+// `version`.
+absl::Status InsertRow(sqlite::Database& db, const Table& table, const std::vector<Value>& values,
+                       const Version* stamps);
+absl::Status UpdateRow(sqlite::Database& db, const Table& table, const std::vector<Value>& values,
+                       const std::vector<bool>& written, const Version* stamps);
+absl::Status DeleteRow(sqlite::Database& db, const Table& table, std::span<const Value> key);
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,282 @@
+// Choosing items, reading their rows and marking them, in one snapshot.
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "device-agent/replica/replica_impl.h"
+
+namespace ptdoc::sync {
+
+struct ReplicaImpl::Taking {
+  sqlite::Database& db;
+  const TakeLimits& limits;
+  TakeReport& report;
+  OutgoingBatch batch;
+  size_t bytes = 0;
+  bool full = false;
+  absl::flat_hash_set<EntityKey> taken;
+};
+
+namespace {
+
+constexpr size_t kChooseChunk = 500;
+
+std::string RowTooLarge(const EntityKey& key, size_t bytes, size_t limit) {
+  return absl::StrCat("ROW_TOO_LARGE: a row of ", key.type, " has ", bytes, " bytes, at most ",
+                      limit,
+                      " can be sent. It stays on this device. Make it smaller, or raise "
+                      "max_row_bytes on the service.");
+}
+
+}  // namespace
+
+absl::StatusOr<TakeReport> ReplicaImpl::Take(const TakeLimits& limits) {
+  TakeReport report;
+  PT_ASSIGN_OR_RETURN(report.file, Ready());
+  if (report.file == FileState::kReady) report.file = News();
+  if (report.file != FileState::kReady || mode_ != Mode::kNormal) return report;
+  PT_ASSIGN_OR_RETURN(report.file, ReadyToJudge(/*drain=*/false));
+  if (report.file != FileState::kReady) return report;
+  PT_ASSIGN_OR_RETURN(const int64_t found, ledger_->GetInt("found", 0));
+  const absl::StatusOr<TakeReport> taken = [&]() -> absl::StatusOr<TakeReport> {
+    if (found == 0) return TakeFrom(*snapshot_, limits, nullptr);
+    // Edits that no log row announces are read in a transaction of our own that
+    // sets a page mark: else a file that is set back would show no trace of it.
+    Work work;
+    work.kind = "mark";
+    PT_ASSIGN_OR_RETURN(const Intent mark, OpenNewIntent(work));
+    absl::StatusOr<TakeReport> marked = TakeFrom(*app_, limits, &mark);
+    if (sqlite::IsBusy(marked.status()) || absl::IsAborted(marked.status())) {
+      PT_RETURN_IF_ERROR(DropIntent(mark));
+    }
+    return marked;
+  }();
+  if (taken.ok()) return taken;
+  const std::optional<FileState> in_the_way = FileStateOf(taken.status());
+  if (!in_the_way.has_value()) return taken;
+  report.file = *in_the_way;
+  return report;
+}
+
+absl::StatusOr<TakeReport> ReplicaImpl::TakeFrom(sqlite::Database& db, const TakeLimits& limits,
+                                                 const Intent* mark) {
+  using Kind = sqlite::Transaction::Kind;
+  TakeReport report;
+  PT_ASSIGN_OR_RETURN(sqlite::Transaction snapshot,
+                      sqlite::Transaction::Begin(db, mark == nullptr ? Kind::kRead : Kind::kWrite));
+  PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
+  PT_RETURN_IF_ERROR(CheckSnapshot(db));
+  DrainReport drained;
+  PT_RETURN_IF_ERROR(DrainIn(db, &drained));
+  Taking taking{db, limits, report, {}, 0, false, {}};
+  taking.batch.batch_id = NewUuid(rng_);
+  PT_RETURN_IF_ERROR(ChooseItems(taking));
+  const bool any = !taking.batch.changes.empty();
+  if (any || report.completed > 0) {
+    PT_ASSIGN_OR_RETURN(const LogMark last, LastMark(db));
+    PT_RETURN_IF_ERROR(PutMark("sent", last));
+  }
+  PT_RETURN_IF_ERROR(At("taken"));
+  if (mark != nullptr) {
+    PT_ASSIGN_OR_RETURN(ControlRow control, ReadControl(db));
+    control.page_number = mark->page_number;
+    control.page_tag = mark->page_tag;
+    control.clock_offset_ns = clock_offset_;
+    PT_RETURN_IF_ERROR(WriteControl(db, control));
+    PT_RETURN_IF_ERROR(snapshot.Commit());
+    own_commit_ = true;
+    if (!taking.full) PT_RETURN_IF_ERROR(ledger_->PutInt("found", 0));
+    PT_RETURN_IF_ERROR(ledger_->FinishIntent(*mark));
+  } else if (any || report.completed > 0) {
+    // What is sent, or counts as sent, must survive a power cut in the app's
+    // file, too, whatever `synchronous` the app has chosen.
+    PT_RETURN_IF_ERROR(db.SyncJournal());
+  }
+  PT_RETURN_IF_ERROR(At("synced"));
+  PT_RETURN_IF_ERROR(tx.Commit());
+  PT_RETURN_IF_ERROR(At("marked"));
+  report.more = taking.full;
+  if (any) {
+    for (const Change& change : taking.batch.changes) unanswered_[change.key] = 0;
+    in_memory_[taking.batch.batch_id] = taking.batch;
+    report.batch = std::move(taking.batch);
+  }
+  PT_ASSIGN_OR_RETURN(report.next_due, ledger_->NextDue());
+  return report;
+}
+
+// Once a process: from then on Take, Finish and the drains keep it.
+absl::Status ReplicaImpl::LoadUnanswered() {
+  if (unanswered_loaded_) return absl::OkStatus();
+  unanswered_.clear();
+  PT_ASSIGN_OR_RETURN(const std::vector<std::string> batches, ledger_->OpenBatches());
+  for (const std::string& batch : batches) {
+    PT_ASSIGN_OR_RETURN(const std::vector<QueueItem> items, ledger_->ListBatch(batch));
+    for (const QueueItem& item : items) {
+      PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> newer, ledger_->FindWaiting(item.key));
+      unanswered_[item.key] = newer.has_value() ? newer->drain : 0;
+    }
+  }
+  unanswered_loaded_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status ReplicaImpl::ChooseItems(Taking& taking) {
+  // What the app committed together is not split by waiting for one of it.
+  std::set<int64_t> blocked_drains;
+  for (const auto& [key, drain] : unanswered_) {
+    if (drain > 0) blocked_drains.insert(drain);
+  }
+  int64_t after_id = 0;
+  while (!taking.full) {
+    PT_ASSIGN_OR_RETURN(const std::vector<QueueItem> items,
+                        ledger_->ListSendable(clock_.Now(), taking.limits.ignore_next_attempt,
+                                              after_id, kChooseChunk));
+    for (const QueueItem& item : items) {
+      after_id = item.id;
+      if (item.held || blocked_drains.count(item.drain) > 0 || unanswered_.contains(item.key)) {
+        continue;
+      }
+      PT_RETURN_IF_ERROR(TakeItem(taking, item));
+      if (taking.full) break;
+    }
+    if (items.size() < kChooseChunk) break;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReplicaImpl::TakeItem(Taking& taking, QueueItem item) {
+  // Two waiting items of one entity are somebody's SQL: the first stands for both.
+  if (taking.taken.contains(item.key)) return ledger_->DeleteItem(item.id);
+  Table* table = TableOf(item.key.type);
+  if (table == nullptr) return absl::OkStatus();  // Away for now; status says so.
+  const absl::StatusOr<std::vector<Value>> key = table->KeyFromId(item.key.id);
+  if (!key.ok()) return FailItem(std::move(item), "INVALID_KEY: the key cannot be read");
+  const absl::StatusOr<Row> row = ReadRow(taking.db, *table, *ledger_, *key);
+  if (!row.ok() && FileStateOf(row.status()).has_value()) return row.status();
+  if (!row.ok()) return FailItem(std::move(item), "INTERNAL: the row cannot be read");
+  PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(item.key));
+  // Never sent. (Of a re-offer the service may well hold something.)
+  if (!state.has_value() && row->absent && !item.reoffer) {
+    return CompleteItem(taking, std::move(item));
+  }
+  if (state.has_value() && state->revision > 0 && !item.reoffer) {
+    PT_ASSIGN_OR_RETURN(const bool same, SameRow(*table, *ledger_, state->row, *row));
+    if (same) return CompleteItem(taking, std::move(item));
+  }
+  PT_ASSIGN_OR_RETURN(const bool undecided, ParentIsUndecided(*table, *row));
+  if (undecided) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(Change change, MakeChange(item, *table, *row, state));
+  const size_t size = change.fields.ByteSize();
+  if (size > taking.limits.row_bytes) {
+    return FailItem(std::move(item), RowTooLarge(item.key, size, taking.limits.row_bytes));
+  }
+  taking.full = taking.batch.changes.size() >= taking.limits.changes ||
+                (!taking.batch.changes.empty() && taking.bytes + size > taking.limits.bytes);
+  if (taking.full) return absl::OkStatus();
+  taking.bytes += size;
+  item.status = ItemStatus::kProcessing;
+  item.batch_id = taking.batch.batch_id;
+  item.sent = row->hashes;
+  item.sent_base = change.base_revision;
+  taking.taken.insert(item.key);
+  PT_RETURN_IF_ERROR(ledger_->UpdateItem(item));
+  taking.batch.changes.push_back(std::move(change));
+  return absl::OkStatus();
+}
+
+absl::Status ReplicaImpl::CompleteItem(Taking& taking, QueueItem item) {
+  item.status = ItemStatus::kCompleted;
+  item.completed_at = clock_.Now();
+  item.error_message.clear();
+  PT_RETURN_IF_ERROR(ledger_->UpdateItem(item));
+  ++taking.report.completed;
+  taking.full = static_cast<size_t>(taking.report.completed) >= kCompletedAtOnceMax;
+  return absl::OkStatus();
+}
+
+// For good: nothing but an edit or a person changes what the device refused.
+absl::Status ReplicaImpl::FailItem(QueueItem item, absl::string_view message) {
+  item.status = ItemStatus::kFailed;
+  item.retry_count = item.max_retries;
+  item.error_message = std::string(message);
+  item.next_attempt_at.reset();
+  return ledger_->UpdateItem(item);
+}
+
+absl::StatusOr<Change> ReplicaImpl::MakeChange(QueueItem& item, Table& table, const Row& row,
+                                               const std::optional<RowState>& state) {
+  Change change;
+  change.key = item.key;
+  change.integer_key = table.plan.integer_key;
+  change.reoffer = item.reoffer;
+  change.modified_by = row.user.empty() && !item.reoffer ? options_.user : row.user;
+  const bool based = state.has_value() && state->revision > 0 && !item.reoffer;
+  if (based) {
+    change.base_revision = state->revision;
+    change.base_check = state->check;
+    item.time = std::max(item.time, state->time + 1);
+  }
+  change.last_modified = item.time;
+  if (row.absent) {
+    change.operation = item.operation = Operation::kDelete;
+    change.reoffer = false;
+    return change;
+  }
+  const bool anew = item.recreated || (based && state->row.absent);
+  change.operation = !based || anew ? Operation::kCreate : Operation::kUpdate;
+  if (item.operation == Operation::kDelete) item.operation = change.operation;
+  if (!based || anew || item.whole) {
+    change.complete = true;
+    change.fields = table.FieldsOf(row.values);
+    return change;
+  }
+  PT_ASSIGN_OR_RETURN(const std::vector<bool> changed,
+                      ChangedColumns(table, *ledger_, state->row, row));
+  std::vector<Field> fields;
+  for (size_t i = 0; i < changed.size(); ++i) {
+    if (changed[i] || table.IsKey(i)) fields.push_back({table.plan.columns[i], row.values[i]});
+  }
+  change.fields = Fields(std::move(fields));
+  return change;
+}
+
+// Under an integer key two devices may have given one number to two things.
+// Until the service has decided on the parent, its children wait: no visit
+// moves to another patient.
+absl::StatusOr<bool> ReplicaImpl::ParentIsUndecided(const Table& table, const Row& row) {
+  if (row.absent) return false;
+  for (const Reference& reference : table.parents) {
+    const TablePlan* plan = plan_.ByTable(reference.parent_table);
+    Table* parent = plan == nullptr ? nullptr : TableOf(plan->type);
+    if (parent == nullptr || !plan->integer_key || reference.parent_columns != plan->key) continue;
+    const int at = table.Find(reference.child_columns[0]);
+    if (at < 0 || row.values[static_cast<size_t>(at)].is_null()) continue;
+    const absl::StatusOr<std::string> id = parent->IdOf({&row.values[static_cast<size_t>(at)], 1});
+    if (!id.ok()) continue;
+    const EntityKey key{parent->type(), *id};
+    PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(key));
+    if (state.has_value() && state->revision > 0) continue;
+    if (unanswered_.contains(key)) return true;
+    PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> item, ledger_->FindWaiting(key));
+    if (item.has_value() && item->status == ItemStatus::kFailed &&
+        absl::StartsWith(item->error_message, ErrorCodeName(ErrorCode::kKeyCollision))) {
+      return true;
+    }
+  }
+  return false;
+}
+
+absl::StatusOr<std::vector<std::string>> ReplicaImpl::OpenBatches() {
+  return ledger_->OpenBatches();
+}
+
+const OutgoingBatch* ReplicaImpl::InMemory(const std::string& batch_id) const {
+  const auto found = in_memory_.find(batch_id);
+  return found == in_memory_.end() ? nullptr : &found->second;
+}
+
+}  // namespace ptdoc::sync

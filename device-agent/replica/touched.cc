@@ -1,0 +1,205 @@
+// What the app's triggers and foreign keys did while versions were written.
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
+#include "common/base/status.h"
+#include "device-agent/replica/writing.h"
+
+namespace ptdoc::sync {
+namespace {
+
+using sqlite::QuoteName;
+
+std::vector<Value> PickColumns(const Table& table, const std::vector<Value>& values,
+                               const std::vector<std::string>& columns) {
+  std::vector<Value> picked;
+  for (const std::string& column : columns) {
+    const int at = table.Find(column);
+    if (at < 0 || values.empty()) return {};
+    picked.push_back(values[static_cast<size_t>(at)]);
+  }
+  return picked;
+}
+
+bool HasNull(const std::vector<Value>& values) {
+  for (const Value& value : values) {
+    if (value.is_null()) return true;
+  }
+  return false;
+}
+
+absl::StatusOr<bool> AnyRow(sqlite::Database& db, const std::string& table,
+                            const std::vector<std::string>& columns,
+                            const std::vector<Value>& values) {
+  std::string sql = absl::StrCat("SELECT 1 FROM main.", QuoteName(table), " WHERE ");
+  for (size_t i = 0; i < columns.size(); ++i) {
+    absl::StrAppend(&sql, i == 0 ? "" : " AND ", QuoteName(columns[i]), " = ?", i + 1);
+  }
+  PT_ASSIGN_OR_RETURN(sqlite::Statement stmt, db.Prepare(sql + " LIMIT 1"));
+  for (size_t i = 0; i < values.size(); ++i) stmt.Bind(static_cast<int>(i) + 1, values[i]);
+  return stmt.Step();
+}
+
+}  // namespace
+
+// Reads what the log gained since the last look. Returns the row with an
+// unsent edit that was touched, if there is one.
+absl::StatusOr<std::optional<EntityKey>> ReplicaImpl::NoteTouched(Writing& writing,
+                                                                  const EntityKey* own) {
+  PT_ASSIGN_OR_RETURN(const int64_t last, app_->QueryInt("SELECT max(Seq) FROM SyncLog"));
+  const int64_t gained = last - writing.log_seq;
+  // One row is the statement's own.
+  if (gained <= 0 || (gained == 1 && own != nullptr)) {
+    writing.log_seq = last;
+    return std::nullopt;
+  }
+  PT_ASSIGN_OR_RETURN(const std::vector<LogRow> rows,
+                      ReadLog(*app_, plan_, writing.log_seq, static_cast<size_t>(gained)));
+  bool own_seen = false;
+  for (const LogRow& row : rows) {
+    const TablePlan* plan = plan_.ByNumber(row.table);
+    Table* table = plan == nullptr ? nullptr : TableOf(plan->type);
+    if (table == nullptr || row.key.empty()) continue;
+    absl::StatusOr<std::string> id = table->IdOf(row.key);
+    if (!id.ok()) continue;
+    EntityKey key{table->type(), *std::move(id)};
+    if (own != nullptr && key == *own && !own_seen) {
+      own_seen = true;
+      continue;
+    }
+    if (writing.targets.contains(key)) {
+      writing.touched_targets.insert(std::move(key));
+      continue;
+    }
+    PT_ASSIGN_OR_RETURN(const bool open, ledger_->HasOpenItem(key));
+    if (open || writing.undrained.contains(key)) return key;
+    writing.touched_others = true;
+  }
+  writing.log_seq = last;
+  return std::nullopt;
+}
+
+absl::Status ReplicaImpl::RunAfterApply(Writing& writing) {
+  std::set<const Table*> tables;
+  for (const Target* target : writing.written) tables.insert(target->table);
+  PT_RETURN_IF_ERROR(SetTriggers(true));
+  for (const Table* table : tables) {
+    for (const std::string& sql : table->plan.config.after_apply) {
+      PT_ASSIGN_OR_RETURN(sqlite::Savepoint savepoint, sqlite::Savepoint::Begin(*app_));
+      const absl::Status status = app_->Exec(sql);
+      if (!status.ok() && !IsRefusal(status)) return status;
+      bool keep = status.ok();
+      if (keep) {
+        PT_ASSIGN_OR_RETURN(const std::optional<EntityKey> edit, NoteTouched(writing, nullptr));
+        keep = !edit.has_value();
+      }
+      if (keep) {
+        PT_RETURN_IF_ERROR(savepoint.Release());
+      } else {
+        Log(LogLevel::kWarning, "replica.after_apply_failed",
+            {LogField::Code("type", table->type())});
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+// What was applied stands as it was sent, whatever the app's triggers made of
+// it: else two devices would never hold the same row.
+absl::Status ReplicaImpl::PutTouchedBack(Writing& writing) {
+  for (const EntityKey& key : writing.touched_targets) {
+    Target& target = *writing.targets.at(key);
+    PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, *target.table, *ledger_, target.key));
+    if (row.hashes == target.after) continue;
+    PT_RETURN_IF_ERROR(SetTriggers(false));
+    target.is_there = !row.absent;
+    PT_ASSIGN_OR_RETURN(sqlite::Savepoint savepoint, sqlite::Savepoint::Begin(*app_));
+    const absl::Status status = WriteValues(target).status();
+    if (status.ok()) {
+      PT_RETURN_IF_ERROR(savepoint.Release());
+    } else if (IsRefusal(status)) {
+      writing.Refuse(key, RefusalOf(status));
+    } else {
+      return status;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> ReplicaImpl::LacksParent(const Target& target) {
+  for (const Reference& reference : target.table->parents) {
+    const std::vector<Value> values =
+        PickColumns(*target.table, target.values, reference.child_columns);
+    if (values.empty() || HasNull(values)) continue;
+    PT_ASSIGN_OR_RETURN(const bool there,
+                        AnyRow(*app_, reference.parent_table, reference.parent_columns, values));
+    if (!there) return true;
+  }
+  return false;
+}
+
+absl::StatusOr<bool> ReplicaImpl::LeavesChildren(const Target& target) {
+  for (const Reference& reference : target.table->children) {
+    const std::vector<Value> before =
+        PickColumns(*target.table, target.before, reference.parent_columns);
+    if (before.empty() || HasNull(before)) continue;
+    const bool gone = target.version.deleted || target.act == Act::kRemove ||
+                      before != PickColumns(*target.table, target.values, reference.parent_columns);
+    if (!gone) continue;
+    PT_ASSIGN_OR_RETURN(const bool left,
+                        AnyRow(*app_, reference.child_table, reference.child_columns, before));
+    if (left) return true;
+  }
+  return false;
+}
+
+// A violated key stops the commit of everything: those that cause it are found
+// and set aside.
+absl::Status ReplicaImpl::CheckForeignKeys(Writing& writing) {
+  if (!app_->HasForeignKeyViolations()) return absl::OkStatus();
+  const Refused why{"SQLITE_CONSTRAINT_FOREIGNKEY", ""};
+  bool found = false;
+  for (const Target* target : writing.written) {
+    const bool deletes = target->version.deleted || target->act == Act::kRemove;
+    bool culprit = false;
+    if (!deletes) {
+      PT_ASSIGN_OR_RETURN(culprit, LacksParent(*target));
+    }
+    if (!culprit) {
+      PT_ASSIGN_OR_RETURN(culprit, LeavesChildren(*target));
+    }
+    if (!culprit) continue;
+    writing.Refuse(target->version.key, {why.code, target->table->plan.table});
+    found = true;
+  }
+  if (found) return absl::OkStatus();
+  // A key that the schema does not show us: whatever may be part of it waits.
+  for (const Target* target : writing.written) {
+    if (target->table->parents.empty() && target->table->children.empty()) continue;
+    writing.Refuse(target->version.key, {why.code, target->table->plan.table});
+    found = true;
+  }
+  return found ? absl::OkStatus()
+               : absl::InternalError("a foreign key is violated that no table declares");
+}
+
+// Where the app's triggers cannot be run, they cannot keep the index either.
+absl::Status ReplicaImpl::RebuildSearchIndexes(Writing& writing) {
+  std::set<std::string> indexes;
+  for (const Target* target : writing.written) {
+    const bool off = target->table->plan.apply_mode == ApplyMode::kTriggersOff;
+    const bool put_back = writing.touched_targets.contains(target->version.key);
+    if (off || put_back) indexes.insert(target->table->fts.begin(), target->table->fts.end());
+  }
+  for (const std::string& index : indexes) {
+    const std::string name = QuoteName(index);
+    const absl::Status status =
+        app_->Exec(absl::StrCat("INSERT INTO main.", name, "(", name, ") VALUES('rebuild')"));
+    if (!status.ok() && !IsRefusal(status)) return status;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ptdoc::sync

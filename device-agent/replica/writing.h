@@ -1,0 +1,44 @@
+#pragma once
+
+#include <set>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "device-agent/replica/replica_impl.h"
+
+namespace ptdoc::sync {
+
+// One write transaction of the app's file. For apply.cc and touched.cc only.
+struct ReplicaImpl::Writing {
+  Work& work;
+  Findings* findings;
+  ControlRow control;
+  int64_t log_seq = 0;  // the log's last row that was looked at
+  bool anything_undrained = false;
+  absl::flat_hash_set<EntityKey> undrained;
+  absl::flat_hash_map<EntityKey, Target*> targets;
+  std::vector<Target*> written;
+  // Targets that something else than their own statement has written to.
+  absl::flat_hash_set<EntityKey> touched_targets;
+  bool touched_others = false;
+  bool refused_any = false;
+
+  void Refuse(const EntityKey& key, Refused why) {
+    findings->refused[key] = std::move(why);
+    refused_any = true;
+  }
+};
+
+// A target that was not written yet, and why the last try failed.
+struct ReplicaImpl::Todo {
+  Target* target = nullptr;
+  absl::Status why;
+};
+
+// True if the schema, not the machine, refused a statement.
+bool IsRefusal(const absl::Status& status);
+// SQLite's code name and the constraint's.
+Refused RefusalOf(const absl::Status& status);
+
+}  // namespace ptdoc::sync

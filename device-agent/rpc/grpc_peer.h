@@ -1,0 +1,63 @@
+#pragma once
+
+#include <grpcpp/channel.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "device-agent/rpc/peer_link.h"
+#include "device-agent/rpc/pull_stream.h"
+#include "device-agent/rpc/push_stream.h"
+#include "device-agent/rpc/token_file.h"
+#include "device-agent/session/peer.h"
+
+namespace ptdoc::sync {
+
+struct GrpcPeerOptions {
+  std::shared_ptr<grpc::Channel> channel;
+  std::string device_id;      // printable ASCII
+  std::string agent_version;  // printable ASCII
+};
+
+// The way to the service over gRPC. Calls belong to the session's thread, to
+// which everything is reported through `post`. Streams have no deadline (the
+// session watches for silence), a fetch has 30 s; what cannot be reached fails
+// at once, with UNAVAILABLE and no reason of ours. Its destruction, after that
+// thread ended, waits until gRPC is done with every call.
+class GrpcPeer final : public Peer {
+ public:
+  static constexpr absl::Duration kFetchMax = absl::Seconds(30);
+  // What a last report may take when the agent stops.
+  static constexpr absl::Duration kFarewellMax = absl::Milliseconds(300);
+
+  // `token` must outlive this.
+  GrpcPeer(GrpcPeerOptions options, TokenFile& token, PostReport post);
+  ~GrpcPeer() override;
+
+  void OpenPush() override;
+  void SendBatch(const OutgoingBatch& batch, const std::string& cursor,
+                 const QueueHealth& queue) override;
+  void SendSettle(const std::string& batch_id, const QueueHealth& queue) override;
+  void SendReport(const QueueHealth& queue) override;
+  void ClosePush() override;
+  void OpenPull(const std::string& cursor, const std::vector<std::string>& types, bool follow,
+                const QueueHealth& queue) override;
+  void ClosePull() override;
+  void Fetch(const std::vector<EntityKey>& keys) override;
+
+ private:
+  // Identity, and a channel that does not sit out a pause of its own.
+  void Prepare(grpc::ClientContext& context);
+
+  const GrpcPeerOptions options_;
+  TokenFile& token_;
+  const std::unique_ptr<v1::SyncService::Stub> stub_;
+  const std::shared_ptr<PeerLink> link_;
+  std::shared_ptr<PushStream> push_;
+  std::shared_ptr<PushStream> leaving_;  // closed by us; it may still be writing
+  std::shared_ptr<PullStream> pull_;
+  std::shared_ptr<FetchCall> fetch_;
+};
+
+}  // namespace ptdoc::sync

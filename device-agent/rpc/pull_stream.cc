@@ -1,0 +1,143 @@
+#include "device-agent/rpc/pull_stream.h"
+
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "common/base/status.h"
+#include "common/rpc/status.h"
+#include "common/wire/convert.h"
+#include "common/wire/values.h"
+
+namespace ptdoc::sync {
+namespace {
+
+absl::StatusOr<IncomingPage> PageFromProto(v1::PullResponse* in) {
+  IncomingPage page;
+  PT_ASSIGN_OR_RETURN(page.versions, VersionsFromProto(in));
+  page.cursor = std::move(*in->mutable_cursor());
+  page.batch_end = in->batch_end();
+  page.caught_up = in->caught_up();
+  if (in->has_remaining()) page.remaining = in->remaining();
+  page.epoch = std::move(*in->mutable_epoch());
+  page.server_time = TimeFromProto(in->server_time()).value_or(absl::UnixEpoch());
+  return page;
+}
+
+}  // namespace
+
+void PullStream::Start(v1::SyncService::Stub& stub) {
+  self_ = shared_from_this();
+  link_->live.Enter();
+  stub.async()->Pull(&context_, &request_, this);
+  // Reads are started from the owner's thread too.
+  AddHold();
+  MutexLock lock(mutex_);
+  reading_ = true;
+  StartRead(&response_);
+  StartCall();
+}
+
+void PullStream::OnReadDone(bool ok) {
+  absl::StatusOr<IncomingPage> page = absl::UnknownError("the stream ended");
+  if (ok) page = PageFromProto(&response_);
+  if (ok && !page.ok()) Break(page.status());
+  {
+    MutexLock lock(mutex_);
+    reading_ = false;
+    if (!page.ok() || cancelled_) return Release();
+  }
+  // As in PushStream: the next message when this one was taken.
+  const bool posted =
+      link_->post([self = shared_from_this(), page = *std::move(page)](PeerEvents& events) mutable {
+        if (!self->closed_) events.OnPullPage(std::move(page));
+        self->ReadNext();
+      });
+  if (!posted) Abandon();
+}
+
+void PullStream::ReadNext() {
+  MutexLock lock(mutex_);
+  if (released_ || reading_) return;
+  reading_ = true;
+  StartRead(&response_);
+}
+
+void PullStream::Close() {
+  closed_ = true;
+  Abandon();
+}
+
+void PullStream::Abandon() {
+  Break(absl::CancelledError("the stream was abandoned"));
+}
+
+void PullStream::Break(const absl::Status& why) {
+  MutexLock lock(mutex_);
+  if (!cancelled_) why_ = why;
+  cancelled_ = true;
+  context_.TryCancel();
+  if (!reading_) Release();
+}
+
+void PullStream::Release() {
+  if (std::exchange(released_, true)) return;
+  RemoveHold();
+}
+
+void PullStream::OnDone(const grpc::Status& status) {
+  absl::Status result = FromGrpcStatus(status);
+  {
+    MutexLock lock(mutex_);
+    if (!why_.ok()) result = why_;
+  }
+  const std::shared_ptr<PeerLink> link = link_;
+  std::shared_ptr<PullStream> self = std::move(self_);
+  link->post([self, result](PeerEvents& events) {
+    if (!std::exchange(self->closed_, true)) events.OnPullClosed(result);
+  });
+  self.reset();
+  link->live.Leave();
+}
+
+void FetchCall::Start(v1::SyncService::Stub& stub) {
+  self_ = shared_from_this();
+  link_->live.Enter();
+  stub.async()->Pull(&context_, &request_, this);
+  StartRead(&response_);
+  StartCall();
+}
+
+absl::Status FetchCall::Take() {
+  PT_ASSIGN_OR_RETURN(IncomingPage page, PageFromProto(&response_));
+  fetched_.versions.insert(fetched_.versions.end(), std::make_move_iterator(page.versions.begin()),
+                           std::make_move_iterator(page.versions.end()));
+  for (v1::EntityRef& missing : *response_.mutable_missing()) {
+    fetched_.missing.push_back(
+        {std::move(*missing.mutable_entity_type()), std::move(*missing.mutable_entity_id())});
+  }
+  fetched_.epoch = std::move(page.epoch);
+  fetched_.server_time = page.server_time;
+  return absl::OkStatus();
+}
+
+void FetchCall::OnReadDone(bool ok) {
+  if (!ok) return;
+  why_ = Take();
+  if (why_.ok()) return StartRead(&response_);
+  context_.TryCancel();
+}
+
+void FetchCall::OnDone(const grpc::Status& status) {
+  const absl::Status result = why_.ok() ? FromGrpcStatus(status) : why_;
+  const std::shared_ptr<PeerLink> link = link_;
+  std::shared_ptr<FetchCall> self = std::move(self_);
+  link->post([result, fetched = std::move(fetched_)](PeerEvents& events) mutable {
+    if (result.ok()) return events.OnFetched(std::move(fetched));
+    events.OnFetchFailed(result);
+  });
+  // Whoever waits for the call may take the channel down next.
+  self.reset();
+  link->live.Leave();
+}
+
+}  // namespace ptdoc::sync

@@ -1,0 +1,230 @@
+#include "device-agent/ledger/ledger.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+
+namespace ptdoc::sync {
+namespace {
+
+class LedgerTest : public testing::Test {
+ protected:
+  LedgerTest() : rng_(7) {
+    dir_ = testing::TempDir() + "/ledger-" +
+           testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(dir_);
+    std::filesystem::create_directories(dir_);
+    Reopen();
+  }
+  ~LedgerTest() override {
+    ledger_.reset();
+    std::filesystem::remove_all(dir_);
+  }
+
+  void Reopen() {
+    ledger_.reset();
+    auto ledger = Ledger::Open(dir_ + "/app.db.sync", true, "", rng_);
+    ASSERT_TRUE(ledger.ok()) << ledger.status();
+    ledger_ = std::move(*ledger);
+  }
+
+  int64_t Add(const std::string& id, ItemStatus status) {
+    QueueItem item;
+    item.key = {"Patient", id};
+    item.status = status;
+    item.enqueued_at = now_;
+    item.batch_id = status == ItemStatus::kProcessing ? "b1" : "";
+    auto inserted = ledger_->InsertItem(item);
+    EXPECT_TRUE(inserted.ok()) << inserted.status();
+    return *inserted;
+  }
+
+  SeededRng rng_;
+  std::string dir_;
+  absl::Time now_ = absl::FromUnixSeconds(1'771'303'500);
+  std::unique_ptr<Ledger> ledger_;
+};
+
+TEST_F(LedgerTest, HashesStayTheSameWhenReopened) {
+  const uint64_t before = ledger_->HashOf(Value::Text("x"));
+
+  Reopen();
+
+  EXPECT_EQ(ledger_->HashOf(Value::Text("x")), before);
+  EXPECT_NE(ledger_->HashOf(Value::Blob("x")), before);
+}
+
+TEST_F(LedgerTest, ItemReadsBackAsWritten) {
+  QueueItem item;
+  item.key = {"Patient", "p1"};
+  item.operation = Operation::kDelete;
+  item.status = ItemStatus::kProcessing;
+  item.enqueued_at = now_;
+  item.time = 123456789;
+  item.retry_count = 2;
+  item.batch_id = "b";
+  item.next_attempt_at = now_ + absl::Seconds(4);
+  item.recreated = item.held = true;
+  item.sent = {false, 3, {1, 2, 3}};
+  item.sent_base = 9;
+
+  const auto id = ledger_->InsertItem(item);
+  ASSERT_TRUE(id.ok()) << id.status();
+  const auto read = ledger_->FindItem(*id);
+
+  ASSERT_TRUE(read.ok() && read->has_value());
+  EXPECT_EQ((*read)->key, item.key);
+  EXPECT_EQ((*read)->operation, Operation::kDelete);
+  EXPECT_EQ((*read)->time, 123456789);
+  EXPECT_EQ((*read)->next_attempt_at, item.next_attempt_at);
+  EXPECT_TRUE((*read)->recreated && (*read)->held && !(*read)->reoffer);
+  EXPECT_EQ((*read)->sent, item.sent);
+  EXPECT_EQ((*read)->sent_base, 9);
+}
+
+TEST_F(LedgerTest, ListSendableMergesPendingAndDueFailedByIdWhenBothWait) {
+  const int64_t a = Add("a", ItemStatus::kPending);
+  const int64_t b = Add("b", ItemStatus::kFailed);
+  const int64_t c = Add("c", ItemStatus::kPending);
+  Add("d", ItemStatus::kCompleted);
+  auto later = *ledger_->FindItem(Add("e", ItemStatus::kFailed));
+  later->next_attempt_at = now_ + absl::Seconds(1);
+  ASSERT_TRUE(ledger_->UpdateItem(*later).ok());
+  auto spent = *ledger_->FindItem(Add("f", ItemStatus::kFailed));
+  spent->retry_count = spent->max_retries;
+  ASSERT_TRUE(ledger_->UpdateItem(*spent).ok());
+
+  const auto due = ledger_->ListSendable(now_, false, 0, 10);
+  const auto forced = ledger_->ListSendable(now_, true, 0, 10);
+
+  ASSERT_TRUE(due.ok()) << due.status();
+  ASSERT_EQ(due->size(), 3u);
+  EXPECT_EQ((*due)[0].id, a);
+  EXPECT_EQ((*due)[1].id, b);
+  EXPECT_EQ((*due)[2].id, c);
+  EXPECT_EQ(forced->size(), 4u);
+}
+
+TEST_F(LedgerTest, SeedSqlResetsFailedItemsWhenRunAsPrinted) {
+  auto item = *ledger_->FindItem(Add("a", ItemStatus::kFailed));
+  item->retry_count = item->max_retries;
+  ASSERT_TRUE(ledger_->UpdateItem(*item).ok());
+
+  const absl::Status status = ledger_->db().Exec(
+      "UPDATE SyncQueueItems SET Status = 0, RetryCount = 0 "
+      "WHERE Status = 3 AND RetryCount >= MaxRetries;");
+
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(ledger_->ListSendable(now_, false, 0, 10)->size(), 1u);
+}
+
+TEST_F(LedgerTest, ArchiveStandsOnceWhenPutTwice) {
+  ArchiveEntry entry;
+  entry.conflict_id = "c1";
+  entry.key = {"Patient", "p1"};
+  entry.resolution_type = "ServerWins";
+  entry.detected_at = now_;
+  entry.archived_json = "{}";
+
+  const auto first = ledger_->PutArchive(entry);
+  const auto second = ledger_->PutArchive(entry);
+
+  ASSERT_TRUE(first.ok() && second.ok());
+  EXPECT_EQ(*first, *second);
+  EXPECT_EQ(ledger_->ListArchives(true, 0, 10)->size(), 1u);
+  EXPECT_EQ((*ledger_->FindArchive("1"))->conflict_id, "c1");
+}
+
+TEST_F(LedgerTest, StaleNoteKeepsTheGreaterRevisionWhenNotedTwice) {
+  ASSERT_TRUE(ledger_->NoteStale({{"T", "1"}, 9, false}).ok());
+  ASSERT_TRUE(ledger_->NoteStale({{"T", "1"}, 4, true}).ok());
+
+  const auto note = ledger_->FindStale({"T", "1"});
+
+  ASSERT_TRUE(note.ok() && note->has_value());
+  EXPECT_EQ((*note)->revision, 9);
+  EXPECT_TRUE((*note)->put_back);
+}
+
+TEST_F(LedgerTest, FetchableLeavesOutEntitiesWhenAnItemIsOpen) {
+  ASSERT_TRUE(ledger_->NoteStale({{"Patient", "a"}, 1, false}).ok());
+  ASSERT_TRUE(ledger_->NoteStale({{"Patient", "b"}, 1, false}).ok());
+  Add("a", ItemStatus::kPending);
+  Add("b", ItemStatus::kCompleted);
+
+  const auto notes = ledger_->ListFetchable(10);
+
+  ASSERT_TRUE(notes.ok());
+  ASSERT_EQ(notes->size(), 1u);
+  EXPECT_EQ(notes->front().key.id, "b");
+}
+
+TEST_F(LedgerTest, OlderSetAsideVersionIsIgnoredWhenANewerStands) {
+  SetAside entry;
+  entry.version.key = {"T", "1"};
+  entry.version.revision = 5;
+  entry.version.fields.Set("n", Value::Integer(5));
+  entry.code = "SQLITE_CONSTRAINT_UNIQUE";
+  ASSERT_TRUE(ledger_->PutSetAside(entry).ok());
+  entry.version.revision = 4;
+  ASSERT_TRUE(ledger_->PutSetAside(entry).ok());
+
+  const auto found = ledger_->FindSetAside({"T", "1"});
+
+  ASSERT_TRUE(found.ok() && found->has_value());
+  EXPECT_EQ((*found)->version.revision, 5);
+  EXPECT_EQ((*found)->version.fields.Find("n")->integer(), 5);
+}
+
+TEST_F(LedgerTest, MarkAllUnconfirmedSparesDeletedRowsAndOpenItems) {
+  RowState state;
+  state.key = {"Patient", "live"};
+  state.revision = 3;
+  ASSERT_TRUE(ledger_->PutState(state).ok());
+  state.key.id = "open";
+  ASSERT_TRUE(ledger_->PutState(state).ok());
+  Add("open", ItemStatus::kFailed);
+  state.key.id = "gone";
+  state.row.absent = true;
+  ASSERT_TRUE(ledger_->PutState(state).ok());
+
+  ASSERT_TRUE(ledger_->MarkAllUnconfirmed().ok());
+  const auto unconfirmed = ledger_->ListUnconfirmed(10);
+
+  ASSERT_TRUE(unconfirmed.ok());
+  ASSERT_EQ(unconfirmed->size(), 1u);
+  EXPECT_EQ(unconfirmed->front().key.id, "live");
+}
+
+TEST_F(LedgerTest, ColumnsIdIsForgottenWhenItsTransactionRollsBack) {
+  {
+    auto tx = ledger_->Begin();
+    ASSERT_TRUE(tx.ok());
+    ASSERT_TRUE(ledger_->ColumnsId({"a", "b"}).ok());
+  }
+
+  const auto id = ledger_->ColumnsId({"a", "b"});
+
+  ASSERT_TRUE(id.ok());
+  EXPECT_EQ(*ledger_->ColumnsOf(*id), (std::vector<std::string>{"a", "b"}));
+}
+
+TEST_F(LedgerTest, PruneCompletedKeepsTheNewestWhenThereAreTooMany) {
+  for (int i = 0; i < 5; ++i) {
+    auto item = *ledger_->FindItem(Add(std::to_string(i), ItemStatus::kCompleted));
+    item->completed_at = now_;
+    ASSERT_TRUE(ledger_->UpdateItem(*item).ok());
+  }
+
+  const auto removed = ledger_->PruneCompleted(now_ - absl::Hours(24), 2);
+
+  ASSERT_TRUE(removed.ok()) << removed.status();
+  EXPECT_EQ(*removed, 3);
+  EXPECT_EQ(ledger_->ListItems(true, 0, 10)->size(), 2u);
+}
+
+}  // namespace
+}  // namespace ptdoc::sync

@@ -1,0 +1,286 @@
+// The service's answers on the device.
+#include "gmock/gmock.h"
+#include "tests/device-agent/replica/replica_fixture.h"
+
+namespace ptdoc::sync {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+class AnswerTest : public ReplicaTest {
+ protected:
+  // p1 stands at the service; both devices know it.
+  void BeginWithSharedRow() {
+    BeginBoth();
+    a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+    Sync(a_);
+    Sync(b_);
+  }
+  IncomingAnswer Failure(const OutgoingBatch& batch, ErrorCode code, bool retryable) {
+    IncomingAnswer answer;
+    answer.batch_id = batch.batch_id;
+    ChangeResult result;
+    result.key = batch.changes[0].key;
+    result.outcome = Outcome::kFailed;
+    result.error_code = code;
+    result.error_message = "no";
+    result.retryable = retryable;
+    answer.results = {result};
+    return answer;
+  }
+};
+
+TEST_F(AnswerTest, AcceptedMovesTheBaseWithoutWritingIntoTheAppsFile) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  const TakeReport taken = a_.Take();
+  const IncomingAnswer answer = *service_.Push("dev-a", *taken.batch, "");
+  const Lines before = a_.Query("PRAGMA data_version");
+
+  const AnswerReport report = a_.Finish(answer);
+
+  EXPECT_EQ(report.success, 1u);
+  EXPECT_EQ(a_.Query("PRAGMA data_version"), before);
+  EXPECT_THAT(a_.Queue(), ElementsAre("p1|0|2"));
+  const auto state = *a_.ledger().FindState({"Patient", "p1"});
+  ASSERT_TRUE(state.has_value());
+  EXPECT_EQ(state->revision, answer.results[0].revision);
+  EXPECT_EQ(a_.impl().InMemory(answer.batch_id), nullptr);
+}
+
+TEST_F(AnswerTest, LoserIsReplacedAndArchivedWhole) {
+  BeginWithSharedRow();
+  a_.Sql("UPDATE Patient SET Name = 'FromA'");
+  b_.Sql("UPDATE Patient SET Name = 'FromB', Phone = '9'");
+  a_.Drain();
+  b_.Drain();
+  a_.SetItemTime("p1", 3'000'000'000'000'000'000);
+  b_.SetItemTime("p1", 2'900'000'000'000'000'000);
+  Sync(a_);
+  const TakeReport taken = b_.Take();
+  const IncomingAnswer answer = *service_.Push("dev-b", *taken.batch, "");
+
+  const AnswerReport report = b_.Finish(answer);
+
+  EXPECT_EQ(report.conflicts_count, 1u);
+  ASSERT_THAT(report.conflicts, SizeIs(1));
+  EXPECT_EQ(report.conflicts[0].resolution, Resolution::kServerWins);
+  EXPECT_THAT(b_.Query("SELECT * FROM Patient"), ElementsAre("p1|FromA|1"));
+  const auto archives = *b_.ledger().ListArchives(true, 0, 10);
+  ASSERT_THAT(archives, SizeIs(1));
+  EXPECT_EQ(archives[0].archived_json, R"({"Id":"p1","Name":"FromB","Phone":"9"})");
+  EXPECT_EQ(archives[0].conflict_id, answer.results[0].conflict_id);
+  EXPECT_FALSE((*b_.ledger().FindArchive(archives[0].conflict_id))->is_resolved);
+  EXPECT_THAT(b_.OpenQueue(), IsEmpty());
+  EXPECT_FALSE(b_.Take().batch.has_value());  // What was applied is no edit.
+}
+
+TEST_F(AnswerTest, NewerEditStaysAndMeetsTheWinnerAsAConflict) {
+  BeginWithSharedRow();
+  a_.Sql("UPDATE Patient SET Name = 'FromA'");
+  b_.Sql("UPDATE Patient SET Name = 'FromB'");
+  a_.Drain();
+  b_.Drain();
+  a_.SetItemTime("p1", 3'000'000'000'000'000'000);
+  b_.SetItemTime("p1", 2'900'000'000'000'000'000);
+  Sync(a_);
+  const TakeReport taken = b_.Take();
+  const IncomingAnswer answer = *service_.Push("dev-b", *taken.batch, "");
+  b_.Sql("UPDATE Patient SET Name = 'Newer'");  // In the log only.
+
+  b_.Finish(answer);
+  const Lines kept = b_.Query("SELECT Name FROM Patient");
+  b_.Drain();
+  b_.SetItemTime("p1", 3'100'000'000'000'000'000);
+  SyncBoth();
+
+  EXPECT_THAT(kept, ElementsAre("Newer"));
+  EXPECT_THAT(b_.Query("SELECT Name FROM Patient"), ElementsAre("Newer"));
+  EXPECT_THAT(a_.Query("SELECT Name FROM Patient"), ElementsAre("Newer"));
+  EXPECT_THAT(ServiceArchives(), SizeIs(2));
+}
+
+TEST_F(AnswerTest, DeviceWhoseAcceptedVersionLostArchivesIt) {
+  BeginWithSharedRow();
+  a_.Sql("UPDATE Patient SET Name = 'FromA'");
+  b_.Sql("UPDATE Patient SET Name = 'FromB'");
+  a_.Drain();
+  b_.Drain();
+  a_.SetItemTime("p1", 2'900'000'000'000'000'000);
+  b_.SetItemTime("p1", 3'000'000'000'000'000'000);
+  Sync(a_);
+
+  Sync(b_);
+  Sync(a_);
+
+  EXPECT_THAT(a_.Query("SELECT Name FROM Patient"), ElementsAre("FromB"));
+  const auto archives = *a_.ledger().ListArchives(true, 0, 10);
+  ASSERT_THAT(archives, SizeIs(1));
+  EXPECT_THAT((*a_.ledger().FindArchive(archives[0].conflict_id))->archived_json,
+              HasSubstr("FromA"));
+  ASSERT_THAT(ServiceArchives(), SizeIs(1));
+  EXPECT_EQ(ServiceArchives()[0].conflict_id, archives[0].conflict_id);
+}
+
+TEST_F(AnswerTest, EditOfASignedNoteIsPutBackAndArchived) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Visit(Id, Note, SignatureHash) VALUES('v1', 'signed', 'sig')");
+  SyncBoth();
+  b_.Sql("UPDATE Visit SET Note = 'changed'");
+
+  Sync(b_);
+
+  EXPECT_THAT(b_.Query("SELECT Note FROM Visit"), ElementsAre("signed"));
+  EXPECT_THAT(b_.LedgerQuery("SELECT ResolutionType FROM SyncConflictArchives"),
+              ElementsAre("RejectedImmutable"));
+}
+
+TEST_F(AnswerTest, DeletionOfASignedNoteIsPutBack) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Visit(Id, Note, SignatureHash) VALUES('v1', 'signed', 'sig')");
+  SyncBoth();
+  b_.Sql("DELETE FROM Visit");
+
+  Sync(b_);
+
+  EXPECT_THAT(b_.Query("SELECT Note FROM Visit"), ElementsAre("signed"));
+  EXPECT_THAT(b_.LedgerQuery("SELECT ArchivedDataJson FROM SyncConflictArchives"),
+              ElementsAre("null"));
+}
+
+TEST_F(AnswerTest, VoidReturnsItemsToPending) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  const TakeReport taken = a_.Take();
+  IncomingAnswer answer;
+  answer.batch_id = taken.batch->batch_id;
+  answer.voided = true;
+
+  a_.Finish(answer);
+
+  EXPECT_THAT(a_.Queue(), ElementsAre("p1|0|0"));
+}
+
+TEST_F(AnswerTest, ItemThatReturnsIsMergedWithTheNewerOneUnderTheSmallerId) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  const TakeReport taken = a_.Take();
+  a_.Sql("DELETE FROM Patient");
+  a_.Drain();
+  IncomingAnswer answer;
+  answer.batch_id = taken.batch->batch_id;
+  answer.voided = true;
+
+  a_.Finish(answer);
+
+  EXPECT_THAT(a_.LedgerQuery("SELECT Id, Operation, Status FROM SyncQueueItems"),
+              ElementsAre("1|2|0"));
+}
+
+TEST_F(AnswerTest, RetryableFailureWaitsAndThenIsForGood) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  TakeLimits at_once;
+  at_once.ignore_next_attempt = true;
+  for (int i = 0; i < 3; ++i) {
+    const TakeReport taken = a_.Take(at_once);
+    ASSERT_TRUE(taken.batch.has_value()) << i;
+    a_.Finish(Failure(*taken.batch, ErrorCode::kInternal, true));
+  }
+
+  const TakeReport after = a_.Take(at_once);
+
+  EXPECT_FALSE(after.batch.has_value());
+  EXPECT_THAT(a_.LedgerQuery("SELECT Status, RetryCount, ErrorMessage FROM SyncQueueItems"),
+              ElementsAre("3|3|INTERNAL: no"));
+}
+
+TEST_F(AnswerTest, FailureThatIsNotRetryableIsFoundByTheSeedsSql) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  const TakeReport taken = a_.Take();
+  a_.Finish(Failure(*taken.batch, ErrorCode::kTypeForbidden, false));
+  const Lines failed = a_.LedgerQuery(
+      "SELECT EntityId FROM SyncQueueItems WHERE Status = 3 AND RetryCount >= MaxRetries");
+
+  ASSERT_TRUE(a_.ledger()
+                  .db()
+                  .Exec("UPDATE SyncQueueItems SET Status = 0, RetryCount = 0 WHERE Status = 3")
+                  .ok());
+
+  EXPECT_THAT(failed, ElementsAre("p1"));
+  EXPECT_TRUE(a_.Take().batch.has_value());
+}
+
+TEST_F(AnswerTest, UnknownBaseIsSentAgainWholeWithoutCounting) {
+  BeginWithSharedRow();
+  a_.Sql("UPDATE Patient SET Name = 'Anne'");
+  const TakeReport taken = a_.Take();
+
+  const AnswerReport report = a_.Finish(Failure(*taken.batch, ErrorCode::kBaseUnknown, true));
+  const TakeReport again = a_.Take();
+
+  EXPECT_TRUE(report.send_again_at_once);
+  EXPECT_EQ(report.failed, 0u);
+  ASSERT_TRUE(again.batch.has_value());
+  EXPECT_TRUE(again.batch->changes[0].complete);
+  EXPECT_THAT(again.batch->changes[0].fields, SizeIs(3));
+}
+
+TEST_F(AnswerTest, CollidedKeyFailsForGoodAndIsArchived) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  const TakeReport taken = a_.Take();
+  IncomingAnswer answer = Failure(*taken.batch, ErrorCode::kKeyCollision, true);
+  answer.results[0].resolution = Resolution::kKeyCollision;
+  answer.results[0].conflict_id = "c-1";
+
+  const AnswerReport report = a_.Finish(answer);
+
+  EXPECT_EQ(report.failed, 1u);
+  EXPECT_THAT(a_.LedgerQuery("SELECT Status, RetryCount = MaxRetries FROM SyncQueueItems"),
+              ElementsAre("3|1"));
+  EXPECT_THAT(a_.LedgerQuery("SELECT ConflictId, ResolutionType, ArchivedDataJson FROM "
+                             "SyncConflictArchives"),
+              ElementsAre(R"(c-1|KeyCollision|{"Id":"p1","Name":"Ann","Phone":"1"})"));
+}
+
+TEST_F(AnswerTest, RefusedBatchIsSentAgainWithoutCounting) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  const TakeReport taken = a_.Take();
+
+  const AnswerReport report = a_.Finish(Failure(*taken.batch, ErrorCode::kBatchRefused, true));
+
+  EXPECT_TRUE(report.send_again_at_once);
+  EXPECT_THAT(a_.LedgerQuery("SELECT Status, RetryCount FROM SyncQueueItems"), ElementsAre("0|0"));
+}
+
+TEST_F(AnswerTest, BlockedByTheAppIsFinishedWhenCalledAgainAndCountedOnce) {
+  BeginWithSharedRow();
+  a_.Sql("UPDATE Patient SET Name = 'FromA'");
+  b_.Sql("UPDATE Patient SET Name = 'FromB'");
+  a_.Drain();
+  b_.Drain();
+  a_.SetItemTime("p1", 3'000'000'000'000'000'000);
+  b_.SetItemTime("p1", 2'900'000'000'000'000'000);
+  Sync(a_);
+  const TakeReport taken = b_.Take();
+  const IncomingAnswer answer = *service_.Push("dev-b", *taken.batch, "");
+  b_.Sql("PRAGMA journal_mode=WAL; BEGIN IMMEDIATE");
+
+  const AnswerReport blocked = b_.Finish(answer);
+  b_.Sql("COMMIT");
+  const AnswerReport done = b_.Finish(answer);
+
+  EXPECT_EQ(blocked.file, FileState::kBlockedByApp);
+  EXPECT_EQ(done.file, FileState::kReady);
+  EXPECT_EQ(done.conflicts_count, 1u);
+  EXPECT_THAT(b_.Query("SELECT Name FROM Patient"), ElementsAre("FromA"));
+}
+
+}  // namespace
+}  // namespace ptdoc::sync

@@ -1,0 +1,93 @@
+// The process dies at any step: nothing is lost, nothing happens twice.
+#include "gmock/gmock.h"
+#include "tests/device-agent/replica/replica_fixture.h"
+
+namespace ptdoc::sync {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+constexpr const char* kPoints[] = {"drained", "taken",         "synced",    "marked", "answered",
+                                   "intent",  "before_commit", "committed", "settled"};
+
+class CrashTest : public ReplicaTest, public testing::WithParamInterface<const char*> {
+ protected:
+  // Runs whole cycles; the replica dies the `nth` time it passes the point, and
+  // another process goes on. Returns how often the point was passed.
+  int SyncWithCrashes(TestDevice& device, const char* point) {
+    int crashes = 0;
+    for (int nth = 1; nth <= 6; ++nth) {
+      int passed = 0;
+      device.impl().SetFailPoint(
+          [&](const char* at) { return std::string(at) == point && ++passed == nth; });
+      const absl::Status status = device.Sync(service_);
+      if (absl::IsCancelled(status)) {
+        ++crashes;
+        device.Open();
+        continue;
+      }
+      EXPECT_TRUE(status.ok()) << status;
+      break;
+    }
+    device.Open();
+    Sync(device);
+    return crashes;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Points, CrashTest, testing::ValuesIn(kPoints),
+                         [](const auto& point) { return std::string(point.param); });
+
+TEST_P(CrashTest, EverythingArrivesOnceAndLosersAreArchivedOnce) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1'), ('p2', 'Bob', '2'), ('p3', 'Cy', '3')");
+  SyncBoth();
+  a_.Sql("UPDATE Patient SET Name = 'A1' WHERE Id = 'p1'; DELETE FROM Patient WHERE Id = 'p3'");
+  b_.Sql(
+      "UPDATE Patient SET Name = 'B1' WHERE Id = 'p1';"
+      "UPDATE Patient SET Phone = 'B2' WHERE Id = 'p2';"
+      "INSERT INTO Patient VALUES('p4', 'Dee', '4')");
+  a_.Drain();
+  b_.Drain();
+  a_.SetItemTime("p1", 3'000'000'000'000'000'000);
+  b_.SetItemTime("p1", 2'900'000'000'000'000'000);
+  Sync(a_);
+
+  const int crashes = SyncWithCrashes(b_, GetParam());
+  SyncWithCrashes(a_, GetParam());
+
+  EXPECT_GE(crashes, 1);
+  const Lines expected = {"p1|A1|1", "p2|Bob|B2", "p4|Dee|4"};
+  EXPECT_EQ(a_.Query("SELECT * FROM Patient ORDER BY Id"), expected);
+  EXPECT_EQ(b_.Query("SELECT * FROM Patient ORDER BY Id"), expected);
+  EXPECT_THAT(ServiceArchives(), SizeIs(1));
+  EXPECT_THAT(b_.LedgerQuery("SELECT ResolutionType FROM SyncConflictArchives"),
+              ElementsAre("ServerWins"));
+  EXPECT_THAT(a_.OpenQueue(), IsEmpty());
+  EXPECT_THAT(b_.OpenQueue(), IsEmpty());
+  EXPECT_THAT(b_.LedgerQuery("SELECT * FROM SyncIntents"), IsEmpty());
+  EXPECT_FALSE((*b_.replica().Facts()).recovering);
+}
+
+TEST_F(ReplicaTest, TouchedRowIsFoundInTheLogAfterACrash) {
+  BeginBoth();
+  a_.Sql(
+      "INSERT INTO Patient VALUES('p1', 'Ann', '1');"
+      "INSERT INTO Visit(Id, PatientId) VALUES('v1', 'p1')");
+  SyncBoth();
+  a_.Sql("PRAGMA foreign_keys=OFF; DELETE FROM Patient");
+  Sync(a_);
+  b_.impl().SetFailPoint([](const char* at) { return std::string(at) == "committed"; });
+  ASSERT_TRUE(absl::IsCancelled(b_.Sync(service_)));
+  b_.Open();
+
+  const DrainReport drained = b_.Drain();
+
+  EXPECT_EQ(drained.items, 0);
+  EXPECT_THAT(b_.LedgerQuery("SELECT EntityId, PutBack FROM SyncStale"), ElementsAre("v1|1"));
+}
+
+}  // namespace
+}  // namespace ptdoc::sync

@@ -1,0 +1,171 @@
+// Scan mode, and what people ask for.
+#include "gmock/gmock.h"
+#include "tests/device-agent/replica/replica_fixture.h"
+
+namespace ptdoc::sync {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+class PeopleTest : public ReplicaTest {
+ protected:
+  int64_t OnlyOpenItem() {
+    const auto items = *a_.ledger().ListItems(false, 0, 10);
+    PT_CHECK(items.size() == 1);
+    return items[0].id;
+  }
+};
+
+TEST_F(PeopleTest, CancelledEditIsArchivedAndTheServicesVersionPutBack) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  Sync(a_);
+  a_.Sql("UPDATE Patient SET Name = 'wrong'");
+  a_.Drain();
+
+  const auto cancelled = a_.replica().CancelItem(OnlyOpenItem());
+  Sync(a_);
+
+  ASSERT_TRUE(cancelled.ok()) << cancelled.status();
+  EXPECT_EQ(*cancelled, FileState::kReady);
+  EXPECT_THAT(a_.Query("SELECT Name FROM Patient"), ElementsAre("Ann"));
+  EXPECT_THAT(a_.LedgerQuery("SELECT ResolutionType, ArchivedDataJson FROM SyncConflictArchives"),
+              ElementsAre(R"(Cancelled|{"Id":"p1","Name":"wrong","Phone":"1"})"));
+  EXPECT_THAT(a_.Queue(), ElementsAre("p1|0|2", "p1|1|4"));
+}
+
+TEST_F(PeopleTest, CancelledNewRowIsRemovedAndArchived) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  a_.Drain();
+
+  const auto cancelled = a_.replica().CancelItem(OnlyOpenItem());
+
+  ASSERT_TRUE(cancelled.ok()) << cancelled.status();
+  EXPECT_THAT(a_.Query("SELECT * FROM Patient"), IsEmpty());
+  EXPECT_THAT(a_.Queue(), ElementsAre("p1|0|4"));
+  EXPECT_THAT(a_.LedgerQuery("SELECT 1 FROM SyncConflictArchives"), SizeIs(1));
+  EXPECT_EQ(a_.Drain().items, 0);
+}
+
+TEST_F(PeopleTest, ItemBeingSentCannotBeCancelled) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  a_.Take();
+
+  const auto cancelled = a_.replica().CancelItem(OnlyOpenItem());
+
+  EXPECT_EQ(ReasonOf(cancelled.status()), "ITEM_NOT_OPEN");
+}
+
+TEST_F(PeopleTest, RestoredArchiveIsANewEdit) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  Sync(a_);
+  a_.Sql("UPDATE Patient SET Name = 'wanted'");
+  a_.Drain();
+  ASSERT_TRUE(a_.replica().CancelItem(OnlyOpenItem()).ok());
+  Sync(a_);
+  const auto archives = *a_.ledger().ListArchives(true, 0, 10);
+
+  const auto restored = a_.replica().RestoreArchived(archives[0].conflict_id);
+  a_.Drain();
+
+  ASSERT_TRUE(restored.ok()) << restored.status();
+  EXPECT_THAT(a_.Query("SELECT Name FROM Patient"), ElementsAre("wanted"));
+  EXPECT_THAT(a_.OpenQueue(), ElementsAre("p1|1|0"));
+  EXPECT_TRUE((*a_.ledger().FindArchive(archives[0].conflict_id))->is_resolved);
+}
+
+TEST_F(PeopleTest, RetryBringsFailedItemsBack) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('big', printf('%.*c', 5000, 'x'), '')");
+  TakeLimits limits;
+  limits.row_bytes = 1000;
+  a_.Take(limits);
+
+  const int64_t retried = *a_.replica().RetryItems({}, true);
+
+  EXPECT_EQ(retried, 1);
+  EXPECT_TRUE(a_.Take().batch.has_value());
+}
+
+TEST_F(PeopleTest, ChangesOfAProgramWithoutTriggersAreFoundByTheScan) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1'), ('p2', 'Bob', '2')");
+  Sync(a_);
+  a_.Drain();
+  ASSERT_TRUE(a_.app().EnableTriggers(false).ok());
+  a_.Sql("UPDATE Patient SET Name = 'silent' WHERE Id = 'p1'; DELETE FROM Patient WHERE Id = 'p2'");
+  a_.Drain();
+  const Lines before = a_.OpenQueue();
+
+  clock_.Advance(absl::Minutes(2));
+  while (*a_.replica().Maintain()) {
+  }
+
+  EXPECT_THAT(before, IsEmpty());
+  EXPECT_THAT(a_.OpenQueue(), ElementsAre("p1|1|0", "p2|2|0"));
+}
+
+TEST_F(PeopleTest, FoundEditIsReadInATransactionThatSetsAPageMark) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  Sync(a_);
+  a_.Drain();
+  ASSERT_TRUE(a_.app().EnableTriggers(false).ok());
+  a_.Sql("UPDATE Patient SET Name = 'silent'");
+  a_.Drain();
+  clock_.Advance(absl::Minutes(2));
+  while (*a_.replica().Maintain()) {
+  }
+  const Lines before = a_.Query("SELECT PageTag FROM SyncControl");
+
+  const TakeReport taken = a_.Take();
+
+  ASSERT_TRUE(taken.batch.has_value());
+  EXPECT_NE(a_.Query("SELECT PageTag FROM SyncControl"), before);
+  EXPECT_FALSE(a_.Drain().recovery_begun);
+}
+
+TEST_F(PeopleTest, MassDeletionThatOnlyTheComparisonFoundIsHeld) {
+  a_.Begin(kClinic);
+  for (int i = 0; i < 30; ++i) {
+    a_.Sql(absl::StrCat("INSERT INTO Patient VALUES('p", i, "', 'Ann', '1')"));
+  }
+  Sync(a_);
+  a_.Drain();
+  ASSERT_TRUE(a_.app().EnableTriggers(false).ok());
+  a_.Sql("DELETE FROM Patient");
+  a_.Drain();
+  clock_.Advance(absl::Minutes(2));
+  while (*a_.replica().Maintain()) {
+  }
+
+  const TakeReport held = a_.Take();
+
+  EXPECT_FALSE(held.batch.has_value());
+  EXPECT_EQ((*a_.replica().Facts()).held, 30u);
+  EXPECT_EQ(*a_.replica().ConfirmDeletions(), 30);
+  EXPECT_TRUE(a_.Take().batch.has_value());
+}
+
+TEST_F(PeopleTest, NewerEditsOfADeviceThatPagesSmallConverge) {
+  BeginBoth();
+  a_.set_page_size(2);
+  for (int i = 0; i < 25; ++i) {
+    b_.Sql(absl::StrCat("INSERT INTO Patient VALUES('p", i, "', 'Bob', '", i, "')"));
+    if (i % 3 == 0) Sync(b_);
+  }
+
+  SyncBoth();
+
+  EXPECT_EQ(a_.Query("SELECT * FROM Patient ORDER BY Id"),
+            b_.Query("SELECT * FROM Patient ORDER BY Id"));
+  EXPECT_THAT(a_.Query("SELECT 1 FROM Patient"), SizeIs(25));
+}
+
+}  // namespace
+}  // namespace ptdoc::sync

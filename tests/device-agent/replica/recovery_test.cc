@@ -1,0 +1,260 @@
+// Files that are set back, replaced or lost, and services that are restored.
+#include "gmock/gmock.h"
+#include "tests/device-agent/replica/replica_fixture.h"
+
+namespace ptdoc::sync {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+class RecoveryTest : public ReplicaTest {
+ protected:
+  // Copies a file as a backup program would.
+  static void Copy(const std::string& from, const std::string& to) {
+    for (const char* suffix : {"", "-wal", "-journal"}) {
+      std::filesystem::remove(to + suffix);
+      if (std::filesystem::exists(from + suffix)) {
+        std::filesystem::copy_file(from + suffix, to + suffix);
+      }
+    }
+  }
+  std::string Backup() const { return dir_ + "/backup.db"; }
+};
+
+TEST_F(RecoveryTest, AppFileThatIsSetBackIsNoticedAndNothingAcknowledgedIsLost) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  Sync(a_);
+  Copy(a_.options().database, Backup());
+  a_.Sql("UPDATE Patient SET Name = 'Newer'; INSERT INTO Patient VALUES('p2', 'Bob', '2')");
+  Sync(a_);
+  a_.Close();
+  a_.CloseApp();
+  Copy(Backup(), a_.options().database);
+  a_.OpenApp();
+
+  a_.Open();
+  const DrainReport report = a_.Drain();
+  SyncBoth();
+
+  EXPECT_TRUE(report.recovery_begun);
+  EXPECT_EQ(report.file, FileState::kRecovering);
+  const Lines expected = {"p1|Newer|1", "p2|Bob|2"};
+  EXPECT_EQ(a_.Query("SELECT * FROM Patient ORDER BY Id"), expected);
+  EXPECT_EQ(b_.Query("SELECT * FROM Patient ORDER BY Id"), expected);
+  EXPECT_THAT(ServiceArchives(), IsEmpty());
+  EXPECT_FALSE((*a_.replica().Facts()).recovering);
+}
+
+TEST_F(RecoveryTest, EditsInAFileThatWasSetBackAreOffered) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  Sync(a_);
+  Copy(a_.options().database, Backup());
+  a_.Sql("INSERT INTO Patient VALUES('p2', 'Bob', '2')");
+  Sync(a_);
+  a_.Close();
+  a_.CloseApp();
+  Copy(Backup(), a_.options().database);
+  a_.OpenApp();
+  a_.Sql("UPDATE Patient SET Phone = '77'; INSERT INTO Patient VALUES('p3', 'Cy', '3')");
+
+  a_.Open();
+  SyncBoth();
+
+  const Lines expected = {"p1|Ann|77", "p2|Bob|2", "p3|Cy|3"};
+  EXPECT_EQ(a_.Query("SELECT * FROM Patient ORDER BY Id"), expected);
+  EXPECT_EQ(b_.Query("SELECT * FROM Patient ORDER BY Id"), expected);
+}
+
+TEST_F(RecoveryTest, ReplacedFileIsNoticedByItsInodeWhileTheAgentRuns) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  SyncBoth();
+  a_.CloseApp();
+  const std::string other = dir_ + "/other.db";
+  {
+    sqlite::OpenOptions options;
+    options.mode = sqlite::OpenOptions::Mode::kCreate;
+    sqlite::Database db = *sqlite::Database::Open(other, options);
+    ASSERT_TRUE(db.Exec(kClinic).ok());
+    ASSERT_TRUE(db.Exec("INSERT INTO Patient VALUES('p2', 'Bob', '2')").ok());
+  }
+  std::filesystem::rename(other, a_.options().database);
+  a_.OpenApp();
+
+  const DrainReport report = a_.Drain();
+  SyncBoth();
+
+  EXPECT_TRUE(report.recovery_begun);
+  EXPECT_THAT(a_.Query("SELECT Id FROM Patient ORDER BY Id"), ElementsAre("p1", "p2"));
+  EXPECT_THAT(b_.Query("SELECT Id FROM Patient ORDER BY Id"), ElementsAre("p1", "p2"));
+}
+
+TEST_F(RecoveryTest, LostLedgerIsRebuiltFromThePull) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  SyncBoth();
+  a_.Close();
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    std::filesystem::remove(a_.options().state + suffix);
+  }
+  a_.Sql("UPDATE Patient SET Phone = '2'");
+
+  a_.Open();
+  SyncBoth();
+
+  EXPECT_THAT(b_.Query("SELECT * FROM Patient"), ElementsAre("p1|Ann|2"));
+  EXPECT_THAT(a_.OpenQueue(), IsEmpty());
+}
+
+TEST_F(RecoveryTest, OldContentThatTheServiceKnowsNeverWins) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'old', '1')");
+  SyncBoth();
+  Copy(a_.options().database, Backup());
+  b_.Sql("UPDATE Patient SET Name = 'new'");
+  SyncBoth();
+  a_.Close();
+  a_.CloseApp();
+  Copy(Backup(), a_.options().database);
+  a_.OpenApp();
+
+  a_.Open();
+  SyncBoth();
+
+  EXPECT_THAT(a_.Query("SELECT Name FROM Patient"), ElementsAre("new"));
+  EXPECT_THAT(b_.Query("SELECT Name FROM Patient"), ElementsAre("new"));
+  EXPECT_THAT(ServiceArchives(), IsEmpty());
+}
+
+TEST_F(RecoveryTest, OpenBatchIsSettledFirstAndItsAnswerMovesNothing) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  Sync(a_);
+  Copy(a_.options().database, Backup());
+  a_.Sql("INSERT INTO Patient VALUES('p2', 'Bob', '2')");
+  const TakeReport taken = a_.Take();
+  ASSERT_TRUE(service_.Push("dev-a", *taken.batch, "").ok());
+  a_.Close();
+  a_.CloseApp();
+  Copy(Backup(), a_.options().database);
+  a_.OpenApp();
+  a_.Open();
+  const auto open = *a_.replica().OpenBatches();
+
+  SyncBoth();
+
+  EXPECT_THAT(open, SizeIs(1));
+  EXPECT_THAT(a_.Query("SELECT Id FROM Patient ORDER BY Id"), ElementsAre("p1", "p2"));
+  EXPECT_THAT(a_.OpenQueue(), IsEmpty());
+}
+
+TEST_F(RecoveryTest, PageIsNotAppliedBeforeTheRecoveryIsReady) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  Sync(a_);
+  Copy(a_.options().database, Backup());
+  a_.Sql("INSERT INTO Patient VALUES('p2', 'Bob', '2')");
+  Sync(a_);
+  const IncomingPage late = *service_.Pull("dev-a", *a_.replica().Cursor());
+  a_.Close();
+  a_.CloseApp();
+  Copy(Backup(), a_.options().database);
+  a_.OpenApp();
+  a_.Open();
+
+  const PageReport report = a_.Apply(late);
+
+  EXPECT_EQ(report.file, FileState::kRecovering);
+  EXPECT_EQ(*a_.replica().Cursor(), "");
+}
+
+TEST_F(RecoveryTest, RestoredServiceIsHealedByItsDevices) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  SyncBoth();
+  ASSERT_TRUE(service_.store().Backup(Backup()).ok());
+  a_.Sql("UPDATE Patient SET Name = 'after'; INSERT INTO Patient VALUES('p2', 'Bob', '2')");
+  SyncBoth();
+  b_.Sql("INSERT INTO Patient VALUES('p3', 'Cy', '3')");
+
+  service_.RestoreFrom(Backup());
+  SyncBoth();
+
+  const Lines expected = {"p1|after|1", "p2|Bob|2", "p3|Cy|3"};
+  EXPECT_EQ(a_.Query("SELECT * FROM Patient ORDER BY Id"), expected);
+  EXPECT_EQ(b_.Query("SELECT * FROM Patient ORDER BY Id"), expected);
+  EXPECT_FALSE((*a_.replica().Facts()).rebaselining);
+}
+
+TEST_F(RecoveryTest, RowDeletedElsewhereGoesInARebaselineAndIsNotResurrected) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1'), ('p2', 'Bob', '2')");
+  SyncBoth();
+  b_.Sql("DELETE FROM Patient WHERE Id = 'p1'");
+  Sync(b_);
+
+  ASSERT_TRUE(a_.replica().BeginRebaseline(1'000).ok());
+  Sync(a_);
+  Sync(b_);
+
+  EXPECT_THAT(a_.Query("SELECT Id FROM Patient"), ElementsAre("p2"));
+  EXPECT_THAT(b_.Query("SELECT Id FROM Patient"), ElementsAre("p2"));
+}
+
+TEST_F(RecoveryTest, DroppedObjectsComeBackAndWhatHappenedMeanwhileIsFound) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1'), ('p2', 'Bob', '2')");
+  SyncBoth();
+  const Lines triggers =
+      a_.Query("SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'SyncT%'");
+  for (const std::string& trigger : triggers) a_.Sql("DROP TRIGGER " + trigger);
+  a_.Sql("UPDATE Patient SET Name = 'silent' WHERE Id = 'p1'; DELETE FROM Patient WHERE Id = 'p2'");
+
+  SyncBoth();
+
+  EXPECT_FALSE((*a_.replica().Facts()).recovering);
+  EXPECT_THAT(b_.Query("SELECT * FROM Patient"), ElementsAre("p1|silent|1"));
+  EXPECT_EQ(a_.Query("SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE "
+                     "'SyncT%'")
+                .size(),
+            triggers.size());
+}
+
+TEST_F(RecoveryTest, EditWithoutAnyTimeLosesAfterDroppedTablesAndIsArchived) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  SyncBoth();
+  for (const std::string& trigger :
+       a_.Query("SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'SyncT%'")) {
+    a_.Sql("DROP TRIGGER " + trigger);
+  }
+  a_.Sql("DROP TABLE SyncLog; DROP TABLE SyncControl; UPDATE Patient SET Phone = '2'");
+
+  SyncBoth();
+
+  EXPECT_THAT(a_.Query("SELECT * FROM Patient"), ElementsAre("p1|Ann|1"));
+  EXPECT_THAT(a_.LedgerQuery("SELECT ArchivedDataJson FROM SyncConflictArchives"),
+              ElementsAre(R"({"Id":"p1","Name":"Ann","Phone":"2"})"));
+  EXPECT_THAT(ServiceArchives(), SizeIs(1));
+}
+
+TEST_F(RecoveryTest, CutLogIsDrainedAgainFromTheSentRow) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  Sync(a_);
+  a_.Sql("UPDATE Patient SET Phone = '2'");
+  a_.Drain();
+  a_.Sql("DELETE FROM SyncLog WHERE Seq = (SELECT max(Seq) FROM SyncLog)");
+
+  const DrainReport report = a_.Drain();
+
+  EXPECT_FALSE(report.recovery_begun);
+  EXPECT_TRUE(a_.Take().batch.has_value());
+}
+
+}  // namespace
+}  // namespace ptdoc::sync

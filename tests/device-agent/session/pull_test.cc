@@ -1,0 +1,341 @@
+// The receiving half, re-baselines and requests, as transcripts.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/device-agent/session/script.h"
+
+namespace ptdoc::sync {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+absl::Status EpochChanged(int shared_revision) {
+  return ReasonError(absl::StatusCode::kFailedPrecondition, "EPOCH_CHANGED", "restored",
+                     {{kMetaSharedRevision, absl::StrCat(shared_revision)}});
+}
+
+SessionOptions OnRequest() {
+  SessionOptions options;
+  options.automatic = false;
+  return options;
+}
+
+void Connect(Script* script) {
+  script->Start();
+  script->CaughtUp();
+  script->Sent();
+}
+
+TEST(SessionPullTest, AppliesTheMessagesOfABatchAsOnePage) {
+  Script script;
+  Connect(&script);
+  const int before = script.pages_applied;
+
+  script.Page(500, "");
+  script.Page(500, "");
+  const int inside = script.pages_applied;
+  script.Page(7, "c2");
+
+  EXPECT_EQ(inside, before);
+  EXPECT_EQ(script.pages_applied, before + 1);
+  EXPECT_EQ(script.versions_applied, 1007);
+}
+
+TEST(SessionPullTest, AppliesNothingForHeartbeats) {
+  Script script;
+  Connect(&script);
+  const int before = script.pages_applied;
+
+  script.Heartbeat();
+  script.Heartbeat();
+
+  EXPECT_EQ(script.pages_applied, before);
+}
+
+TEST(SessionPullTest, DropsHalfABatchWhenTheStreamBreaks) {
+  Script script;
+  Connect(&script);
+
+  script.Page(500, "");
+  script.ClosePull(absl::UnavailableError("reset"));
+  script.Pass(absl::Seconds(10));
+  script.Page(3, "c2");
+
+  EXPECT_EQ(script.versions_applied, 3);
+}
+
+TEST(SessionPullTest, TakesAMinuteOfSilenceForADeadLink) {
+  Script script;
+  Connect(&script);
+
+  script.Pass(absl::Seconds(59));
+  const std::vector<std::string> before = script.Sent();
+  script.Pass(absl::Seconds(3));
+
+  EXPECT_THAT(before, IsEmpty());
+  EXPECT_THAT(script.Sent(), ElementsAre("close pull", "open pull"));
+}
+
+TEST(SessionPullTest, ReadsTheRestAgainWhenTheAppBlocksAndTooMuchArrives) {
+  Script script;
+  Connect(&script);
+  script.file = FileIs::kBlockedByApp;
+
+  for (int i = 0; i < 30; ++i) script.Page(1000, absl::StrCat("c", i));
+  const std::vector<std::string> blocked = script.Sent();
+  script.file = FileIs::kReady;
+  script.Pass(absl::Seconds(1));
+
+  EXPECT_THAT(blocked, ElementsAre("close pull"));
+  EXPECT_THAT(script.Sent(), ElementsAre("open pull"));
+  EXPECT_EQ(script.versions_applied, 21'000);
+}
+
+TEST(SessionPullTest, SettlesEveryOpenBatchBeforeItRebaselines) {
+  Script script;
+  Connect(&script);
+  script.Commit(1);
+  script.Sent();
+
+  script.ClosePush(EpochChanged(42));
+  const std::vector<std::string> settling = script.Sent();
+  const std::vector<std::string> done_before = script.done;
+  script.Commit(1);  // Must wait.
+  script.Answer("b1", /*voided=*/true);
+  const std::vector<std::string> pulling = script.Sent();
+  script.CaughtUp();
+
+  EXPECT_THAT(settling, ElementsAre("close pull", "open push", "settle b1"));
+  EXPECT_THAT(done_before, IsEmpty());
+  EXPECT_THAT(script.done, ElementsAre("void b1", "rebaseline 42"));
+  EXPECT_THAT(pulling, ElementsAre("open pull"));
+  EXPECT_THAT(script.Sent(), ElementsAre("batch b2"));
+}
+
+TEST(SessionPullTest, RebaselinesAtOnceWhenNothingIsOpen) {
+  Script script;
+  Connect(&script);
+
+  script.ClosePull(EpochChanged(7));
+
+  EXPECT_THAT(script.done, ElementsAre("rebaseline 7"));
+  EXPECT_THAT(script.Sent(), Contains("open pull"));
+}
+
+TEST(SessionPullTest, BacksOffFromAServiceThatKeepsChangingItsHistory) {
+  Script script;
+  Connect(&script);
+  int opened = 0;
+
+  script.ClosePull(EpochChanged(7));
+  script.Pass(absl::Minutes(10), [&] {
+    opened += script.pull_open ? 1 : 0;
+    if (script.pull_open) script.ClosePull(EpochChanged(7));
+  });
+
+  EXPECT_GT(opened, 10);
+  EXPECT_LT(opened, 60);
+}
+
+TEST(SessionPullTest, SettlesAndPullsAnewWhenTheFileWasSetBack) {
+  Script script;
+  Connect(&script);
+  script.Commit(1);
+  script.Sent();
+
+  script.set_back = true;
+  script.Do(events::CommitSeen{});
+  const std::vector<std::string> settling = script.Sent();
+  script.Answer("b1");
+  const std::vector<std::string> pulling = script.Sent();
+  script.CaughtUp();
+  script.Commit(1);
+
+  EXPECT_THAT(settling, ElementsAre("close push", "close pull", "open push", "settle b1"));
+  EXPECT_THAT(pulling, ElementsAre("open pull"));
+  EXPECT_THAT(script.Sent(), ElementsAre("batch b2"));
+}
+
+TEST(SessionPullTest, GoesOnWithARecoveryOfAnEarlierLife) {
+  Script script;
+  script.Write(1);
+
+  script.Start(/*recovering=*/true);
+  const std::vector<std::string> before = script.Sent();
+  script.CaughtUp();
+
+  EXPECT_THAT(before, ElementsAre("open pull"));
+  EXPECT_THAT(script.Sent(), ElementsAre("open push", "batch b1"));
+}
+
+TEST(SessionPullTest, FetchesWhatIsStaleAndThenNoMore) {
+  Script script;
+  Connect(&script);
+  script.to_fetch = {EntityKey{"Patient", "1"}};
+
+  script.Page(1, "c2");
+  const std::vector<std::string> sent = script.Sent();
+  script.Do(events::FetchArrived{});
+  script.Pass(absl::Seconds(1));
+
+  EXPECT_THAT(sent, ElementsAre("fetch 1"));
+  EXPECT_THAT(script.Sent(), IsEmpty());
+}
+
+TEST(SessionPullTest, FetchesAgainAfterTheLinkBroke) {
+  Script script;
+  Connect(&script);
+  script.to_fetch = {EntityKey{"Patient", "1"}};
+  script.Page(1, "c2");
+  script.Sent();
+
+  script.Do(events::FetchFailed{absl::UnavailableError("reset")});
+  script.Pass(absl::Seconds(5));
+
+  EXPECT_THAT(script.Sent(), Contains("fetch 1"));
+}
+
+TEST(SessionRunTest, PushesThenPullsAnewThenAnswers) {
+  Script script;
+  Connect(&script);
+  script.Write(2);
+
+  script.Request();
+  const std::vector<std::string> pushing = script.Sent();
+  script.Answer("b1");
+  const std::vector<std::string> pulling = script.Sent();
+  script.Page(3, "c2");
+  const bool early = !script.results.empty();
+  script.CaughtUp();
+
+  EXPECT_THAT(pushing, ElementsAre("batch b1"));
+  EXPECT_THAT(pulling, ElementsAre("close pull", "open pull"));
+  EXPECT_FALSE(early);
+  ASSERT_THAT(script.results, SizeIs(1));
+  EXPECT_TRUE(script.results[0].success());
+  EXPECT_EQ(script.results[0].push.success, 2u);
+  EXPECT_EQ(script.results[0].pull.applied, 3u);
+}
+
+TEST(SessionRunTest, ASecondRequestJoinsTheFirst) {
+  Script script;
+  Connect(&script);
+  script.Write(1);
+
+  script.Request();
+  script.Request();
+  script.Answer("b1");
+  script.CaughtUp();
+
+  EXPECT_THAT(script.results, SizeIs(2));
+  EXPECT_THAT(script.open, IsEmpty());
+}
+
+TEST(SessionRunTest, WithoutADaemonItDoesOnlyWhatIsAsked) {
+  Script script(OnRequest());
+  script.Start();
+  script.Commit(1);
+  script.Pass(absl::Hours(1));
+  const std::vector<std::string> before = script.Sent();
+
+  script.Request();
+  script.Answer("b1");
+  const bool follows = script.follows;
+  script.CaughtUp();
+
+  EXPECT_THAT(before, IsEmpty());
+  EXPECT_FALSE(follows);
+  EXPECT_THAT(script.Sent(),
+              ElementsAre("open push", "batch b1", "open pull", "close push", "close pull"));
+  EXPECT_THAT(script.results, SizeIs(1));
+  EXPECT_EQ(script.synced, 1);
+}
+
+TEST(SessionRunTest, SaysSoonThatTheServiceIsAway) {
+  Script script(OnRequest());
+  script.Start();
+  script.Write(1);
+
+  script.Request();
+  script.Pass(absl::Seconds(5), [&] { script.Cut(absl::UnavailableError("refused")); });
+
+  ASSERT_THAT(script.results, SizeIs(1));
+  EXPECT_EQ(script.results[0].error.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(script.open["b1"], SizeIs(1));
+}
+
+TEST(SessionRunTest, TriesFailedItemsWhateverTheirTimeButOnlyOnce) {
+  Script script;
+  Connect(&script);
+  script.refuses = [](const Script::Item&) { return true; };
+  script.Commit(1);
+  script.Answer("b1");
+  script.Sent();
+
+  script.Request();
+  const std::vector<std::string> sent = script.Sent();
+  script.Answer("b2");
+  script.CaughtUp();
+
+  EXPECT_THAT(sent, ElementsAre("batch b2"));
+  EXPECT_THAT(script.Sent(), Not(Contains("batch b3")));
+  ASSERT_THAT(script.results, SizeIs(1));
+  EXPECT_EQ(script.results[0].push.failed, 1u);
+}
+
+TEST(SessionRunTest, GivesUpWhenTheAppHoldsItsFileButTheCycleDoesNot) {
+  Script script;
+  Connect(&script);
+  script.Write(1);
+  script.file = FileIs::kBlockedByApp;
+
+  script.Request();
+  for (int i = 0; i < 2; ++i) {
+    script.Pass(absl::Seconds(16));
+    script.Heartbeat();
+  }
+  script.file = FileIs::kReady;
+  script.Pass(absl::Seconds(1));
+
+  ASSERT_THAT(script.results, SizeIs(1));
+  EXPECT_EQ(ReasonOf(script.results[0].error), "BLOCKED_BY_APP");
+  EXPECT_THAT(script.Sent(), Contains("batch b1"));
+}
+
+TEST(SessionRunTest, WorksWhilePausedAndStaysPaused) {
+  Script script;
+  Connect(&script);
+  script.Do(events::Paused{});
+  script.Write(1);
+  script.Sent();
+
+  script.Request();
+  script.Answer("b1");
+  script.CaughtUp();
+  script.Sent();
+  script.Commit(1);
+
+  EXPECT_THAT(script.results, SizeIs(1));
+  EXPECT_THAT(script.Sent(), IsEmpty());
+  EXPECT_TRUE(script.View().paused);
+}
+
+TEST(SessionRunTest, ProgressNeverExceedsWhatIsKnown) {
+  Script script;
+  script.Start();
+
+  for (uint64_t remaining : {900, 800, 0}) {
+    script.Page(100, absl::StrCat("c", remaining), remaining);
+    const SessionView view = script.View();
+    EXPECT_LE(view.pull_done, view.pull_known);
+    EXPECT_EQ(view.pull_known, view.pull_done + remaining);
+  }
+}
+
+}  // namespace
+}  // namespace ptdoc::sync
