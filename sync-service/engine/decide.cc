@@ -16,15 +16,35 @@ constexpr char kRuleCollision[] = "6c";
 constexpr char kRuleBase[] = "base";
 constexpr char kRuleReoffer[] = "reoffer";
 
-Candidate ToCandidate(const StoredVersion& stored) {
-  Candidate candidate;
-  candidate.revision = stored.version.revision;
-  candidate.deleted = stored.version.deleted;
-  candidate.fields = stored.version.fields;
-  candidate.time = stored.version.last_modified;
-  candidate.device = stored.device;
-  candidate.content_hash = stored.content_hash;
-  return candidate;
+// A version as the table compares it. Borrows the fields while it lives: rows
+// are long, and there are up to three for each decision.
+class Borrowed {
+ public:
+  // `stored` may be null, and must outlive this.
+  explicit Borrowed(StoredVersion* stored) : stored_(stored) {
+    if (stored_ == nullptr) return;
+    candidate_.revision = stored_->version.revision;
+    candidate_.deleted = stored_->version.deleted;
+    candidate_.fields = std::move(stored_->version.fields);
+    candidate_.time = stored_->version.last_modified;
+    candidate_.device = stored_->device;
+    candidate_.content_hash = stored_->content_hash;
+  }
+  ~Borrowed() {
+    if (stored_ != nullptr) stored_->version.fields = std::move(candidate_.fields);
+  }
+  Borrowed(const Borrowed&) = delete;
+  Borrowed& operator=(const Borrowed&) = delete;
+
+  const Candidate* get() const { return stored_ == nullptr ? nullptr : &candidate_; }
+
+ private:
+  StoredVersion* stored_;
+  Candidate candidate_;
+};
+
+StoredVersion* PointerTo(std::optional<StoredVersion>& stored) {
+  return stored.has_value() ? &*stored : nullptr;
 }
 
 // The service goes on holding the head.
@@ -68,8 +88,8 @@ absl::Status BatchDecider::DecideOne(const Change& change) {
 }
 
 absl::Status BatchDecider::DecideReadable(const Change& change) {
-  PT_ASSIGN_OR_RETURN(const Head head, FindHead(change.key));
-  PT_ASSIGN_OR_RETURN(const Base base, FindBase(reader_, batch_.who.tenant, change, head));
+  PT_ASSIGN_OR_RETURN(Head head, FindHead(change.key));
+  PT_ASSIGN_OR_RETURN(Base base, FindBase(reader_, batch_.who.tenant, change, head));
   if (base.kind == Base::Kind::kLacking && !IsWholeByItself(change)) {
     AddFailure(change.key,
                {ErrorCode::kBaseUnknown,
@@ -122,13 +142,11 @@ absl::StatusOr<bool> BatchDecider::IsOldContent(const Change& change, const Head
   return reader_.KnowsContent(batch_.who.tenant, change.key, incoming.content_hash);
 }
 
-Decision BatchDecider::Ask(const Change& change, const Head& head, const Base& base,
-                           const StoredVersion& incoming) const {
-  const Candidate candidate = ToCandidate(incoming);
-  std::optional<Candidate> current;
-  if (head.stored.has_value()) current = ToCandidate(*head.stored);
-  std::optional<Candidate> base_candidate;
-  if (base.stored.has_value()) base_candidate = ToCandidate(*base.stored);
+Decision BatchDecider::Ask(const Change& change, Head& head, Base& base,
+                           StoredVersion& incoming) const {
+  const Borrowed candidate(&incoming);
+  const Borrowed current(PointerTo(head.stored));
+  const Borrowed older_base(PointerTo(base.stored));
 
   Question question;
   question.policy = &options_.policies.For(change.key.type);
@@ -137,10 +155,9 @@ Decision BatchDecider::Ask(const Change& change, const Head& head, const Base& b
   // A deletion is no other thing that could be taken for the one there.
   question.collision_possible = change.integer_key && !change.reoffer &&
                                 change.base_revision == 0 && change.operation != Operation::kDelete;
-  question.current = current.has_value() ? &*current : nullptr;
-  question.base = base_candidate.has_value() ? &*base_candidate : nullptr;
-  if (base.is_current) question.base = question.current;
-  question.incoming = &candidate;
+  question.current = current.get();
+  question.base = base.is_current ? current.get() : older_base.get();
+  question.incoming = candidate.get();
   return Resolve(question);
 }
 

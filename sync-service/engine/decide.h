@@ -65,8 +65,8 @@ class BatchDecider {
   // A re-offer of content that the entity had before: old content never wins.
   absl::StatusOr<bool> IsOldContent(const Change& change, const Head& head,
                                     const StoredVersion& incoming);
-  Decision Ask(const Change& change, const Head& head, const Base& base,
-               const StoredVersion& incoming) const;
+  // Leaves its arguments as they are.
+  Decision Ask(const Change& change, Head& head, Base& base, StoredVersion& incoming) const;
   void Record(const Change& change, const Head& head, const Base& base, StoredVersion incoming,
               const Decision& decision);
   std::string AddArchive(const Head& head, const Base& base, const StoredVersion& incoming,

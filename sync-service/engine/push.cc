@@ -44,7 +44,8 @@ AuditEvent AuditOf(const Principal& who, const Change& change, const ChangeResul
   event.event = "change";
   event.device = who.device;
   event.user = who.user;
-  event.claimed = change.modified_by.substr(0, kUserBytesMax);
+  // A longer one was refused, and says so.
+  if (change.modified_by.size() <= kUserBytesMax) event.claimed = change.modified_by;
   event.key = change.key;
   event.outcome = std::string(OutcomeName(result.outcome));
   event.rule = result.rule;

@@ -13,9 +13,6 @@
 namespace ptdoc::sync {
 namespace {
 
-// How long a peer that does not read may hold up a stream's end.
-constexpr absl::Duration kEndPatience = absl::Seconds(5);
-
 // One write and one read of the store may be outstanding; writes and Finish are
 // started in Step(), under the lock (see push_reactor.cc).
 class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse>,
@@ -181,7 +178,6 @@ void PullReactor::OnWriteDone(bool ok) {
   MutexLock lock(mutex_);
   writing_ = false;
   ++messages_;
-  written_at_ = service_.clock.Monotonic();
   cancelled_ = cancelled_ || !ok;
   Step();
 }
@@ -207,7 +203,9 @@ void PullReactor::Tick(absl::Duration now) {
     return;
   }
   if (!authorized_ || !ending_.ok()) return;
-  if (follow_ && !writing_ && outbox_.empty() && now - written_at_ >= service_.options.heartbeat) {
+  // A little early, because ticks come a little late.
+  const absl::Duration silence = service_.options.heartbeat * 0.9;
+  if (follow_ && !writing_ && outbox_.empty() && now - written_at_ >= silence) {
     outbox_.push_back(Heartbeat());
     Step();
   }
@@ -226,6 +224,7 @@ void PullReactor::Step() {
     current_ = std::move(outbox_.front());
     outbox_.pop_front();
     writing_ = true;
+    written_at_ = service_.clock.Monotonic();
     StartWrite(&current_);
     return;
   }

@@ -13,9 +13,6 @@
 namespace ptdoc::sync {
 namespace {
 
-// How long a peer that does not read may hold up a stream's end.
-constexpr absl::Duration kEndPatience = absl::Seconds(5);
-
 absl::StatusOr<PushBatch> BatchFromProto(v1::PushRequest* request) {
   PushBatch batch;
   PT_ASSIGN_OR_RETURN(batch.changes,

@@ -1,5 +1,6 @@
 #include "sync-service/rpc/server.h"
 
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
@@ -146,9 +147,16 @@ class ServerImpl final : public Server {
   std::optional<Maintenance> maintenance_;
 };
 
+// gRPC's own messages are free text about peers: only their place is kept.
+void LogOfGrpc(gpr_log_func_args* message) {
+  Log(LogLevel::kDebug, "grpc.log",
+      {LogField::Code("file", message->file), LogField::Count("line", message->line)});
+}
+
 // For every server of the process, before the first is built.
 void InitPlugins() {
   static const bool done = [] {
+    gpr_set_log_function(LogOfGrpc);
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     // gRPC answers health itself, without descriptors: this links them in, so

@@ -8,6 +8,9 @@
 
 namespace ptdoc::sync {
 
+// How long a peer that does not read may hold up a stream's end; then it is cut.
+inline constexpr absl::Duration kEndPatience = absl::Seconds(5);
+
 // What the server does with every stream that is open.
 class Stream {
  public:

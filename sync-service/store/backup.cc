@@ -58,6 +58,7 @@ absl::Status PrepareCopy(const std::string& from, const std::string& path, Rng& 
   PT_RETURN_IF_ERROR(CheckIsStore(source));
   PT_ASSIGN_OR_RETURN(sqlite::Database copy, CopyTo(source, path));
   PT_RETURN_IF_ERROR(CheckWhole(copy));
+  PT_RETURN_IF_ERROR(MigrateSchema(copy));
   return StartNewEpoch(copy, rng);
 }
 

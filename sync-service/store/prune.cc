@@ -18,13 +18,10 @@ constexpr char kToPrune[] =
 constexpr char kReadPruned[] = "SELECT PrunedUpTo, PruneScannedTo FROM Tenants WHERE TenantId = ?";
 constexpr char kWritePruned[] =
     "UPDATE Tenants SET PrunedUpTo = max(PrunedUpTo, ?), PruneScannedTo = ? WHERE TenantId = ?";
+constexpr char kIdentity[] = "SELECT TypeId, EntityId, ContentHash FROM Versions WHERE Id = ?";
 constexpr char kKeepHash[] =
-    "INSERT INTO PrunedHashes (TenantId, TypeId, EntityId, ContentHash)"
-    " SELECT TenantId, TypeId, EntityId, ContentHash FROM Versions WHERE Id = ?"
-    " ON CONFLICT DO NOTHING";
-constexpr char kDeleteHead[] =
-    "DELETE FROM Heads WHERE (TenantId, TypeId, EntityId) ="
-    " (SELECT TenantId, TypeId, EntityId FROM Versions WHERE Id = ?)";
+    "INSERT INTO PrunedHashes (KeyHash, ContentHash) VALUES (?, ?) ON CONFLICT DO NOTHING";
+constexpr char kDeleteHead[] = "DELETE FROM Heads WHERE KeyHash = ? AND VersionId = ?";
 constexpr char kDeleteVersion[] = "DELETE FROM Versions WHERE Id = ?";
 constexpr char kEndChain[] = "UPDATE Versions SET Previous = 0 WHERE Id = ?";
 // The batch that a removed version belonged to, if nothing is left of it.
@@ -122,7 +119,7 @@ absl::Status SqliteWriter::PruneAt(int64_t tenant, const PruneStep& step, size_t
   if (step.previous > 0) {
     state->out_of_limit = state->removed.size() >= limit;
     if (state->out_of_limit) return absl::OkStatus();
-    PT_RETURN_IF_ERROR(RemoveVersion(tenant, step.previous));
+    PT_RETURN_IF_ERROR(RemoveVersion(tenant, step.previous).status());
     PT_ASSIGN_OR_RETURN(sqlite::Statement end, Prepare(kEndChain));
     end.Bind(1, RowId(tenant, step.revision));
     PT_RETURN_IF_ERROR(end.Run());
@@ -132,10 +129,10 @@ absl::Status SqliteWriter::PruneAt(int64_t tenant, const PruneStep& step, size_t
   if (!step.is_dead_head) return absl::OkStatus();
   state->out_of_limit = state->removed.size() >= limit;
   if (state->out_of_limit) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(const int64_t hash, RemoveVersion(tenant, step.revision));
   PT_ASSIGN_OR_RETURN(sqlite::Statement head, Prepare(kDeleteHead));
-  head.Bind(1, RowId(tenant, step.revision));
+  head.Bind(1, hash).Bind(2, RowId(tenant, step.revision));
   PT_RETURN_IF_ERROR(head.Run());
-  PT_RETURN_IF_ERROR(RemoveVersion(tenant, step.revision));
   state->highest = std::max(state->highest, step.revision);
   state->removed.push_back(step.revision);
   return absl::OkStatus();
@@ -147,13 +144,21 @@ absl::Status SqliteWriter::RemoveEmptyBatch(int64_t tenant, Revision around, Rev
   return remove.Run();
 }
 
-absl::Status SqliteWriter::RemoveVersion(int64_t tenant, Revision revision) {
+absl::StatusOr<int64_t> SqliteWriter::RemoveVersion(int64_t tenant, Revision revision) {
+  PT_ASSIGN_OR_RETURN(sqlite::Statement identity, Prepare(kIdentity));
+  identity.Bind(1, RowId(tenant, revision));
+  PT_ASSIGN_OR_RETURN(const bool found, identity.Step());
+  if (!found) return absl::DataLossError("a version that another one follows is not in the store");
+  PT_ASSIGN_OR_RETURN(const int64_t hash,
+                      connection_.KeyHash(tenant, identity.Int(0), identity.Text(1)));
   PT_ASSIGN_OR_RETURN(sqlite::Statement keep, Prepare(kKeepHash));
-  keep.Bind(1, RowId(tenant, revision));
+  keep.Bind(1, hash).BindBlob(2, identity.Blob(2));
   PT_RETURN_IF_ERROR(keep.Run());
+  identity.Reset();
   PT_ASSIGN_OR_RETURN(sqlite::Statement remove, Prepare(kDeleteVersion));
   remove.Bind(1, RowId(tenant, revision));
-  return remove.Run();
+  PT_RETURN_IF_ERROR(remove.Run());
+  return hash;
 }
 
 // Receipts stand in the order in which they were committed.

@@ -14,7 +14,6 @@
 namespace ptdoc::sync {
 namespace {
 
-constexpr char kMeta[] = "SELECT Value FROM Meta WHERE Key = ?";
 constexpr char kReceipt[] =
     "SELECT Voided, EntitiesDigest, LastRevision, Tag, CommittedAt, Results FROM Receipts"
     " WHERE TenantId = ? AND Device = ? AND BatchId = ?";
@@ -90,14 +89,6 @@ absl::StatusOr<TokenRow> ReadToken(const sqlite::Statement& row) {
   return token;
 }
 
-absl::StatusOr<std::string> MetaValue(sqlite::Database& db, const char* key) {
-  PT_ASSIGN_OR_RETURN(sqlite::Statement meta, db.Prepare(kMeta));
-  meta.Bind(1, key);
-  PT_ASSIGN_OR_RETURN(const bool found, meta.Step());
-  if (!found) return absl::DataLossError("the store has lost its epoch or its key");
-  return std::string(meta.Blob(0));
-}
-
 int64_t LimitOf(size_t limit) {
   return static_cast<int64_t>(std::min<size_t>(limit, std::numeric_limits<int32_t>::max()));
 }
@@ -117,8 +108,8 @@ absl::StatusOr<int64_t> StoreQueries::TenantColumn(const char* sql, absl::string
 
 absl::StatusOr<StoreMeta> StoreQueries::Meta() {
   StoreMeta meta;
-  PT_ASSIGN_OR_RETURN(meta.epoch, MetaValue(connection_.db, kMetaEpoch));
-  PT_ASSIGN_OR_RETURN(meta.mac_key, MetaValue(connection_.db, kMetaMacKey));
+  PT_ASSIGN_OR_RETURN(meta.epoch, ReadMeta(connection_.db, kMetaEpoch));
+  PT_ASSIGN_OR_RETURN(meta.mac_key, ReadMeta(connection_.db, kMetaMacKey));
   return meta;
 }
 

@@ -73,19 +73,15 @@ CREATE TABLE Batches (
 );
 
 CREATE TABLE Heads (
-  TenantId INTEGER NOT NULL,
-  TypeId INTEGER NOT NULL,
-  EntityId TEXT NOT NULL,
-  Revision INTEGER NOT NULL,
-  PRIMARY KEY (TenantId, TypeId, EntityId)
+  KeyHash INTEGER NOT NULL,
+  VersionId INTEGER NOT NULL,
+  PRIMARY KEY (KeyHash, VersionId)
 ) WITHOUT ROWID;
 
 CREATE TABLE PrunedHashes (
-  TenantId INTEGER NOT NULL,
-  TypeId INTEGER NOT NULL,
-  EntityId TEXT NOT NULL,
+  KeyHash INTEGER NOT NULL,
   ContentHash BLOB NOT NULL,
-  PRIMARY KEY (TenantId, TypeId, EntityId, ContentHash)
+  PRIMARY KEY (KeyHash, ContentHash)
 ) WITHOUT ROWID;
 
 CREATE TABLE Receipts (
@@ -199,12 +195,24 @@ absl::Status CheckIsOursOrEmpty(sqlite::Database& db) {
 
 }  // namespace
 
+absl::StatusOr<std::string> ReadMeta(sqlite::Database& db, const char* key) {
+  PT_ASSIGN_OR_RETURN(sqlite::Statement meta, db.Prepare("SELECT Value FROM Meta WHERE Key = ?"));
+  meta.Bind(1, key);
+  PT_ASSIGN_OR_RETURN(const bool found, meta.Step());
+  if (!found) return absl::DataLossError("the store has lost its epoch or its key");
+  return std::string(meta.Blob(0));
+}
+
 absl::Status CheckIsStore(sqlite::Database& db) {
   PT_ASSIGN_OR_RETURN(const int64_t id, db.QueryInt("PRAGMA application_id"));
   if (id == kApplicationId) return absl::OkStatus();
   return absl::FailedPreconditionError(
       "the file is another program's database, not a store of sync-service; nothing was changed; "
       "give the path of a store");
+}
+
+absl::Status MigrateSchema(sqlite::Database& db) {
+  return sqlite::Migrate(db, {kVersion1});
 }
 
 absl::Status PrepareSchema(sqlite::Database& db, absl::Time now, Rng& rng) {
@@ -216,7 +224,7 @@ absl::Status PrepareSchema(sqlite::Database& db, absl::Time now, Rng& rng) {
     return absl::FailedPreconditionError(
         "the store cannot be put into WAL mode; is it on a network file system?");
   }
-  PT_RETURN_IF_ERROR(sqlite::Migrate(db, {kVersion1}));
+  PT_RETURN_IF_ERROR(MigrateSchema(db));
   PT_ASSIGN_OR_RETURN(const int64_t known, db.QueryInt("SELECT count(*) FROM Meta"));
   if (known > 0) return absl::OkStatus();
   PT_ASSIGN_OR_RETURN(sqlite::Transaction transaction, sqlite::Transaction::Begin(db));

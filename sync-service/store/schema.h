@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/base/rng.h"
 #include "common/model/change.h"
@@ -35,8 +37,15 @@ inline constexpr char kMetaRestored[] = "restored";
 // nothing, if the file is some other program's database or a newer store.
 absl::Status PrepareSchema(sqlite::Database& db, absl::Time now, Rng& rng);
 
+// A value of table Meta. DATA_LOSS if there is none.
+absl::StatusOr<std::string> ReadMeta(sqlite::Database& db, const char* key);
+
 // FAILED_PRECONDITION unless the file is a store.
 absl::Status CheckIsStore(sqlite::Database& db);
+
+// Brings an older store's tables up to date. FAILED_PRECONDITION if the file is
+// newer than this program.
+absl::Status MigrateSchema(sqlite::Database& db);
 
 // What a restored copy needs before it serves: a new epoch, and for each tenant
 // the revision up to which every earlier epoch agrees with it.

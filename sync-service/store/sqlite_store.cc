@@ -20,9 +20,10 @@ namespace {
 constexpr size_t kIdleReadersMax = 4;
 // Commits move the write-ahead log by themselves above this many pages (16
 // MiB): a background thread calls Checkpoint long before.
+// Savepoints keep the pages that they may have to put back: in memory.
 constexpr char kWriterPragmas[] =
     "PRAGMA wal_autocheckpoint=4000; PRAGMA journal_size_limit=67108864;"
-    "PRAGMA cache_size=-32768";
+    "PRAGMA cache_size=-32768; PRAGMA temp_store=MEMORY";
 constexpr char kReaderPragmas[] = "PRAGMA query_only=ON; PRAGMA cache_size=-8192";
 
 class SqliteStore;
@@ -85,6 +86,7 @@ class SqliteStore final : public Store {
 };
 
 SqliteReader::~SqliteReader() {
+  queries_.Release();
   transaction_.Rollback();
   store_.GiveBack(std::move(connection_));
 }
@@ -239,6 +241,7 @@ absl::Status StartNewEpochOfSqliteStore(const SqliteStoreOptions& options, Rng& 
       sqlite::Database::Open(options.path, ConnectionOptions(options));
   if (!db.ok()) return StoreError(db.status());
   PT_RETURN_IF_ERROR(Mapped(CheckIsStore(*db)));
+  PT_RETURN_IF_ERROR(Mapped(MigrateSchema(*db)));
   return Mapped(StartNewEpoch(*db, rng));
 }
 

@@ -19,13 +19,8 @@ constexpr char kWriteAuditHead[] =
     "UPDATE Tenants SET AuditSequence = ?, AuditHash = ? WHERE TenantId = ?";
 constexpr char kWriteNewest[] =
     "UPDATE Tenants SET LastRevision = ?, LastTag = ?, LastCommittedAt = ? WHERE TenantId = ?";
-constexpr char kInsertHead[] =
-    "INSERT INTO Heads (TenantId, TypeId, EntityId, Revision) VALUES (?, ?, ?, ?)"
-    " ON CONFLICT DO NOTHING";
-constexpr char kReadHead[] =
-    "SELECT Revision FROM Heads WHERE TenantId = ? AND TypeId = ? AND EntityId = ?";
-constexpr char kMoveHead[] =
-    "UPDATE Heads SET Revision = ? WHERE TenantId = ? AND TypeId = ? AND EntityId = ?";
+constexpr char kInsertHead[] = "INSERT INTO Heads (KeyHash, VersionId) VALUES (?, ?)";
+constexpr char kMoveHead[] = "UPDATE Heads SET VersionId = ? WHERE KeyHash = ? AND VersionId = ?";
 constexpr char kSupersede[] = "UPDATE Versions SET Superseded = 1 WHERE Id = ?";
 constexpr char kInsertVersion[] =
     "INSERT INTO Versions (Id, TypeId, EntityId, Previous, Deleted, Superseded, ModifiedAt,"
@@ -51,6 +46,7 @@ SqliteWriter::~SqliteWriter() {
   insert_head_.reset();
   insert_version_.reset();
   insert_audit_.reset();
+  queries_.Release();
   // Also if SQLite has ended the transaction already: after `done_` the
   // connection is another writer's.
   transaction_.Rollback();
@@ -192,20 +188,18 @@ absl::StatusOr<BatchEnd> SqliteWriter::AppendVersions(TenantState* state,
   return end;
 }
 
-// A new entity, the common case, takes one search in the table of heads.
 absl::StatusOr<Revision> SqliteWriter::MoveHead(int64_t tenant, int64_t type, const std::string& id,
                                                 Revision revision) {
-  PT_ASSIGN_OR_RETURN(sqlite::Statement * insert, Hot(&insert_head_, kInsertHead));
-  insert->Bind(1, tenant).Bind(2, type).Bind(3, id).Bind(4, revision);
-  PT_RETURN_IF_ERROR(insert->Run());
-  if (connection_.db.changes() == 1) return 0;
-  PT_ASSIGN_OR_RETURN(sqlite::Statement head, Prepare(kReadHead));
-  head.Bind(1, tenant).Bind(2, type).Bind(3, id);
-  PT_ASSIGN_OR_RETURN(const bool found, head.Step());
-  if (!found) return absl::DataLossError("a head is not in the store");
-  const Revision previous = head.Int(0);
+  PT_ASSIGN_OR_RETURN(const int64_t hash, connection_.KeyHash(tenant, type, id));
+  PT_ASSIGN_OR_RETURN(const Revision previous, queries_.HeadRevision(tenant, type, id, hash));
+  if (previous == 0) {
+    PT_ASSIGN_OR_RETURN(sqlite::Statement * insert, Hot(&insert_head_, kInsertHead));
+    insert->Bind(1, hash).Bind(2, RowId(tenant, revision));
+    PT_RETURN_IF_ERROR(insert->Run());
+    return 0;
+  }
   PT_ASSIGN_OR_RETURN(sqlite::Statement move, Prepare(kMoveHead));
-  move.Bind(1, revision).Bind(2, tenant).Bind(3, type).Bind(4, id);
+  move.Bind(1, RowId(tenant, revision)).Bind(2, hash).Bind(3, RowId(tenant, previous));
   PT_RETURN_IF_ERROR(move.Run());
   PT_ASSIGN_OR_RETURN(sqlite::Statement supersede, Prepare(kSupersede));
   supersede.Bind(1, RowId(tenant, previous));

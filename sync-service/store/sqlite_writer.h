@@ -104,7 +104,8 @@ class SqliteWriter final : public SqliteReads<StoreWriter> {
   absl::StatusOr<std::vector<PruneStep>> ReadPruneSteps(int64_t tenant, Revision after,
                                                         Revision up_to, size_t limit);
   absl::Status PruneAt(int64_t tenant, const PruneStep& step, size_t limit, PruneState* state);
-  absl::Status RemoveVersion(int64_t tenant, Revision revision);
+  // Returns the entity's KeyHash.
+  absl::StatusOr<int64_t> RemoveVersion(int64_t tenant, Revision revision);
   absl::Status RemoveEmptyBatch(int64_t tenant, Revision around, Revision below);
   absl::StatusOr<size_t> PruneReceipts(int64_t tenant, absl::Time before, size_t limit);
 

@@ -242,13 +242,6 @@ struct NewVersion {
   StoredVersion stored;  // version.revision and version.check are filled by Append
 };
 
-// Everything that a batch changes. Order matters within `versions` only.
-struct BatchWrite {
-  std::vector<NewVersion> versions;
-  std::vector<ArchiveRow> archives;
-  std::vector<AuditEvent> audits;
-};
-
 // One write transaction. Rolled back unless committed. One thread at a time. No
 // other one can begin before this is destroyed.
 // After a write failed (NOT_FOUND apart), every write and Commit fail with the

@@ -19,6 +19,9 @@ class StoreQueries {
   // `connection` must outlive this.
   explicit StoreQueries(StoreConnection& connection) : connection_(connection) {}
 
+  // Lets go of the connection's statements: before another thread may have it.
+  void Release();
+
   absl::StatusOr<StoreMeta> Meta();
   absl::StatusOr<Revision> SharedRevision(absl::string_view tenant);
   absl::StatusOr<std::vector<std::string>> ListTenants();
@@ -65,6 +68,10 @@ class StoreQueries {
   absl::StatusOr<std::optional<TokenRow>> FindToken(absl::string_view hash);
   absl::StatusOr<std::vector<TokenRow>> ListTokens();
 
+  // The revision of an entity's head; 0 if it has none. `hash` is its KeyHash.
+  absl::StatusOr<Revision> HeadRevision(int64_t tenant, int64_t type, const std::string& id,
+                                        int64_t hash);
+
  private:
   class TypeFilter;
 
@@ -75,12 +82,13 @@ class StoreQueries {
   absl::StatusOr<TypeFilter> FilterOf(std::span<const std::string> types);
   absl::StatusOr<uint64_t> CountRange(absl::string_view tenant, Revision after, Revision up_to,
                                       std::span<const std::string> types, const char* sql);
-  // The revision of an entity's head; 0 if it has none.
-  absl::StatusOr<Revision> HeadRevision(int64_t tenant, const EntityKey& key);
   absl::StatusOr<Version> ReadVersion(const sqlite::Statement& row);
   absl::StatusOr<StoredVersion> ReadStoredVersion(const sqlite::Statement& row);
 
   StoreConnection& connection_;
+  // Asked for once a row: kept from one call to the next, always reset.
+  std::optional<sqlite::Statement> head_;
+  std::optional<sqlite::Statement> head_revision_;
 };
 
 }  // namespace ptdoc::sync

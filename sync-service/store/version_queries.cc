@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "common/base/status.h"
 #include "sync-service/store/codec.h"
 #include "sync-service/store/schema.h"
@@ -11,24 +12,38 @@
 namespace ptdoc::sync {
 namespace {
 
-constexpr char kHead[] = "SELECT " PT_STORED_COLUMNS
-                         " FROM Heads h JOIN Versions v ON v.Id = (h.TenantId << 40 | h.Revision)"
-                         " WHERE h.TenantId = ? AND h.TypeId = ? AND h.EntityId = ?";
-constexpr char kHeadRevision[] =
-    "SELECT Revision FROM Heads WHERE TenantId = ? AND TypeId = ? AND EntityId = ?";
+// The version that a head leads to is compared with the key: two entities may
+// have one hash.
+#define PT_FROM_HEAD                                    \
+  " FROM Heads h JOIN Versions v ON v.Id = h.VersionId" \
+  " WHERE h.KeyHash = ? AND v.TenantId = ? AND v.TypeId = ? AND v.EntityId = ?"
+constexpr char kHead[] = "SELECT " PT_STORED_COLUMNS PT_FROM_HEAD;
+constexpr char kHeadRevision[] = "SELECT h.VersionId" PT_FROM_HEAD;
 constexpr char kVersion[] = "SELECT " PT_STORED_COLUMNS " FROM Versions v WHERE v.Id = ?";
 constexpr char kVersionWithoutContent[] =
     "SELECT " PT_STORED_COLUMNS_NO_CONTENT " FROM Versions v WHERE v.Id = ?";
 constexpr char kHashAndPrevious[] = "SELECT ContentHash, Previous FROM Versions WHERE Id = ?";
-constexpr char kPrunedHash[] =
-    "SELECT 1 FROM PrunedHashes"
-    " WHERE TenantId = ? AND TypeId = ? AND EntityId = ? AND ContentHash = ?";
+constexpr char kPrunedHash[] = "SELECT 1 FROM PrunedHashes WHERE KeyHash = ? AND ContentHash = ?";
 
 absl::Status BrokenChain() {
   return absl::DataLossError("a version that another one follows is not in the store");
 }
 
+absl::StatusOr<sqlite::Statement*> Kept(sqlite::Database& db,
+                                        std::optional<sqlite::Statement>* slot, const char* sql) {
+  if (!slot->has_value()) {
+    PT_ASSIGN_OR_RETURN(sqlite::Statement statement, db.Prepare(sql));
+    slot->emplace(std::move(statement));
+  }
+  return &**slot;
+}
+
 }  // namespace
+
+void StoreQueries::Release() {
+  head_.reset();
+  head_revision_.reset();
+}
 
 absl::StatusOr<Version> StoreQueries::ReadVersion(const sqlite::Statement& row) {
   Version version;
@@ -75,20 +90,23 @@ absl::StatusOr<std::optional<StoredVersion>> StoreQueries::Head(absl::string_vie
   PT_ASSIGN_OR_RETURN(const std::optional<int64_t> tenant_id, TenantId(tenant));
   PT_ASSIGN_OR_RETURN(const std::optional<int64_t> type_id, connection_.names.Find(key.type));
   if (!tenant_id.has_value() || !type_id.has_value()) return std::nullopt;
-  PT_ASSIGN_OR_RETURN(sqlite::Statement head, connection_.db.Prepare(kHead));
-  head.Bind(1, *tenant_id).Bind(2, *type_id).Bind(3, key.id);
-  PT_ASSIGN_OR_RETURN(const bool found, head.Step());
+  PT_ASSIGN_OR_RETURN(const int64_t hash, connection_.KeyHash(*tenant_id, *type_id, key.id));
+  PT_ASSIGN_OR_RETURN(sqlite::Statement * head, Kept(connection_.db, &head_, kHead));
+  const absl::Cleanup reset = [head] { head->Reset(); };
+  head->Bind(1, hash).Bind(2, *tenant_id).Bind(3, *type_id).Bind(4, key.id);
+  PT_ASSIGN_OR_RETURN(const bool found, head->Step());
   if (!found) return std::nullopt;
-  return ReadStoredVersion(head);
+  return ReadStoredVersion(*head);
 }
 
-absl::StatusOr<Revision> StoreQueries::HeadRevision(int64_t tenant, const EntityKey& key) {
-  PT_ASSIGN_OR_RETURN(const std::optional<int64_t> type_id, connection_.names.Find(key.type));
-  if (!type_id.has_value()) return 0;
-  PT_ASSIGN_OR_RETURN(sqlite::Statement head, connection_.db.Prepare(kHeadRevision));
-  head.Bind(1, tenant).Bind(2, *type_id).Bind(3, key.id);
-  PT_ASSIGN_OR_RETURN(const bool found, head.Step());
-  return found ? head.Int(0) : 0;
+absl::StatusOr<Revision> StoreQueries::HeadRevision(int64_t tenant, int64_t type,
+                                                    const std::string& id, int64_t hash) {
+  PT_ASSIGN_OR_RETURN(sqlite::Statement * head,
+                      Kept(connection_.db, &head_revision_, kHeadRevision));
+  const absl::Cleanup reset = [head] { head->Reset(); };
+  head->Bind(1, hash).Bind(2, tenant).Bind(3, type).Bind(4, id);
+  PT_ASSIGN_OR_RETURN(const bool found, head->Step());
+  return found ? SequenceOf(head->Int(0)) : 0;
 }
 
 absl::StatusOr<std::optional<StoredVersion>> StoreQueries::FindVersion(absl::string_view tenant,
@@ -115,12 +133,13 @@ absl::StatusOr<bool> StoreQueries::KnowsContent(absl::string_view tenant, const 
   PT_ASSIGN_OR_RETURN(const std::optional<int64_t> tenant_id, TenantId(tenant));
   PT_ASSIGN_OR_RETURN(const std::optional<int64_t> type_id, connection_.names.Find(key.type));
   if (!tenant_id.has_value() || !type_id.has_value()) return false;
+  PT_ASSIGN_OR_RETURN(const int64_t hash, connection_.KeyHash(*tenant_id, *type_id, key.id));
   PT_ASSIGN_OR_RETURN(sqlite::Statement pruned, connection_.db.Prepare(kPrunedHash));
-  pruned.Bind(1, *tenant_id).Bind(2, *type_id).Bind(3, key.id).BindBlob(4, content_hash);
+  pruned.Bind(1, hash).BindBlob(2, content_hash);
   PT_ASSIGN_OR_RETURN(const bool is_pruned, pruned.Step());
   if (is_pruned) return true;
   PT_ASSIGN_OR_RETURN(sqlite::Statement link, connection_.db.Prepare(kHashAndPrevious));
-  PT_ASSIGN_OR_RETURN(Revision revision, HeadRevision(*tenant_id, key));
+  PT_ASSIGN_OR_RETURN(Revision revision, HeadRevision(*tenant_id, *type_id, key.id, hash));
   while (revision != 0) {
     link.Bind(1, RowId(*tenant_id, revision));
     PT_ASSIGN_OR_RETURN(const bool found, link.Step());
@@ -136,9 +155,11 @@ absl::StatusOr<std::vector<StoredVersion>> StoreQueries::History(absl::string_vi
                                                                  const EntityKey& key) {
   std::vector<StoredVersion> history;
   PT_ASSIGN_OR_RETURN(const std::optional<int64_t> tenant_id, TenantId(tenant));
-  if (!tenant_id.has_value()) return history;
+  PT_ASSIGN_OR_RETURN(const std::optional<int64_t> type_id, connection_.names.Find(key.type));
+  if (!tenant_id.has_value() || !type_id.has_value()) return history;
+  PT_ASSIGN_OR_RETURN(const int64_t hash, connection_.KeyHash(*tenant_id, *type_id, key.id));
   PT_ASSIGN_OR_RETURN(sqlite::Statement row, connection_.db.Prepare(kVersionWithoutContent));
-  PT_ASSIGN_OR_RETURN(Revision revision, HeadRevision(*tenant_id, key));
+  PT_ASSIGN_OR_RETURN(Revision revision, HeadRevision(*tenant_id, *type_id, key.id, hash));
   while (revision != 0) {
     row.Bind(1, RowId(*tenant_id, revision));
     PT_ASSIGN_OR_RETURN(const bool found, row.Step());

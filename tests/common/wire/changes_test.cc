@@ -14,7 +14,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr uint64_t kSeed = 20260217;
+constexpr uint64_t kChangesSeed = 20260217;
 
 bool SameChange(const Change& a, const Change& b) {
   return a.key == b.key && a.operation == b.operation && a.base_revision == b.base_revision &&
@@ -73,8 +73,8 @@ Change ReadOne(const v1::RowSet& table) {
 }
 
 TEST(ChangesTest, RandomChangesSurvivePackingInOrder) {
-  SCOPED_TRACE(testing::Message() << "seed " << kSeed);
-  SeededRng rng(kSeed);
+  SCOPED_TRACE(testing::Message() << "seed " << kChangesSeed);
+  SeededRng rng(kChangesSeed);
   for (int round = 0; round < 200; ++round) {
     std::vector<Change> changes;
     for (uint64_t i = rng.Below(30); i > 0; --i) changes.push_back(RandomChange(rng));
@@ -92,8 +92,8 @@ TEST(ChangesTest, RandomChangesSurvivePackingInOrder) {
 }
 
 TEST(ChangesTest, RandomChangesSurviveTheFormForPeople) {
-  SCOPED_TRACE(testing::Message() << "seed " << kSeed);
-  SeededRng rng(kSeed);
+  SCOPED_TRACE(testing::Message() << "seed " << kChangesSeed);
+  SeededRng rng(kChangesSeed);
   for (int i = 0; i < 500; ++i) {
     const Change change = RandomChange(rng);
     v1::Change proto;

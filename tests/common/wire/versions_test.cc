@@ -6,7 +6,7 @@
 namespace ptdoc::sync {
 namespace {
 
-constexpr uint64_t kSeed = 20260218;
+constexpr uint64_t kVersionsSeed = 20260218;
 
 absl::StatusOr<std::vector<Version>> Read(const v1::PullResponse& response) {
   v1::PullResponse received;
@@ -32,8 +32,8 @@ ChangeResult ReadResult(const v1::ChangeResult& result) {
 }
 
 TEST(VersionsTest, RandomVersionsSurviveBothForms) {
-  SCOPED_TRACE(testing::Message() << "seed " << kSeed);
-  SeededRng rng(kSeed);
+  SCOPED_TRACE(testing::Message() << "seed " << kVersionsSeed);
+  SeededRng rng(kVersionsSeed);
   for (int round = 0; round < 200; ++round) {
     std::vector<Version> versions;
     for (uint64_t i = rng.Below(30); i > 0; --i) versions.push_back(RandomVersion(rng));
@@ -66,8 +66,8 @@ TEST(VersionsTest, PackingSpendsLessThanMaps) {
 }
 
 TEST(VersionsTest, WireSizeIsAnUpperBound) {
-  SCOPED_TRACE(testing::Message() << "seed " << kSeed);
-  SeededRng rng(kSeed);
+  SCOPED_TRACE(testing::Message() << "seed " << kVersionsSeed);
+  SeededRng rng(kVersionsSeed);
   for (int i = 0; i < 200; ++i) {
     Version version = RandomVersion(rng);
     version.conflict.reset();
@@ -99,7 +99,7 @@ TEST(VersionsTest, AMessageThatNoServiceMakesIsAnErrorWithoutReason) {
 }
 
 TEST(ResultsTest, SurvivesTheWireWithItsVersion) {
-  SeededRng rng(kSeed);
+  SeededRng rng(kVersionsSeed);
   ChangeResult result;
   result.key = {"Patient", "p1"};
   result.outcome = Outcome::kConflict;

@@ -68,6 +68,18 @@ TEST(CollisionTest, RestOfTheBatchIsRefusedOnceAndTakesNoEffect) {
   EXPECT_EQ(service.AuditRows().size(), audits + 4);
 }
 
+TEST(CollisionTest, RefusedBatchRaisesNoTime) {
+  TestService service;
+  PushBatch batch = CollidingBatch(service);
+  const TimeNs before = service.Head(kSeven)->version.last_modified;
+  batch.changes.push_back(At(Create(kSeven, Texts({{"Name", "Ann"}})), before + 1'000));
+
+  const PushAnswer answer = MustPush(service, batch);
+
+  EXPECT_EQ(answer.results[4].error_code, ErrorCode::kBatchRefused);
+  EXPECT_EQ(service.Head(kSeven)->version.last_modified, before);
+}
+
 TEST(CollisionTest, RestIsTakenWhenItIsSentAgainWithoutTheCollidedRow) {
   TestService service;
   PushBatch batch = CollidingBatch(service);
@@ -103,6 +115,15 @@ TEST(CollisionTest, SameContentOrATombstoneIsNoCollision) {
 
   EXPECT_EQ(same.outcome, Outcome::kUnchanged);
   EXPECT_EQ(after.outcome, Outcome::kAccepted);
+}
+
+TEST(CollisionTest, DeletionIsNoOtherPatient) {
+  TestService service;
+  PushOne(service, "a", At(Create(kSeven, Texts({{"Name", "Ann"}})), service.Ago(60)));
+
+  const ChangeResult result = PushOne(service, "b", WithIntegerKey(Delete(kSeven, {})));
+
+  EXPECT_EQ(result.resolution, Resolution::kLocalWins);
 }
 
 TEST(CollisionTest, RowsOfTwoPatientsAreNotMixedInTheArchive) {

@@ -202,6 +202,15 @@ TEST(ReceiptTest, MalformedBatchIdIsRefused) {
   EXPECT_FALSE(service.Head(Patient("p1")).has_value());
 }
 
+TEST(ReceiptTest, SettleIsAnsweredWhateverItsCursor) {
+  TestService service;
+  PushBatch settle = BatchOf(service, "a", {});
+  settle.settle = true;
+  settle.cursor = "of another life of the store";
+
+  EXPECT_TRUE(MustPush(service, settle).voided);
+}
+
 TEST(ReceiptTest, SettleWithChangesIsRefused) {
   TestService service;
   PushBatch batch = BatchOf(service, "a", {Create(Patient("p1"), Texts({{"Name", "x"}}))});

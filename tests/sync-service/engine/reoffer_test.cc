@@ -121,6 +121,18 @@ TEST(ReofferTest, ReofferOfAnOlderAppErasesNoColumns) {
   EXPECT_EQ(service.Head(kP1)->version.fields, Texts({{"Name", "y"}, {"NewColumn", "n"}}));
 }
 
+TEST(ReofferTest, OldContentIsKnownThoughTheAppLacksAColumn) {
+  TestService service;
+  const ChangeResult base = PushOne(
+      service, "a", At(Create(kP1, Texts({{"Name", "old"}, {"NewColumn", "n"}})), service.Ago(9)));
+  PushOne(service, "a", Delta(kP1, base, Texts({{"Name", "new"}})));
+
+  const ChangeResult result =
+      PushOne(service, "b", At(Reoffer(kP1, Texts({{"Name", "old"}})), service.Now() + 1));
+
+  ExpectOldContent(result);
+}
+
 TEST(ReofferTest, BaseOfAReofferIsIgnored) {
   TestService service;
   Start(service);

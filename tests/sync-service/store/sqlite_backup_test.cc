@@ -253,6 +253,16 @@ TEST_F(SqliteBackupTest, DamagedBackupIsRefusedAndTheStoreStays) {
   EXPECT_EQ(Newest(), 40);
 }
 
+TEST_F(SqliteBackupTest, BackupOfANewerProgramIsRefused) {
+  CommitSome(1);
+  const std::string backup = Backup();
+  ASSERT_EQ(sqlite::MustOpen(backup, {}).Exec("PRAGMA user_version=99"), absl::OkStatus());
+
+  EXPECT_TRUE(absl::IsFailedPrecondition(Restore(backup)));
+
+  EXPECT_EQ(Newest(), 1);
+}
+
 TEST_F(SqliteBackupTest, RestoreFromWhatIsNoStoreIsRefused) {
   CommitSome(1);
   const std::string app = harness_.dir.File("app.db");

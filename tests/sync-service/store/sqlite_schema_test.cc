@@ -1,0 +1,160 @@
+// What only this store has: its tables, their indexes, the hashes of keys.
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "tests/sync-service/store/sqlite_harness.h"
+
+namespace ptdoc::sync {
+namespace {
+
+std::string ReadSchemaDocument() {
+  const std::filesystem::path here(__FILE__);
+  std::ifstream file(here.parent_path() / "../../../docs/SCHEMA.md");
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::vector<std::string> Strings(sqlite::Database& db, const std::string& sql) {
+  std::vector<std::string> result;
+  sqlite::Statement rows = Get(db.Prepare(sql));
+  while (Get(rows.Step())) result.emplace_back(std::string(rows.Text(0)));
+  return result;
+}
+
+TEST(SqliteSchemaTest, EveryTableAndColumnIsDocumented) {
+  SqliteHarness harness;
+  harness.Open().reset();
+  sqlite::Database db = harness.Raw();
+  const std::string document = ReadSchemaDocument();
+  const std::vector<std::string> tables =
+      Strings(db, "SELECT name FROM sqlite_master WHERE type = 'table'");
+  ASSERT_GT(tables.size(), 10u);
+
+  for (const std::string& table : tables) {
+    const size_t at = document.find("### `" + table + "`");
+    ASSERT_NE(at, std::string::npos) << table;
+    const std::string section = document.substr(at, document.find("\n##", at + 1) - at);
+    const std::string columns = absl::StrCat("SELECT name FROM pragma_table_xinfo('", table, "')");
+    for (const std::string& column : Strings(db, columns)) {
+      EXPECT_TRUE(absl::StrContains(section, absl::StrCat("`", column, "`")))
+          << table << "." << column;
+    }
+  }
+}
+
+TEST(SqliteSchemaTest, ConflictsHaveTheSharedColumnsAndTimesAsText) {
+  SqliteHarness harness;
+  const std::unique_ptr<Store> store = harness.Open();
+  ArchiveRow row;
+  row.conflict_id = "c-1";
+  row.key = Patient("a");
+  row.resolution_type = "RejectedImmutable";
+  row.archived_json = "null";
+  row.archived_time = ToTimeNs(At(0)) + 1;
+  row.detected_at = At(0) + absl::Microseconds(1'500);
+  {
+    const std::unique_ptr<StoreWriter> writer = Get(store->BeginWrite());
+    ASSERT_EQ(writer->Archive(kClinic, row), absl::OkStatus());
+    ASSERT_EQ(writer->Commit(), absl::OkStatus());
+  }
+  sqlite::Database db = harness.Raw();
+
+  sqlite::Statement found =
+      Get(db.Prepare("SELECT EntityType, ResolutionType, Reason, ArchivedVersionLastModifiedUtc,"
+                     " ChosenVersionLastModifiedUtc, DetectedAt, ArchivedDataJson, BaseDataJson"
+                     " FROM SyncConflictArchives WHERE IsResolved = 0 AND EntityId = 'a'"));
+
+  ASSERT_TRUE(Get(found.Step()));
+  EXPECT_EQ(found.Text(1), "RejectedImmutable");
+  EXPECT_EQ(found.Text(3), "2026-02-17T04:45:00.000Z");
+  EXPECT_EQ(found.Text(5), "2026-02-17T04:45:00.001Z");
+  EXPECT_EQ(found.Text(6), "null");
+  EXPECT_TRUE(found.IsNull(7));
+}
+
+TEST(SqliteSchemaTest, EntitiesWithOneKeyHashAreToldApart) {
+  SqliteHarness harness;
+  const std::unique_ptr<Store> store = harness.Open();
+  ASSERT_EQ(TryCommit(*store, "a", "A"), absl::OkStatus());
+  ASSERT_EQ(TryCommit(*store, "b", "B"), absl::OkStatus());
+  // As if both had the hash of `b`, in one tenant and in another one.
+  ASSERT_EQ(TryCommit(*store, "b", "Other", kOtherClinic), absl::OkStatus());
+  ASSERT_EQ(harness.Raw().Exec(
+                "INSERT OR IGNORE INTO Heads SELECT h.KeyHash, v.Id FROM Heads h, Versions v"
+                " WHERE h.VersionId = (SELECT Id FROM Versions WHERE EntityId = 'b'"
+                "   AND TenantId = 1)"),
+            absl::OkStatus());
+  ASSERT_EQ(TryCommit(*store, "b", "B2"), absl::OkStatus());
+
+  const std::unique_ptr<StoreReader> reader = Get(store->BeginRead());
+
+  EXPECT_EQ(Get(reader->Head(kClinic, Patient("b")))->version.revision, 3);
+  EXPECT_EQ(Get(reader->History(kClinic, Patient("b"))).size(), 2u);
+  EXPECT_EQ(Get(reader->Head(kClinic, Patient("a")))->version.revision, 1);
+  EXPECT_EQ(*Get(reader->Head(kOtherClinic, Patient("b")))->version.fields.Find("Name"),
+            Value::Text("Other"));
+}
+
+TEST(SqliteSchemaTest, KeysOfHeadsAreHashedWithTheStoresOwnKey) {
+  SqliteHarness harness;
+  const std::unique_ptr<Store> store = harness.Open();
+  ASSERT_EQ(TryCommit(*store, "a", "A"), absl::OkStatus());
+  SqliteHarness other_harness;
+  const std::unique_ptr<Store> other = other_harness.Open();
+  ASSERT_EQ(TryCommit(*other, "a", "A"), absl::OkStatus());
+
+  EXPECT_NE(Get(harness.Raw().QueryInt("SELECT KeyHash FROM Heads")),
+            Get(other_harness.Raw().QueryInt("SELECT KeyHash FROM Heads")));
+}
+
+// Reads that must not grow with the store.
+TEST(SqliteSchemaTest, FrequentReadsUseAnIndex) {
+  SqliteHarness harness;
+  harness.Open().reset();
+  sqlite::Database db = harness.Raw();
+  for (const char* sql :
+       {"SELECT * FROM Heads h JOIN Versions v ON v.Id = h.VersionId WHERE h.KeyHash = 1",
+        "SELECT 1 FROM Receipts WHERE TenantId = 1 AND Device = 1 AND BatchId = 'b'",
+        "SELECT max(Id) FROM Receipts WHERE Id > 1 AND Id <= 2",
+        "SELECT count(*) FROM SyncConflictArchives WHERE IsResolved = 0 AND TenantId = 1",
+        "SELECT * FROM SyncConflictArchives WHERE EntityType = 'a' AND EntityId = 'b'",
+        "SELECT * FROM SyncTokens WHERE Hash = x'00'",
+        "SELECT * FROM Versions WHERE (Previous > 0 OR Deleted = 1) AND Id > 1 AND Id <= 9"}) {
+    sqlite::Statement plan = Get(db.Prepare(absl::StrCat("EXPLAIN QUERY PLAN ", sql)));
+    while (Get(plan.Step())) {
+      EXPECT_TRUE(absl::StartsWith(plan.Text(3), "SEARCH")) << sql << ": " << plan.Text(3);
+    }
+  }
+}
+
+TEST(SqliteSchemaTest, AVersionTakesLittleMoreThanItsContent) {
+  SqliteHarness harness;
+  const std::unique_ptr<Store> store = harness.Open();
+  const std::string name(300, 'x');
+  std::vector<NewVersion> versions;
+  for (int i = 0; i < 2'000; ++i) {
+    versions.push_back(
+        Named(Patient(absl::StrCat(100'000'000 + i, "-89ab-cdef-0123-456789abcdef")), name));
+    versions.back().stored.version.modified_by = "a user with a rather long name or a UUID";
+    versions.back().stored.device = "a device with a rather long name or a UUID";
+  }
+  {
+    const std::unique_ptr<StoreWriter> writer = Get(store->BeginWrite());
+    Get(writer->Append(kClinic, versions, 1, At(0)));
+    ASSERT_EQ(writer->Commit(), absl::OkStatus());
+  }
+  sqlite::Database db = harness.Raw();
+
+  const int64_t pages = Get(db.QueryInt("PRAGMA page_count"));
+
+  // Content 307, identity 36, hash 32, a head 20, an empty store's pages 50, and
+  // what pages leave free. The two names alone would add 80.
+  EXPECT_LT(pages * 4096 / 2'000, 550);
+}
+
+}  // namespace
+}  // namespace ptdoc::sync
