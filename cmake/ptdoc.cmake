@@ -38,6 +38,8 @@ function(ptdoc_test name)
   endif()
   add_executable(${name} ${sources})
   target_link_libraries(${name} PRIVATE ptdoc_options ${ARG_DEPS} GTest::gmock GTest::gtest_main)
+  # Tests name their fixtures' constants alike; they are never joined.
+  set_target_properties(${name} PROPERTIES UNITY_BUILD OFF)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT 600)
   if(ARG_LABELS)

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/base/time_text.h"
+#include "device-agent/ledger/codec.h"
 #include "device-agent/ledger/ledger.h"
 
 namespace ptdoc::sync {
@@ -40,14 +41,6 @@ ArchiveEntry ReadEntry(const sqlite::Statement& stmt) {
   entry.resolved_by = std::string(stmt.Text(19));
   entry.resolved_action = std::string(stmt.Text(20));
   return entry;
-}
-
-void BindTextOrNull(sqlite::Statement& stmt, int index, const std::string& text) {
-  if (text.empty()) {
-    stmt.BindNull(index);
-  } else {
-    stmt.Bind(index, text);
-  }
 }
 
 void BindEntry(const ArchiveEntry& entry, sqlite::Statement& stmt) {

@@ -23,6 +23,14 @@ absl::StatusOr<RowHashes> DecodeRowHashes(absl::string_view bytes) {
   return row;
 }
 
+void BindTextOrNull(sqlite::Statement& stmt, int index, const std::string& text) {
+  if (text.empty()) {
+    stmt.BindNull(index);
+  } else {
+    stmt.Bind(index, text);
+  }
+}
+
 std::string EncodeColumns(const std::vector<std::string>& columns) {
   ByteWriter out;
   for (const std::string& column : columns) out.String(column);

@@ -17,4 +17,7 @@ absl::StatusOr<RowHashes> DecodeRowHashes(absl::string_view bytes);
 std::string EncodeColumns(const std::vector<std::string>& columns);
 absl::StatusOr<std::vector<std::string>> DecodeColumns(absl::string_view bytes);
 
+// An empty text stands as NULL.
+void BindTextOrNull(sqlite::Statement& stmt, int index, const std::string& text);
+
 }  // namespace ptdoc::sync

@@ -51,14 +51,6 @@ void BindTime(sqlite::Statement& stmt, int index, const std::optional<absl::Time
   }
 }
 
-void BindTextOrNull(sqlite::Statement& stmt, int index, const std::string& text) {
-  if (text.empty()) {
-    stmt.BindNull(index);
-  } else {
-    stmt.Bind(index, text);
-  }
-}
-
 absl::StatusOr<QueueItem> ReadItem(const sqlite::Statement& stmt) {
   QueueItem item;
   item.id = stmt.Int(0);

@@ -53,7 +53,11 @@ absl::Status ReplicaImpl::ClassifyKnown(Planning& planning, const Version& versi
   bool put_back = false;
   const bool rebaselining = mode_ == Mode::kRebaselining;
   PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(version.key));
-  put_back = note.has_value() && note->put_back;
+  // What was set aside at the state's own revision is a put-back that the schema
+  // refused: the row is still not what its state says.
+  put_back = (note.has_value() && note->put_back) ||
+             (planning.source == Source::kSetAside && state.has_value() &&
+              state->revision == version.revision);
   if (rebaselining && state.has_value() && state->unconfirmed) {
     return ClassifyRebaselined(planning, version, table, state, put_back);
   }

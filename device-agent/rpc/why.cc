@@ -177,8 +177,7 @@ void AddHistory(const Facts& facts, v1::WhyResponse* out) {
   for (const ArchiveEntry& entry : facts.archives) {
     history.emplace_back(entry.detected_at, LineOf(entry));
   }
-  std::stable_sort(history.begin(), history.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::sort(history.begin(), history.end());
   for (auto& [at, line] : history) AddStep(at, std::move(line), out);
 }
 

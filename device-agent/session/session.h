@@ -116,6 +116,10 @@ class Session {
     absl::Duration sent_at;
   };
   struct Request {
+    // Not left to the compiler: clang cannot make one inside std::optional while
+    // the enclosing class is incomplete.
+    Request() {}  // NOLINT(modernize-use-equals-default)
+
     std::vector<uint64_t> ids;
     bool push = false;
     bool pull = false;

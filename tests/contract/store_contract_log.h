@@ -236,12 +236,13 @@ TEST_P(StoreContractTest, BatchEndAtSkipsNoBatchWhenTheClockWasSetBack) {
   Commit({Named(Patient("a"), "A1")}, At(0));
   Commit({Named(Patient("a"), "A2")}, At(100));
   Commit({Named(Patient("a"), "A3")}, At(10));
-  Commit({Named(Patient("a"), "A4")}, At(110));
+  Commit({Named(Patient("a"), "A4")}, At(20));
+  Commit({Named(Patient("a"), "A5")}, At(110));
   const std::unique_ptr<StoreReader> reader = Read();
 
   // A reader that starts from "50 s" needs the batch of 100 s.
   EXPECT_EQ(Get(reader->BatchEndAt(kClinic, At(50))).sequence, 1);
-  EXPECT_EQ(Get(reader->BatchEndAt(kClinic, At(105))).sequence, 3);
+  EXPECT_EQ(Get(reader->BatchEndAt(kClinic, At(105))).sequence, 4);
 }
 
 }  // namespace ptdoc::sync

@@ -78,7 +78,7 @@ TEST_P(StoreContractTest, ReadsOfWhatIsNotThereAreEmpty) {
 
 TEST_P(StoreContractTest, FindVersionGivesVersionsOfThisEntityOnly) {
   Commit({Named(Patient("a"), "A1"), Named(Patient("b"), "B1")});
-  Commit({Named(Patient("a"), "A2")});
+  Commit({Named(Patient("a"), "A2"), Named({"Visit", "a"}, "V")});
   const std::unique_ptr<StoreReader> reader = Read();
 
   const std::optional<StoredVersion> old = Get(reader->FindVersion(kClinic, Patient("a"), 1));
@@ -87,7 +87,7 @@ TEST_P(StoreContractTest, FindVersionGivesVersionsOfThisEntityOnly) {
   EXPECT_EQ(*old->version.fields.Find("Name"), Value::Text("A1"));
   EXPECT_FALSE(Get(reader->FindVersion(kClinic, Patient("a"), 2)).has_value());
   EXPECT_FALSE(Get(reader->FindVersion(kClinic, {"Visit", "a"}, 1)).has_value());
-  for (const Revision revision : {Revision{0}, Revision{-1}, Revision{4}, Revision{1} << 40 | 1,
+  for (const Revision revision : {Revision{0}, Revision{-1}, Revision{5}, Revision{1} << 40 | 1,
                                   std::numeric_limits<Revision>::max()}) {
     EXPECT_FALSE(Get(reader->FindVersion(kClinic, Patient("a"), revision)).has_value()) << revision;
   }
@@ -168,7 +168,24 @@ TEST_P(StoreContractTest, NothingStaysOfATransactionThatWasNotCommitted) {
   const std::unique_ptr<StoreReader> reader = Read();
   EXPECT_FALSE(Get(reader->Head("new tenant", {"NewType", "a"})).has_value());
   EXPECT_EQ(Get(reader->ReadAuditHead("new tenant")).sequence, 0);
-  EXPECT_EQ(Commit({Named({"OtherType", "a"}, "A")}, At(0), "third tenant").sequence, 1);
+}
+
+TEST_P(StoreContractTest, NamesOfATransactionThatWasNotCommittedAreNotTakenForOthers) {
+  std::vector<NewVersion> versions = {Named({"LostType", "a"}, "lost")};
+  {
+    const std::unique_ptr<StoreWriter> writer = BeginWrite();
+    Get(writer->Append("lost tenant", versions, 1, At(0)));
+  }
+  Commit({Named({"KeptType", "a"}, "kept")}, At(0), "kept tenant");
+
+  Commit({Named({"LostType", "a"}, "again")}, At(0), "lost tenant");
+
+  const std::unique_ptr<Store> other = harness_->Open();
+  const std::unique_ptr<StoreReader> reader = Get(other->BeginRead());
+  EXPECT_THAT(Get(reader->ListTenants()), testing::ElementsAre("kept tenant", "lost tenant"));
+  EXPECT_EQ(Get(reader->Head("kept tenant", {"KeptType", "a"}))->version.revision, 1);
+  EXPECT_EQ(Get(reader->Head("lost tenant", {"LostType", "a"}))->version.revision, 1);
+  EXPECT_FALSE(Get(reader->Head("kept tenant", {"LostType", "a"})).has_value());
 }
 
 TEST_P(StoreContractTest, ReaderKeepsItsSnapshotWhileOthersCommit) {
