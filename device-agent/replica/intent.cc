@@ -112,7 +112,10 @@ absl::Status ReplicaImpl::SettleTarget(const Target& target) {
       break;
     }
   }
-  PT_RETURN_IF_ERROR(ledger_->ClearStale(key));
+  // A note of something newer stays: it is fetched next.
+  PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(key));
+  const bool newer = note.has_value() && note->revision > version.revision;
+  if (!newer || target.act == Act::kRemove) PT_RETURN_IF_ERROR(ledger_->ClearStale(key));
   if (target.archive.has_value()) PT_RETURN_IF_ERROR(ledger_->PutArchive(*target.archive).status());
   if (target.closes_item == 0) return absl::OkStatus();
   PT_ASSIGN_OR_RETURN(std::optional<QueueItem> item, ledger_->FindItem(target.closes_item));

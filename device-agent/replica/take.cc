@@ -229,7 +229,10 @@ absl::StatusOr<Change> ReplicaImpl::MakeChange(QueueItem& item, Table& table, co
   const bool anew = item.recreated || (based && state->row.absent);
   change.operation = !based || anew ? Operation::kCreate : Operation::kUpdate;
   if (item.operation == Operation::kDelete) item.operation = change.operation;
-  if (!based || anew || item.whole) {
+  // Where a winner was set aside the row is not what its base holds, nor does
+  // the state say in what they differ.
+  PT_ASSIGN_OR_RETURN(const std::optional<SetAside> aside, ledger_->FindSetAside(item.key));
+  if (!based || anew || item.whole || aside.has_value()) {
     change.complete = true;
     change.fields = table.FieldsOf(row.values);
     return change;

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace ptdoc::bench {
+
+// Milliseconds.
+struct Latency {
+  double p50 = 0;
+  double p99 = 0;
+  double max = 0;
+};
+
+// Commits `writes` rows to the app's file `from`, one by one and with a rest
+// between them, and measures each from COMMIT until the row can be read in
+// `to`. The first ones warm up and do not count.
+Latency MeasureLatency(const std::string& from, const std::string& to, int64_t writes,
+                       uint64_t seed);
+
+}  // namespace ptdoc::bench

@@ -1,0 +1,277 @@
+#include "tests/simulation/sim_app.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "common/model/entity_id.h"
+
+namespace ptdoc::sync::sim {
+namespace {
+
+constexpr char kSchema[] = R"sql(
+CREATE TABLE Patient(Id TEXT PRIMARY KEY, Name TEXT, Code TEXT UNIQUE, Visits INTEGER,
+    Weight REAL, Photo BLOB);
+CREATE TABLE ClinicalNote(Id TEXT PRIMARY KEY,
+    PatientId TEXT NOT NULL REFERENCES Patient(Id) ON DELETE CASCADE,
+    Body TEXT, SignatureHash TEXT);
+CREATE TABLE IntakeForm(Id TEXT PRIMARY KEY, PatientId TEXT REFERENCES Patient(Id),
+    Answers TEXT, IsLocked INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE Tag(PatientId TEXT, Name TEXT, Note, PRIMARY KEY(PatientId, Name)) WITHOUT ROWID;
+CREATE TABLE Transfer(Id TEXT PRIMARY KEY, Pair TEXT, Amount INTEGER);
+)sql";
+
+struct TableSpec {
+  const char* name;
+  std::vector<std::string> key;
+};
+
+const std::vector<TableSpec>& Tables() {
+  static const auto* tables = new std::vector<TableSpec>{{"Patient", {"Id"}},
+                                                         {"ClinicalNote", {"Id"}},
+                                                         {"IntakeForm", {"Id"}},
+                                                         {"Tag", {"PatientId", "Name"}},
+                                                         {"Transfer", {"Id"}}};
+  return *tables;
+}
+
+std::string Quote(const std::string& text) {
+  return sqlite::QuoteText(text);
+}
+
+}  // namespace
+
+PlanRequest SimApp::Entities() {
+  PlanRequest request;
+  for (const TableSpec& table : Tables()) {
+    EntityConfig config;
+    config.table = table.name;
+    request.entities.push_back(config);
+  }
+  return request;
+}
+
+void SimApp::Create() {
+  sqlite::OpenOptions options;
+  options.mode = sqlite::OpenOptions::Mode::kCreate;
+  options.wal = world_.Chance(0.8);
+  options.vfs = vfs_;
+  absl::StatusOr<sqlite::Database> db = sqlite::Database::Open(path_, options);
+  PT_CHECK(db.ok());
+  PT_CHECK(db->Exec(kSchema).ok());
+}
+
+void SimApp::Open() {
+  sqlite::OpenOptions options;
+  options.foreign_keys = true;
+  options.legacy_schema = true;
+  options.vfs = vfs_;
+  absl::StatusOr<sqlite::Database> db = sqlite::Database::Open(path_, options);
+  PT_CHECK(db.ok());
+  db_ = std::move(*db);
+}
+
+bool SimApp::Exec(const std::string& sql) {
+  world_.Trace(absl::StrCat(name_, " app: ", sql));
+  return db_->Exec(sql).ok();
+}
+
+std::vector<SimApp::Edit> SimApp::Write() {
+  const Rows before = ReadAll();
+  PT_CHECK(db_->Exec("BEGIN IMMEDIATE").ok());
+  bool good = true;
+  for (uint64_t i = 0; i <= world_.rng().Below(4) && good; ++i) good = Statement();
+  // A deferred or refused foreign key, a NOT NULL: the app rolls back.
+  if (!good || !db_->Exec("COMMIT").ok()) {
+    PT_CHECK(!db_->in_transaction() || db_->Exec("ROLLBACK").ok());
+    world_.Trace(name_ + " app: rolled back");
+    return {};
+  }
+  const Rows after = ReadAll();
+  std::vector<Edit> edits;
+  for (const auto& [key, fields] : before) {
+    const auto now = after.find(key);
+    if (now == after.end()) {
+      edits.push_back({key, fields, std::nullopt});
+    } else if (now->second != fields) {
+      edits.push_back({key, fields, now->second});
+    }
+  }
+  for (const auto& [key, fields] : after) {
+    if (!before.contains(key)) edits.push_back({key, std::nullopt, fields});
+  }
+  return edits;
+}
+
+bool SimApp::Statement() {
+  switch (world_.rng().Below(12)) {
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+      return WritePatient();
+    case 4:
+    case 5:
+    case 6:
+      return WriteNote();
+    case 7:
+      return WriteForm();
+    case 8:
+    case 9:
+      return WriteTag();
+    case 10:
+      return WriteFamily();
+    default:
+      return Transfer();
+  }
+}
+
+std::string SimApp::Patient() {
+  return Quote(absl::StrCat("p", world_.rng().Below(10)));
+}
+
+// Few values, so that edits undo and repeat each other.
+std::string SimApp::Text() {
+  return Quote(absl::StrCat("text ", world_.rng().Below(5)));
+}
+
+bool SimApp::WritePatient() {
+  const std::string id = Patient();
+  const std::string code = Quote(absl::StrCat(name_, "-", world_.rng().Below(6)));
+  switch (world_.rng().Below(11)) {
+    case 0:
+    case 1:
+      return Exec("INSERT OR IGNORE INTO Patient(Id, Name) VALUES (" + id + ", " + Text() + ")");
+    case 2:
+      return Exec("INSERT OR REPLACE INTO Patient(Id, Name, Code) VALUES (" + id + ", " + Text() +
+                  ", " + code + ")");
+    case 3:
+      return Exec("UPDATE Patient SET Name = " + Text() + " WHERE Id = " + id);
+    case 4:
+      return Exec("UPDATE Patient SET Visits = ifnull(Visits, 0) + 1 WHERE Id = " + id);
+    case 5:
+      return Exec("UPDATE Patient SET Weight = ifnull(Weight, 70) + 0.5 WHERE Id = " + id);
+    case 6:
+      return Exec("UPDATE Patient SET Name = Name WHERE Id = " + id);  // a touch
+    case 7:
+      return Exec("DELETE FROM IntakeForm WHERE PatientId = " + id) &&
+             Exec("DELETE FROM Patient WHERE Id = " + id);
+    case 8:  // deleted and made anew under the same key
+      return Exec("DELETE FROM IntakeForm WHERE PatientId = " + id) &&
+             Exec("DELETE FROM Patient WHERE Id = " + id) &&
+             Exec("INSERT INTO Patient(Id, Name, Photo) VALUES (" + id + ", " + Text() +
+                  ", x'00ff')");
+    case 9:
+      return Exec("UPDATE OR REPLACE Patient SET Code = " + code + " WHERE Id = " + id);
+    default:  // done and undone, as far as the next reader can tell
+      return Exec("UPDATE Patient SET Name = 'x' || Name WHERE Id = " + id) &&
+             Exec("UPDATE Patient SET Name = substr(Name, 2) WHERE Id = " + id);
+  }
+}
+
+bool SimApp::WriteNote() {
+  const std::string id = Quote(absl::StrCat("n", world_.rng().Below(16)));
+  switch (world_.rng().Below(6)) {
+    case 0:
+    case 1:
+      return Exec("INSERT OR IGNORE INTO ClinicalNote(Id, PatientId, Body) SELECT " + id +
+                  ", Id, " + Text() + " FROM Patient WHERE Id = " + Patient());
+    case 2:
+      return Exec("UPDATE ClinicalNote SET Body = " + Text() + " WHERE Id = " + id);
+    case 3:
+      return Exec("UPDATE ClinicalNote SET SignatureHash = 's' || Body WHERE Id = " + id);
+    case 4:
+      return Exec("UPDATE ClinicalNote SET PatientId = " + Patient() + " WHERE Id = " + id);
+    default:
+      return Exec("DELETE FROM ClinicalNote WHERE Id = " + id);
+  }
+}
+
+bool SimApp::WriteForm() {
+  const std::string id = Quote(absl::StrCat("f", world_.rng().Below(8)));
+  switch (world_.rng().Below(5)) {
+    case 0:
+    case 1:
+      return Exec("INSERT OR IGNORE INTO IntakeForm(Id, PatientId, Answers) SELECT " + id +
+                  ", Id, " + Text() + " FROM Patient WHERE Id = " + Patient());
+    case 2:
+      return Exec("UPDATE IntakeForm SET Answers = " + Text() + " WHERE Id = " + id);
+    case 3:
+      return Exec("UPDATE IntakeForm SET IsLocked = 1 WHERE Id = " + id);
+    default:
+      return Exec("DELETE FROM IntakeForm WHERE Id = " + id);
+  }
+}
+
+bool SimApp::WriteTag() {
+  const std::string name = Quote(absl::StrCat("t", world_.rng().Below(3)));
+  const std::string where = " WHERE PatientId = " + Patient() + " AND Name = " + name;
+  switch (world_.rng().Below(5)) {
+    case 0:
+      return Exec("INSERT INTO Tag VALUES (" + Patient() + ", " + name +
+                  ", 1) ON CONFLICT DO UPDATE SET Note = Note + 1");
+    case 1:
+      return Exec("INSERT OR REPLACE INTO Tag VALUES (" + Patient() + ", " + name + ", 1.0)");
+    case 2:
+      return Exec("UPDATE Tag SET Note = " + Text() + where);
+    case 3:  // another key: deletes one entity and makes another
+      return Exec("UPDATE OR IGNORE Tag SET Name = Name || '2'" + where);
+    default:
+      return Exec("DELETE FROM Tag" + where);
+  }
+}
+
+// Parent and children in one transaction.
+bool SimApp::WriteFamily() {
+  const std::string id = Patient();
+  const std::string number = absl::StrCat(world_.rng().Below(16));
+  return Exec("INSERT OR IGNORE INTO Patient(Id, Name) VALUES (" + id + ", " + Text() + ")") &&
+         Exec("INSERT OR IGNORE INTO ClinicalNote(Id, PatientId, Body) VALUES ('n" + number +
+              "', " + id + ", " + Text() + ")") &&
+         Exec("INSERT OR IGNORE INTO IntakeForm(Id, PatientId, Answers) VALUES ('f" + number +
+              "', " + id + ", " + Text() + ")");
+}
+
+bool SimApp::Transfer() {
+  const std::string pair = absl::StrCat(name_, "-", ++transfers_);
+  const std::string amount = absl::StrCat(1 + world_.rng().Below(1000));
+  return Exec("INSERT INTO Transfer VALUES ('" + pair + "a', '" + pair + "', " + amount + ")") &&
+         Exec("INSERT INTO Transfer VALUES ('" + pair + "b', '" + pair + "', -" + amount + ")");
+}
+
+Rows SimApp::ReadAll() {
+  Rows rows;
+  for (const TableSpec& table : Tables()) {
+    absl::StatusOr<sqlite::Statement> select =
+        db_->Prepare(absl::StrCat("SELECT * FROM ", table.name));
+    PT_CHECK(select.ok());
+    while (true) {
+      const absl::StatusOr<bool> row = select->Step();
+      PT_CHECK(row.ok());
+      if (!*row) break;
+      Fields fields;
+      for (int i = 0; i < select->column_count(); ++i) {
+        fields.Set(select->ColumnName(i), select->ColumnValue(i));
+      }
+      std::vector<Value> key;
+      for (const std::string& column : table.key) key.push_back(*fields.Find(column));
+      const std::vector<Affinity> affinities(key.size(), Affinity::kText);
+      rows[{table.name, *EncodeEntityId(key, affinities)}] = std::move(fields);
+    }
+  }
+  return rows;
+}
+
+int64_t SimApp::BankSum() {
+  return *db_->QueryInt("SELECT sum(Amount) FROM Transfer");
+}
+
+std::string SimApp::Check() {
+  const absl::StatusOr<Value> integrity = db_->QueryValue("PRAGMA integrity_check");
+  if (!integrity.ok() || integrity->bytes() != "ok") return "integrity_check";
+  const absl::StatusOr<Value> keys = db_->QueryValue("PRAGMA foreign_key_check");
+  if (!keys.ok() || !keys->is_null()) return "foreign_key_check";
+  return "";
+}
+
+}  // namespace ptdoc::sync::sim

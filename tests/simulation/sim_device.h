@@ -1,0 +1,86 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "device-agent/loop/agent_core.h"
+#include "device-agent/replica/replica.h"
+#include "tests/simulation/sim_app.h"
+#include "tests/simulation/sim_peer.h"
+#include "tests/simulation/sim_service.h"
+#include "tests/simulation/world.h"
+
+namespace ptdoc::sync::sim {
+
+// One device: an app that writes, and an agent that can die between any two
+// actions and inside of them.
+class SimDevice {
+ public:
+  SimDevice(World& world, SimService& service, const Chaos& chaos, const std::string& directory,
+            int number);
+
+  void Install();  // the app's file with some rows, and init
+  void Boot();     // the agent's process
+  void Crash();
+  void SetLink(bool up);
+  void SetSkew(absl::Duration skew) { clock_.skew = skew; }
+  // The app goes on writing by itself until it is told to stop.
+  void StartWriting();
+  void StopWriting() { writing_ = false; }
+
+  const std::string& name() const { return name_; }
+  bool alive() const { return core_ != nullptr; }
+  bool link_up() const { return link_up_; }
+  // Nothing waits, nothing is under way, the feed is read to its end.
+  bool Quiet();
+  std::string Describe();
+  void RequestRun(std::function<void(const RunResult&)> done);
+
+  SimApp& app() { return app_; }
+  Replica& replica() { return *replica_; }
+
+  // What the app last wrote into a row and nobody has overwritten here since:
+  // it must be known to the service or stand in an archive in the end.
+  struct Promise {
+    EntityKey key;
+    std::optional<Fields> before;
+    std::optional<Fields> content;  // absent = deleted
+    bool known = false;             // the row before was one that the service knew
+  };
+  const std::vector<Promise>& promises() const { return promises_; }
+
+ private:
+  void WriteOnce();
+  void Remember(const std::vector<SimApp::Edit>& edits);
+  bool KnownToService(const EntityKey& key);
+  void Observe();
+  void Watch();
+  void Arm();
+  bool MayGoOn(const Action& action);
+  void Die(const std::string& where);
+  void Bury();
+  ReplicaOptions Options() const;
+
+  World& world_;
+  SimService& service_;
+  const Chaos& chaos_;
+  const std::string directory_;
+  const std::string name_;
+  SkewedClock clock_;
+  SimApp app_;
+  bool link_up_ = true;
+  bool writing_ = false;
+  bool dying_ = false;
+  int life_ = 0;
+  absl::Duration armed_ = absl::InfiniteDuration();
+  std::unique_ptr<Replica> replica_;
+  std::shared_ptr<SimPeer> peer_;
+  std::unique_ptr<AgentCore> core_;
+  std::vector<Promise> promises_;
+  std::string watched_;  // what was last said of the watched entity
+};
+
+}  // namespace ptdoc::sync::sim

@@ -1,0 +1,167 @@
+#include "tests/simulation/simulate.h"
+
+#include <unistd.h>
+
+#include <cinttypes>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
+#include "tests/simulation/oracle.h"
+#include "tests/simulation/sim_device.h"
+#include "tests/simulation/sim_service.h"
+#include "tests/simulation/virtual_vfs.h"
+#include "tests/simulation/world.h"
+
+namespace ptdoc::sync::sim {
+namespace {
+
+constexpr int kDevices = 3;
+constexpr absl::Duration kHealedMax = absl::Hours(2);
+
+std::filesystem::path Directory(uint64_t seed) {
+  const std::filesystem::path memory = "/dev/shm";
+  std::error_code error;
+  const std::filesystem::path root = std::filesystem::is_directory(memory, error)
+                                         ? memory
+                                         : std::filesystem::temp_directory_path();
+  return root / absl::StrCat("ptdoc-simulation-", getpid(), "-", seed);
+}
+
+class Run {
+ public:
+  Run(uint64_t seed, const Telling& telling, const std::string& directory)
+      : world_(seed, telling.trace, telling.watch),
+        service_(world_, directory + "/service.db", chaos_) {
+    SeedSqlite(world_.rng());
+    DrawChaos();
+    for (int i = 0; i < kDevices; ++i) {
+      devices_.push_back(std::make_unique<SimDevice>(world_, service_, chaos_, directory, i));
+    }
+  }
+
+  void Go() {
+    service_.Start();
+    for (const auto& device : devices_) {
+      device->SetSkew(world_.Between(absl::Seconds(-40), absl::Seconds(40)));
+      device->Install();
+      device->Boot();
+      device->StartWriting();
+    }
+    Trouble();
+    const absl::Duration end =
+        world_.now() + chaos_.app_pause * static_cast<int64_t>(20 + world_.rng().Below(100));
+    while (world_.now() < end && !world_.failed()) world_.RunUntil(world_.now() + absl::Seconds(1));
+    Heal();
+    if (WaitForRest()) CheckPromises(world_, service_, devices_);
+  }
+
+  Report Result(uint64_t seed) {
+    return {seed, world_.failure(), world_.trace_hash(), service_.accepted,
+            static_cast<int64_t>(service_.losses.size())};
+  }
+
+ private:
+  // Each kind of trouble is absent, rare or frequent.
+  double Draw(double rare, double frequent) {
+    const uint64_t how = world_.rng().Below(3);
+    return how == 0 ? 0 : how == 1 ? rare : frequent;
+  }
+
+  void DrawChaos() {
+    chaos_.cut = Draw(0.01, 0.1);
+    chaos_.doubled = Draw(0.01, 0.2);
+    chaos_.blackhole = Draw(0.01, 0.1);
+    chaos_.refused = Draw(0.01, 0.1);
+    chaos_.slow = Draw(0.01, 0.1);
+    chaos_.agent_crash = Draw(0.002, 0.02);
+    chaos_.half_crash = Draw(0.002, 0.02);
+    chaos_.service_crash = Draw(0.01, 0.1);
+    chaos_.lost_wake = Draw(0.05, 0.5);
+    const int64_t pauses_ms[] = {100, 1000, 10'000};
+    chaos_.app_pause = absl::Milliseconds(pauses_ms[world_.rng().Below(3)]);
+    link_trouble_ = Draw(0.1, 0.4);
+  }
+
+  // Links go up and down, clocks are set, for as long as it lasts.
+  void Trouble() {
+    if (healed_) return;
+    for (const auto& device : devices_) {
+      if (world_.Chance(link_trouble_)) device->SetLink(!device->link_up());
+      if (world_.Chance(0.02)) {
+        device->SetSkew(world_.Between(absl::Hours(-30), absl::Hours(30)));
+      }
+    }
+    world_.After(world_.Between(absl::ZeroDuration(), 10 * chaos_.app_pause),
+                 [this] { Trouble(); });
+  }
+
+  void Heal() {
+    world_.Trace("healed");
+    healed_ = true;
+    chaos_ = Chaos{};
+    for (const auto& device : devices_) {
+      device->StopWriting();
+      device->SetLink(true);
+    }
+  }
+
+  // True when every device has been quiet for a minute.
+  bool WaitForRest() {
+    const absl::Duration deadline = world_.now() + kHealedMax;
+    int quiet = 0;
+    while (world_.now() < deadline && !world_.failed()) {
+      world_.RunUntil(world_.now() + absl::Seconds(10));
+      bool all = service_.up();
+      for (const auto& device : devices_) all = all && device->Quiet();
+      quiet = all ? quiet + 1 : 0;
+      if (quiet == 7) return true;
+    }
+    if (world_.failed()) return false;
+    std::string what = "not at rest two hours after everything was healed:";
+    for (const auto& device : devices_) absl::StrAppend(&what, " [", device->Describe(), "]");
+    world_.Fail(what);
+    return false;
+  }
+
+  World world_;
+  Chaos chaos_;
+  double link_trouble_ = 0;
+  bool healed_ = false;
+  SimService service_;
+  std::vector<std::unique_ptr<SimDevice>> devices_;
+};
+
+}  // namespace
+
+Report Simulate(uint64_t seed, const Telling& telling) {
+  LogOptions quiet;
+  quiet.level = LogLevel::kError;
+  InitLog(quiet);
+  const std::filesystem::path directory = Directory(seed);
+  std::filesystem::create_directories(directory);
+  Report report;
+  {
+    Run run(seed, telling, directory.string());
+    run.Go();
+    report = run.Result(seed);
+  }
+  std::error_code ignored;
+  std::filesystem::remove_all(directory, ignored);
+  return report;
+}
+
+Report SimulateAndTell(uint64_t seed, const Telling& telling) {
+  const Report report = Simulate(seed, telling);
+  if (!report.failure.empty()) {
+    std::fprintf(stderr,
+                 "seed %" PRIu64 ": %s\n  replay: ./dev simulate --seed %" PRIu64 " --trace\n",
+                 seed, report.failure.c_str(), seed);
+  }
+  return report;
+}
+
+}  // namespace ptdoc::sync::sim

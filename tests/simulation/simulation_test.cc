@@ -1,0 +1,34 @@
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <set>
+
+#include "tests/simulation/simulate.h"
+
+namespace ptdoc::sync::sim {
+namespace {
+
+constexpr uint64_t kSeeds = 50;
+
+TEST(SimulationTest, EveryPromiseHoldsWhateverGoesWrong) {
+  int64_t conflicts = 0;
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    const Report report = SimulateAndTell(seed);
+    EXPECT_EQ(report.failure, "") << "seed " << seed;
+    conflicts += report.conflicts;
+  }
+
+  // A run in which nobody disagrees proves little.
+  EXPECT_GT(conflicts, static_cast<int64_t>(kSeeds));
+}
+
+TEST(SimulationTest, OneSeedGivesOneRun) {
+  std::set<uint64_t> hashes;
+  for (int i = 0; i < 2; ++i) hashes.insert(Simulate(7).trace_hash);
+
+  EXPECT_EQ(hashes.size(), 1u);
+  EXPECT_FALSE(hashes.contains(Simulate(8).trace_hash));
+}
+
+}  // namespace
+}  // namespace ptdoc::sync::sim

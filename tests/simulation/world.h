@@ -1,0 +1,102 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/base/hash.h"
+#include "common/base/rng.h"
+#include "common/model/change.h"
+#include "tests/support/fake_clock.h"
+
+namespace ptdoc::sync::sim {
+
+// A machine's clock: the world's, with an error of its own.
+class SkewedClock final : public Clock {
+ public:
+  explicit SkewedClock(const Clock& world) : world_(world) {}
+  absl::Time Now() const override { return world_.Now() + skew; }
+  absl::Duration Monotonic() const override { return world_.Monotonic(); }
+  absl::Duration skew;
+
+ private:
+  const Clock& world_;
+};
+
+// Virtual time, what is to happen in it, chance, and the trace of what did.
+class World {
+ public:
+  World(uint64_t seed, bool trace, EntityKey watch)
+      : rng_(seed), print_(trace), watch_(std::move(watch)) {}
+
+  FakeClock& clock() { return clock_; }
+  Rng& rng() { return rng_; }
+  absl::Duration now() const { return clock_.Monotonic(); }
+
+  void After(absl::Duration delay, std::function<void()> what) {
+    queue_[{now() + std::max(delay, absl::ZeroDuration()), ++sequence_}] = std::move(what);
+  }
+  // Runs everything up to `until`, then stands there.
+  void RunUntil(absl::Duration until) {
+    while (!queue_.empty() && queue_.begin()->first.first <= until) {
+      auto node = queue_.extract(queue_.begin());
+      clock_.Advance(node.key().first - now());
+      node.mapped()();
+    }
+    if (until > now()) clock_.Advance(until - now());
+  }
+
+  bool Chance(double probability) {
+    return static_cast<double>(rng_.Below(1'000'000)) < probability * 1e6;
+  }
+  absl::Duration Between(absl::Duration low, absl::Duration high) {
+    const int64_t range = absl::ToInt64Microseconds(high - low);
+    return low + absl::Microseconds(static_cast<int64_t>(
+                     rng_.Below(static_cast<uint64_t>(std::max<int64_t>(range, 1)))));
+  }
+
+  // Everything that happens is told here: two runs of one seed are the same if
+  // their traces are.
+  void Trace(const std::string& line);
+  uint64_t trace_hash() const { return trace_hash_; }
+  // Printed, but no part of the trace.
+  void Remark(const std::string& line) const;
+  // An entity whose every step on the devices is remarked upon, if named.
+  const EntityKey& watch() const { return watch_; }
+  // A broken promise. The first one ends the run.
+  void Fail(const std::string& what);
+  bool failed() const { return !failure_.empty(); }
+  const std::string& failure() const { return failure_; }
+
+ private:
+  FakeClock clock_;
+  SeededRng rng_;
+  const bool print_;
+  const EntityKey watch_;
+  std::map<std::pair<absl::Duration, uint64_t>, std::function<void()>> queue_;
+  uint64_t sequence_ = 0;
+  uint64_t trace_hash_ = 0;
+  std::string failure_;
+};
+
+// How bad it gets; drawn from the seed. All zero in the liveness phase.
+struct Chaos {
+  double cut = 0;            // a message takes its stream with it, before or after it arrived
+  double doubled = 0;        // a pushed message arrives a second time, later
+  double blackhole = 0;      // a stream that stays silent for ever
+  double refused = 0;        // a pushed message is answered by a status that ends the stream
+  double slow = 0;           // a message takes seconds
+  double agent_crash = 0;    // for each action
+  double half_crash = 0;     // for each fail point inside an action
+  double service_crash = 0;  // for each group commit
+  double lost_wake = 0;      // nobody hears of an app's commit
+  absl::Duration app_pause = absl::Seconds(2);  // between two transactions of an app
+};
+
+}  // namespace ptdoc::sync::sim
