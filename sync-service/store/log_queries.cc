@@ -130,7 +130,7 @@ absl::StatusOr<std::vector<FeedVersion>> StoreQueries::ReadLog(absl::string_view
     const Revision revision = found ? SequenceOf(log.Int(kColId)) : newest.sequence + 1;
     if (!found || revision > end) {
       if (!page.empty()) page.back().batch_end = true;
-      *covered = std::max(after, full ? end : revision - 1);
+      *covered = std::max(after, revision - 1);
       if (!found || full) return page;
       PT_ASSIGN_OR_RETURN(end, ends.EndOf(revision));
     }

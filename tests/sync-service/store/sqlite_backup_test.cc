@@ -213,12 +213,46 @@ TEST_F(SqliteBackupTest, RestoreReplacesAStoreThatIsDestroyed) {
   const std::string backup = Backup();
   store_.reset();
   std::ofstream(harness_.path()) << std::string(10'000, 'x');
-  std::ofstream(harness_.path() + "-wal") << std::string(10'000, 'x');
 
   ASSERT_EQ(RestoreSqliteStore(backup, harness_.path(), harness_.rng), absl::OkStatus());
 
   store_ = harness_.Open();
   EXPECT_EQ(Newest(), 2);
+}
+
+// Whoever removed the file of a broken store forgot what stood beside it.
+TEST_F(SqliteBackupTest, LogThatWasLeftBehindDoesNotReachTheRestoredStore) {
+  CommitSome(2);
+  const std::string backup = Backup();
+  CommitSome(50);
+  const std::string place = harness_.dir.File("moved.db");
+  std::filesystem::copy_file(harness_.path() + "-wal", place + "-wal");
+
+  ASSERT_EQ(RestoreSqliteStore(backup, place, harness_.rng), absl::OkStatus());
+
+  SqliteStoreOptions options = harness_.Options();
+  options.path = place;
+  const std::unique_ptr<Store> restored = harness_.Open(options);
+  EXPECT_EQ(Get(Get(restored->BeginRead())->Newest(kClinic)).sequence, 2);
+}
+
+// Somebody has begun to open the store and has not come to SQLite yet.
+TEST_F(SqliteBackupTest, RestoreIsRefusedWhileTheStoreIsBeingOpened) {
+  CommitSome(1);
+  const std::string backup = Backup();
+  const std::string epoch = Meta().epoch;
+  store_.reset();
+  {
+    const absl::StatusOr<FileLock> opening =
+        FileLock::Take(LockPathOf(harness_.path()), FileLock::Kind::kShared);
+    ASSERT_TRUE(opening.ok());
+
+    const absl::Status status = RestoreSqliteStore(backup, harness_.path(), harness_.rng);
+
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  }
+  store_ = harness_.Open();
+  EXPECT_EQ(Meta().epoch, epoch);
 }
 
 TEST_F(SqliteBackupTest, RestoreToANewPlaceMakesTheStore) {
@@ -234,16 +268,17 @@ TEST_F(SqliteBackupTest, RestoreToANewPlaceMakesTheStore) {
   EXPECT_EQ(Get(Get(harness_.Open(options)->BeginRead())->Newest(kClinic)).sequence, 2);
 }
 
+// Also where nothing that a restore reads is damaged.
 TEST_F(SqliteBackupTest, DamagedBackupIsRefusedAndTheStoreStays) {
-  CommitSome(40);
+  for (int i = 0; i < 40; ++i) {
+    ASSERT_EQ(TryCommit(*store_, std::to_string(i), std::string(3'000, 'x')), absl::OkStatus());
+  }
   const std::string backup = Backup();
   const std::string epoch = Meta().epoch;
   {
     std::fstream file(backup, std::ios::in | std::ios::out | std::ios::binary);
-    for (int page = 1; page < 12; ++page) {
-      file.seekp(page * 4096 + 8);
-      file << std::string(64, '\xff');
-    }
+    file.seekp(static_cast<std::streamoff>(std::filesystem::file_size(backup)) - 4096);
+    file << std::string(64, '\xff');
   }
 
   const absl::Status status = Restore(backup);
