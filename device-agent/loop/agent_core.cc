@@ -100,6 +100,8 @@ void AgentCore::Start() {
   const absl::StatusOr<ReplicaFacts> facts = replica_.Facts();
   events::Started started;
   if (facts.ok()) started.recovering = facts->recovering || facts->rebaselining;
+  const absl::StatusOr<std::string> cursor = replica_.Cursor();
+  started.has_cursor = cursor.ok() && !cursor->empty();
   Post(started);
 }
 

@@ -75,6 +75,24 @@ void InitPlugins() {
   PT_CHECK(done);
 }
 
+class Signal {
+ public:
+  void Set() {
+    MutexLock lock(mutex_);
+    set_ = true;
+    changed_.NotifyAll();
+  }
+  void Wait() {
+    MutexLock lock(mutex_);
+    while (!set_) changed_.Wait(mutex_);
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar changed_;
+  bool set_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
 // Waits for a run that somebody else ends, or drops.
 class RunWaiter {
  public:
@@ -159,7 +177,7 @@ absl::Status AgentHostImpl::Open() {
   PT_RETURN_IF_ERROR(OpenControl());
   StartRunner();
   ticker_ = std::thread([this] { TickLoop(); });
-  Log(LogLevel::kInfo, "agent.started",
+  Log(options_.automatic ? LogLevel::kInfo : LogLevel::kDebug, "agent.started",
       {LogField::Code("version", identity_.agent_version),
        LogField::Code("device", identity_.device_id)});
   return absl::OkStatus();
@@ -218,15 +236,18 @@ absl::Status AgentHostImpl::OpenControl() {
 }
 
 void AgentHostImpl::StartRunner() {
+  const auto begun = std::make_shared<Signal>();
   // Runs before the cycle begins: an agent that is paused opens no stream.
-  runner_->Post(
-      [service = service_.get(), pause = pause_, automatic = options_.automatic](AgentCore& core) {
-        core.SetObserver([service] { service->NoteChange(); });
-        if (pause > absl::ZeroDuration()) core.Pause(pause);
-        // What the app wrote while no agent ran is to be seen by the first status.
-        if (!automatic) core.OnCommitSeen();
-      });
+  runner_->Post([this, begun](AgentCore& core) {
+    core.SetObserver([service = service_.get()] { service->NoteChange(); });
+    if (pause_ > absl::ZeroDuration()) core.Pause(pause_);
+    // What the app wrote while no agent ran is to be seen by the first status.
+    if (!options_.automatic) core.OnCommitSeen();
+    // What is posted from here runs after the cycle began.
+    runner_->Post([begun](AgentCore&) { begun->Set(); });
+  });
   runner_->Start();
+  if (!options_.automatic) begun->Wait();
 }
 
 bool AgentHostImpl::WaitTick() {
@@ -295,7 +316,7 @@ void AgentHostImpl::Stop() {
   }
   service_.reset();
   runner_.reset();  // Waits for the streams.
-  Log(LogLevel::kInfo, "agent.stopped");
+  Log(options_.automatic ? LogLevel::kInfo : LogLevel::kDebug, "agent.stopped");
 }
 
 }  // namespace

@@ -67,9 +67,10 @@ struct RunResult {
 namespace events {
 
 // The process is up. `recovering`: an earlier life began a recovery or a
-// re-baseline that has not ended.
+// re-baseline that has not ended. `has_cursor`: the feed was read before.
 struct Started {
   bool recovering = false;
+  bool has_cursor = false;
 };
 struct Tick {};          // a deadline passed
 struct CommitSeen {};    // somebody committed to the app's file

@@ -23,6 +23,7 @@ std::vector<Action> Session::Handle(Event event, Moment now) {
 
 void Session::On(events::Started event) {
   started_ = true;
+  has_cursor_ = event.has_cursor;
   if (event.recovering) recover_ = Recover::kSettle;
   if (!options_.automatic) return;
   interval_at_ = now_.monotonic + options_.interval;
@@ -215,6 +216,7 @@ void Session::On(events::Applied event) {
     request_->result.pull.skipped += event.counts.skipped;
     request_->result.pull.conflicts += event.counts.conflicts;
   }
+  if (!page->cursor.empty()) has_cursor_ = true;
   if (!page->caught_up) return;
   feed_at_end_ = true;
   if (request_.has_value() && request_->pulling) request_->caught_up |= opened_for_request_;

@@ -230,6 +230,10 @@ class Session {
   std::optional<IncomingPage> partial_;  // messages since the last batch end
   std::deque<std::shared_ptr<const IncomingPage>> pages_;
   size_t buffered_versions_ = 0;
+  // Nothing is sent before the feed has a place to go on from. A read from the
+  // start leaves tombstones out: what this device had sent before, and somebody
+  // deleted since, would stay here for ever.
+  bool has_cursor_ = false;
   std::string last_cursor_;
   bool feed_at_end_ = false;  // this stream was caught up, and that is applied
   bool end_arrived_ = false;  // this stream said so

@@ -95,9 +95,8 @@ bool Session::FileFree() const {
 // A batch is taken where it can be sent: while the device is known to be
 // offline its items stay Pending, and later edits melt into them.
 bool Session::MayTake() const {
-  if (!take_wanted_ || recover_ != Recover::kNone || push_.state != StreamState::kOpen) {
-    return false;
-  }
+  if (!take_wanted_ || !has_cursor_ || recover_ != Recover::kNone) return false;
+  if (push_.state != StreamState::kOpen) return false;
   const size_t under_way = open_.size() + answers_.size();
   if (under_way >= kUnansweredMax) return false;
   if (push_.heard || pull_.heard) return true;
@@ -110,7 +109,8 @@ bool Session::PullWanted() const {
   if (recover_ == Recover::kPull) return true;
   if (recover_ == Recover::kSettle) return false;
   if (options_.automatic && !paused_) return true;
-  return request_.has_value() && request_->pulling && !request_->caught_up;
+  if (!request_.has_value()) return false;
+  return request_->pulling ? !request_->caught_up : !has_cursor_;
 }
 
 bool Session::PushDone() const {
@@ -161,7 +161,7 @@ void Session::DrivePush() {
   if (push_.state == StreamState::kOpen) return SendOpen();
   if (push_.state == StreamState::kClosing || !Allowed() || list_wanted_) return;
   if (now_.monotonic < push_.not_before) return;
-  const bool new_ones = take_wanted_ && recover_ == Recover::kNone &&
+  const bool new_ones = take_wanted_ && has_cursor_ && recover_ == Recover::kNone &&
                         (options_.automatic || (request_.has_value() && request_->push));
   if (open_.empty() && !new_ones) return;
   OpenStream(push_);

@@ -313,8 +313,7 @@ class PairTest(unittest.TestCase):
         self.sync_all()
         self.world.service.stop()
         self.set_name(self.a, patient, "Regretted")
-        item = wait_until("the edit is queued",
-                          lambda: self.a.json("queue", "list")["items"])[0]["id"]
+        item = self.a.json("queue", "list")["items"][0]["id"]
 
         self.a.agent_run("queue", "cancel", item)
         self.world.start_service()

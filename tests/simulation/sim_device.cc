@@ -202,7 +202,7 @@ void SimDevice::Remember(const std::vector<SimApp::Edit>& edits) {
     std::erase_if(promises_, [&](const Promise& promise) {
       return promise.key == edit.key && promise.content == edit.before;
     });
-    promises_.push_back({edit.key, edit.before, edit.after, KnownToService(edit.key)});
+    promises_.push_back({edit.key, edit.after, KnownToService(edit.key)});
   }
 }
 

@@ -46,7 +46,6 @@ class SimDevice {
   // it must be known to the service or stand in an archive in the end.
   struct Promise {
     EntityKey key;
-    std::optional<Fields> before;
     std::optional<Fields> content;  // absent = deleted
     bool known = false;             // the row before was one that the service knew
   };

@@ -56,7 +56,10 @@ class Run {
         world_.now() + chaos_.app_pause * static_cast<int64_t>(20 + world_.rng().Below(100));
     while (world_.now() < end && !world_.failed()) world_.RunUntil(world_.now() + absl::Seconds(1));
     Heal();
-    if (WaitForRest()) CheckPromises(world_, service_, devices_);
+    // Longer than a stream that fell silent before goes unnoticed.
+    if (!WaitForRest(absl::Minutes(3))) return;
+    RunEverywhere();
+    if (WaitForRest(absl::Seconds(20))) CheckPromises(world_, service_, devices_);
   }
 
   Report Result(uint64_t seed) {
@@ -109,22 +112,35 @@ class Run {
     }
   }
 
-  // True when every device has been quiet for a minute.
-  bool WaitForRest() {
+  // True when every device has been quiet for `long_enough`.
+  bool WaitForRest(absl::Duration long_enough) {
     const absl::Duration deadline = world_.now() + kHealedMax;
-    int quiet = 0;
+    absl::Duration quiet_since = world_.now();
     while (world_.now() < deadline && !world_.failed()) {
       world_.RunUntil(world_.now() + absl::Seconds(10));
       bool all = service_.up();
       for (const auto& device : devices_) all = all && device->Quiet();
-      quiet = all ? quiet + 1 : 0;
-      if (quiet == 7) return true;
+      if (!all) quiet_since = world_.now();
+      if (world_.now() - quiet_since >= long_enough) return true;
     }
     if (world_.failed()) return false;
     std::string what = "not at rest two hours after everything was healed:";
     for (const auto& device : devices_) absl::StrAppend(&what, " [", device->Describe(), "]");
     world_.Fail(what);
     return false;
+  }
+
+  // Somebody asks for a run on every device: it comes to its end.
+  void RunEverywhere() {
+    size_t ended = 0;
+    for (const auto& device : devices_) {
+      device->RequestRun([&](const RunResult& result) {
+        ++ended;
+        if (!result.success()) world_.Fail("a run failed: " + result.error.ToString());
+      });
+    }
+    world_.RunUntil(world_.now() + absl::Minutes(1));
+    if (ended != devices_.size()) world_.Fail("a run did not end");
   }
 
   World world_;

@@ -8,7 +8,7 @@
 namespace ptdoc::sync::sim {
 namespace {
 
-constexpr uint64_t kSeeds = 50;
+constexpr uint64_t kSeeds = 100;
 
 TEST(SimulationTest, EveryPromiseHoldsWhateverGoesWrong) {
   int64_t conflicts = 0;

@@ -18,6 +18,32 @@ namespace {
 
 using ::testing::HasSubstr;
 
+// A run whose caller waits on a thread of its own, or gives up.
+class RunInBackground {
+ public:
+  explicit RunInBackground(TestAgent& agent)
+      : thread_([this, &agent] {
+          v1::AgentServiceRunResponse response;
+          status_ = agent.stub->Run(&call_.context, {}, &response);
+        }) {}
+  ~RunInBackground() {
+    if (thread_.joinable()) GiveUp();
+  }
+  grpc::Status GiveUp() {
+    call_.context.TryCancel();
+    return Wait();
+  }
+  grpc::Status Wait() {
+    thread_.join();
+    return status_;
+  }
+
+ private:
+  Call call_;
+  grpc::Status status_;
+  std::thread thread_;
+};
+
 constexpr char kNobody[] = "unix:///nonexistent/ptdoc-service.sock";
 
 TEST(AgentHostTest, RunOverTheControlSocketBringsARowFromDeviceToDevice) {
@@ -112,31 +138,42 @@ TEST(AgentHostTest, RunOnceTellsWhatItDidOrWhyNot) {
 
 TEST(AgentHostTest, ACallerThatGivesUpDisturbsNothing) {
   FakeService silent;
+  GiveAnEmptyFeed(silent);
+  TestAgent agent(silent.address());
+  agent.Start();
+  agent.Sql("INSERT INTO Patient VALUES('p1', 'Ada', '1')");
+  RunInBackground run(agent);
+  const auto push = silent.WaitPush(0);
+  ASSERT_NE(push, nullptr);
+  ASSERT_EQ(push->WaitRequests(1).size(), 1u);
+
+  const grpc::Status status = run.GiveUp();
+
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_EQ(agent.Status().processing(), 1u);
+  EXPECT_FALSE(push->done());
+}
+
+TEST(AgentHostTest, ADeadlineOfTheCallerHolds) {
+  FakeService silent;
+  GiveAnEmptyFeed(silent);
   TestAgent agent(silent.address());
   agent.Start();
   agent.Sql("INSERT INTO Patient VALUES('p1', 'Ada', '1')");
 
   v1::AgentServiceRunResponse response;
-  const grpc::Status status = agent.Run(&response, absl::Milliseconds(300));
-  const auto push = silent.WaitPush(0);
+  const grpc::Status status = agent.Run(&response, absl::Milliseconds(100));
 
   EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
-  ASSERT_NE(push, nullptr);
-  EXPECT_EQ(push->WaitRequests(1).size(), 1u);
-  EXPECT_EQ(agent.Status().processing(), 1u);
-  EXPECT_FALSE(push->done());
 }
 
 TEST(AgentHostTest, ASecondRunJoinsTheFirst) {
   FakeService silent;
+  GiveAnEmptyFeed(silent);
   TestAgent agent(silent.address());
   agent.Start();
   agent.Sql("INSERT INTO Patient VALUES('p1', 'Ada', '1')");
-  grpc::Status first;
-  std::thread caller([&] {
-    v1::AgentServiceRunResponse response;
-    first = agent.Run(&response);
-  });
+  RunInBackground first(agent);
   const auto push = silent.WaitPush(0);
   ASSERT_NE(push, nullptr);
   ASSERT_EQ(push->WaitRequests(1).size(), 1u);
@@ -144,12 +181,12 @@ TEST(AgentHostTest, ASecondRunJoinsTheFirst) {
   v1::AgentServiceRunResponse response;
   const grpc::Status second = agent.Run(&response, absl::Milliseconds(200));
   push->End(ReasonError(absl::StatusCode::kPermissionDenied, "DEVICE_REVOKED", "Revoked."));
-  caller.join();
+  const grpc::Status ended = first.Wait();
 
   EXPECT_EQ(second.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
-  EXPECT_EQ(first.error_code(), grpc::StatusCode::PERMISSION_DENIED);
-  EXPECT_EQ(ReasonOf(first), "DEVICE_REVOKED");
-  EXPECT_EQ(silent.calls(), 1u);
+  EXPECT_EQ(ended.error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_EQ(ReasonOf(ended), "DEVICE_REVOKED");
+  EXPECT_EQ(silent.calls(), 2u);
 }
 
 TEST(AgentHostTest, ANewTokenFileWakesAnAgentThatWasRefused) {
@@ -234,41 +271,41 @@ TEST(AgentHostTest, APauseOfALengthTellsItsEnd) {
 
 TEST(AgentHostTest, StopEndsCallsThatAreUnderWay) {
   FakeService silent;
+  GiveAnEmptyFeed(silent);
   TestAgent agent(silent.address());
   agent.Start();
   agent.Sql("INSERT INTO Patient VALUES('p1', 'Ada', '1')");
-  grpc::Status run;
-  std::thread caller([&] {
-    v1::AgentServiceRunResponse response;
-    run = agent.Run(&response);
-  });
+  RunInBackground run(agent);
   const auto push = silent.WaitPush(0);
   ASSERT_NE(push, nullptr);
   ASSERT_EQ(push->WaitRequests(1).size(), 1u);
 
   agent.host->Stop();
-  caller.join();
+  const grpc::Status ended = run.Wait();
 
-  EXPECT_EQ(run.error_code(), grpc::StatusCode::CANCELLED);
-  EXPECT_EQ(ReasonOf(run), "STOPPING");
-  EXPECT_TRUE(push->WaitCancelled() || push->done());
+  EXPECT_EQ(ended.error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_EQ(ReasonOf(ended), "STOPPING");
+  EXPECT_TRUE(push->WaitCancelled());
 }
 
 TEST(AgentHostTest, ABatchWithoutAnswerIsSettledAtTheNextStart) {
   FakeService silent;
+  GiveAnEmptyFeed(silent);
   TestAgent agent(silent.address());
   agent.Start();
   agent.Sql("INSERT INTO Patient VALUES('p1', 'Ada', '1')");
-  v1::AgentServiceRunResponse response;
-  agent.Run(&response, absl::Milliseconds(300));
-  const auto push = silent.WaitPush(0);
-  ASSERT_NE(push, nullptr);
-  const std::vector<v1::PushRequest> sent = push->WaitRequests(1);
+  std::vector<v1::PushRequest> sent;
+  {
+    RunInBackground run(agent);
+    const auto push = silent.WaitPush(0);
+    ASSERT_NE(push, nullptr);
+    sent = push->WaitRequests(1);
+  }
   ASSERT_EQ(sent.size(), 1u);
   agent.Stop();
 
   agent.Start();
-  agent.Run(&response, absl::Milliseconds(300));
+  RunInBackground run(agent);
   const auto next = silent.WaitPush(1);
   ASSERT_NE(next, nullptr);
   const std::vector<v1::PushRequest> settled = next->WaitRequests(1);

@@ -245,4 +245,16 @@ class FakeService final : public v1::SyncService::CallbackService {
   std::unique_ptr<grpc::Server> server_;
 };
 
+// Its feed is empty and says so; pushes stay without an answer.
+inline void GiveAnEmptyFeed(FakeService& service) {
+  service.on_pull = [](HeldPull& pull) {
+    v1::PullResponse page;
+    page.set_cursor("c0");
+    page.set_epoch("e1");
+    page.set_batch_end(true);
+    page.set_caught_up(true);
+    pull.Send(page);
+  };
+}
+
 }  // namespace ptdoc::sync

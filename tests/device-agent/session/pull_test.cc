@@ -256,6 +256,21 @@ TEST(SessionRunTest, WithoutADaemonItDoesOnlyWhatIsAsked) {
   EXPECT_EQ(script.synced, 1);
 }
 
+TEST(SessionRunTest, APushOnANewDeviceReadsTheFeedFirst) {
+  Script script(OnRequest());
+  script.StartNew();
+  script.Write(1);
+
+  script.Request(/*push=*/true, /*pull=*/false);
+  const std::vector<std::string> before = script.Sent();
+  script.CaughtUp();
+  script.Answer("b1");
+
+  EXPECT_THAT(before, ElementsAre("open pull"));
+  EXPECT_THAT(script.Sent(), ElementsAre("open push", "batch b1", "close push", "close pull"));
+  EXPECT_THAT(script.results, SizeIs(1));
+}
+
 TEST(SessionRunTest, SaysSoonThatTheServiceIsAway) {
   Script script(OnRequest());
   script.Start();

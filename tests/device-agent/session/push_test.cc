@@ -37,6 +37,18 @@ TEST(SessionPushTest, SendsACommitAtOnceWhileOnline) {
   EXPECT_THAT(script.Sent(), ElementsAre("batch b1"));
 }
 
+TEST(SessionPushTest, SendsNothingBeforeTheFeedWasReadForTheFirstTime) {
+  Script script;
+  script.Write(1);
+
+  script.StartNew();
+  const std::vector<std::string> before = script.Sent();
+  script.Page(10, "c1", 90);
+
+  EXPECT_THAT(before, ElementsAre("open pull"));
+  EXPECT_THAT(script.Sent(), ElementsAre("open push", "batch b1"));
+}
+
 TEST(SessionPushTest, LeavesAtMostEightBatchesUnanswered) {
   Script script(SmallBatches(1));
   Connect(&script);

@@ -61,6 +61,7 @@ class QuietPeer final : public Peer {
                 const QueueHealth&) override {
     IncomingPage page;
     page.batch_end = page.caught_up = true;
+    page.cursor = "c0";
     runner_.Post([page](AgentCore& core) { core.OnPullPage(page); });
   }
   void ClosePull() override {
@@ -148,7 +149,9 @@ TEST_F(RunnerTest, StopEndsARequestThatIsUnderWay) {
     core.RequestRun(RunKind::kRun, [this](const RunResult& result) {
       mailbox_.Put(absl::IsCancelled(result.error) ? "cancelled" : "something else");
     });
+    mailbox_.Put("requested");
   });
+  mailbox_.WaitFor("requested");
   mailbox_.WaitFor("sent p1");  // It is never answered.
 
   runner_->Stop();

@@ -71,7 +71,9 @@ class Script {
       }
     }
   }
-  void Start(bool in_recovery = false) { Do(events::Started{in_recovery}); }
+  void Start(bool in_recovery = false) { Do(events::Started{in_recovery, true}); }
+  // A device that never read the feed.
+  void StartNew() { Do(events::Started{}); }
   void Commit(int items) {
     Write(items);
     Do(events::CommitSeen{});
