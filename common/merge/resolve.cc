@@ -24,13 +24,6 @@ bool SameContent(const Candidate& a, const Candidate& b) {
   return a.fields == b.fields;
 }
 
-Decision Unchanged() {
-  Decision decision;
-  decision.outcome = Outcome::kUnchanged;
-  decision.rule = "3";
-  return decision;
-}
-
 Decision Accepted() {
   Decision decision;
   decision.outcome = Outcome::kAccepted;
@@ -69,12 +62,37 @@ Decision CurrentStands(Resolution resolution, const char* rule) {
   return decision;
 }
 
-// True if `a` wins over `b` under last_write_wins. A total order over versions
-// of different content, so the order of arrival does not matter.
-bool IsLaterWrite(const Candidate& a, const Candidate& b) {
-  if (a.time != b.time) return a.time > b.time;
-  if (a.device != b.device) return a.device > b.device;
-  return a.content_hash > b.content_hash;
+// The rank of a writing: below 0 if `a` is the earlier one, 0 if they are equal.
+// Of two at one time, one that was clamped is the lesser.
+int CompareRank(const Candidate& a, const Candidate& b) {
+  if (a.time != b.time) return a.time < b.time ? -1 : 1;
+  if (a.clamped != b.clamped) return a.clamped ? -1 : 1;
+  return a.device.compare(b.device);
+}
+
+// A total order over versions of different content, so the order of arrival
+// does not matter, unless a time was clamped.
+//
+// A clamped time never wins. Its own effective time does not see to that, for
+// what stands is not always later than the incoming change's base: it may have
+// beaten that base at the same time by its device, it may be a form that was
+// locked earlier and unlocked since, or a row that was created anew over a
+// tombstone by a device whose clock is behind; and without a base the incoming
+// time is the smallest but one, which beats rows that have the smallest.
+bool IncomingIsLater(const Candidate& incoming, const Candidate& current) {
+  if (incoming.clamped) return false;
+  const int rank = CompareRank(incoming, current);
+  return rank != 0 ? rank > 0 : incoming.content_hash > current.content_hash;
+}
+
+// One content has one rank, the greatest that anybody wrote it with: else a
+// third change would win or lose by which of the two writings came first.
+Decision Unchanged(const Candidate& incoming, const Candidate& current) {
+  Decision decision;
+  decision.outcome = Outcome::kUnchanged;
+  decision.rule = "3";
+  decision.raises_time = !incoming.clamped && CompareRank(incoming, current) > 0;
+  return decision;
 }
 
 // Two versions, neither made from the other, and current is no signed or
@@ -84,7 +102,7 @@ Decision ResolveConflict(const Question& question, Standing incoming) {
   if (incoming == Standing::kLocked) return IncomingWins(Resolution::kLockedWins, "7");
   switch (question.policy->policy) {
     case ConflictPolicy::kLastWriteWins:
-      return IsLaterWrite(*question.incoming, *question.current)
+      return IncomingIsLater(*question.incoming, *question.current)
                  ? IncomingWins(Resolution::kLocalWins, "8")
                  : CurrentStands(Resolution::kServerWins, "8");
     case ConflictPolicy::kManual:
@@ -115,7 +133,9 @@ Decision Resolve(const Question& question) {
   if (current == Standing::kAbsent) {
     return has_base ? CurrentStands(Resolution::kServerWins, "6b") : Accepted();
   }
-  if (SameContent(*question.incoming, *question.current)) return Unchanged();
+  if (SameContent(*question.incoming, *question.current)) {
+    return Unchanged(*question.incoming, *question.current);
+  }
   if (current == Standing::kSigned) return CurrentStands(Resolution::kRejectedImmutable, "4");
   if (current == Standing::kLocked) return CurrentStands(Resolution::kRejectedLocked, "5");
   const bool nothing_there = !has_base && current == Standing::kDeleted;
@@ -128,8 +148,12 @@ TimeNs EffectiveTime(std::optional<TimeNs> claimed, TimeNs now, TimeNs max_skew_
                      std::optional<TimeNs> base_time) {
   const TimeNs after_base = OneStepAfter(base_time.value_or(kSmallestTime));
   TimeNs time = std::max(claimed.value_or(now), kSmallestTime);
-  if (time > SaturatingAdd(now, max_skew_ns)) time = after_base;
+  if (IsClamped(claimed, now, max_skew_ns)) time = after_base;
   return base_time.has_value() ? std::max(time, after_base) : time;
+}
+
+bool IsClamped(std::optional<TimeNs> claimed, TimeNs now, TimeNs max_skew_ns) {
+  return claimed.has_value() && *claimed > SaturatingAdd(now, max_skew_ns);
 }
 
 }  // namespace ptdoc::sync

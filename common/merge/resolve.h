@@ -14,6 +14,9 @@ struct Candidate {
   bool deleted = false;
   Fields fields;
   TimeNs time = kSmallestTime;  // the effective one
+  // The claimed time was beyond the skew, so that `time` says nothing of when it
+  // was written.
+  bool clamped = false;
   std::string device;
   std::string content_hash;
 };
@@ -33,6 +36,9 @@ struct Decision {
   ErrorCode error = ErrorCode::kNone;
   bool archive_incoming = false;
   bool archive_current = false;
+  // Row 3: time and device of `current` become those of the incoming change, of
+  // which it now is the later writing.
+  bool raises_time = false;
 };
 
 // What is asked: `incoming` is a whole version already (base + sent fields).
@@ -61,5 +67,10 @@ Decision Resolve(const Question& question);
 // after the smallest time without one. Always above the base's time; saturates.
 TimeNs EffectiveTime(std::optional<TimeNs> claimed, TimeNs now, TimeNs max_skew_ns,
                      std::optional<TimeNs> base_time);
+
+// The claimed time is further than `max_skew_ns` ahead of `now`. Such a change
+// loses row 8 whatever time stands against it: its own is one step after its
+// base's, and what stands is not always later than that (resolve.cc).
+bool IsClamped(std::optional<TimeNs> claimed, TimeNs now, TimeNs max_skew_ns);
 
 }  // namespace ptdoc::sync

@@ -106,6 +106,9 @@ void AddConflicts(CLI::App& app, Commands& c) {
   how->add_flag("--restore", c.conflict.restore, "The archived version becomes a new revision");
   how->add_option("--content", c.conflict.content_file, "A file with row JSON: the new content");
   how->require_option(1);
+  resolve->add_option("--revision", c.conflict.revision,
+                      "The revision that you saw (conflicts show): nothing is written if "
+                      "another one stands by now");
   resolve->add_option("--reason", c.conflict.reason, "A short code; it stands in the audit")
       ->required();
 }

@@ -77,9 +77,12 @@ void ShowForPeople(const ArchiveRow& row, Revision current) {
                 row.resolved_action.c_str());
     return;
   }
-  for (const char* how : {"--keep", "--restore", "--content FILE"}) {
-    std::printf("%ssync-service conflicts resolve %s %s --reason CODE\n",
-                how == std::string("--keep") ? "\n" : "", row.conflict_id.c_str(), how);
+  const std::string seen = absl::StrCat(" --revision ", current);
+  std::printf("\n");
+  for (const std::string& how : {std::string("--keep"), absl::StrCat("--restore", seen),
+                                 absl::StrCat("--content FILE", seen)}) {
+    std::printf("sync-service conflicts resolve %s %s --reason CODE\n", row.conflict_id.c_str(),
+                how.c_str());
   }
 }
 
@@ -162,6 +165,7 @@ int ConflictsResolve(Context& context, const ConflictArgs& args) {
                      : args.restore ? ResolveAction::kRestore
                                     : ResolveAction::kEdit;
     PT_RETURN_IF_ERROR(Find(context, who.tenant, args.id, &request.expected_revision).status());
+    if (args.revision >= 0) request.expected_revision = args.revision;
     if (request.action == ResolveAction::kEdit) {
       PT_ASSIGN_OR_RETURN(request.content, ReadContent(args.content_file));
     }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,7 @@ struct ConflictArgs {
   bool restore = false;
   std::string content_file;
   std::string reason;
+  int64_t revision = -1;  // that the reviewer saw; -1: whatever stands
 };
 int ConflictsList(Context& context, const ConflictArgs& args);
 int ConflictsShow(Context& context, const ConflictArgs& args);

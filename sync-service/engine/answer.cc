@@ -24,7 +24,44 @@ absl::StatusOr<Version> CurrentOf(StoreReader& reader, absl::string_view tenant,
   return std::move(head->version);
 }
 
+bool IsOldContent(const ChangeResult& result) {
+  return result.outcome == Outcome::kUnchanged && result.rule == "reoffer";
+}
+
+// Fills in `current` as far as a message has room: of re-offers first.
+absl::Status AddCurrents(StoreReader& reader, absl::string_view tenant,
+                         std::vector<ChangeResult>* results) {
+  size_t used = 0;
+  for (ChangeResult& result : *results) {
+    used += AnswerBytes(result.key);
+    if (!IsOldContent(result)) continue;
+    PT_ASSIGN_OR_RETURN(result.current, CurrentOf(reader, tenant, result.key));
+    used += AnswerBytes(*result.current);
+  }
+  for (ChangeResult& result : *results) {
+    if (!NeedsCurrent(result) || result.current.has_value()) continue;
+    PT_ASSIGN_OR_RETURN(Version current, CurrentOf(reader, tenant, result.key));
+    used += AnswerBytes(current);
+    // The rest is not even read: it may be a thousand times as large.
+    if (used > kAnswerBytesMax) break;
+    result.current = std::move(current);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
+
+size_t AnswerBytes(const Version& version) {
+  constexpr size_t kOfVersion = 128;
+  constexpr size_t kOfField = 24;
+  return version.fields.ByteSize() + version.fields.size() * kOfField + version.key.type.size() +
+         version.key.id.size() + version.modified_by.size() + kOfVersion;
+}
+
+size_t AnswerBytes(const EntityKey& key) {
+  constexpr size_t kOfResult = 400;  // ids, codes, and the texts of ours
+  return 2 * (key.type.size() + key.id.size()) + kOfResult;
+}
 
 PushAnswer EmptyAnswer(const StoreMeta& meta, absl::Time now) {
   PushAnswer answer;
@@ -46,10 +83,7 @@ absl::StatusOr<PushAnswer> AnswerFrom(StoreReader& reader, const PushBatch& batc
   answer.commit_cursor = SealCursor(end, batch.who.tenant, meta.mac_key);
   answer.newest = receipt.last_revision;
   answer.results = std::move(receipt.results);
-  for (ChangeResult& result : answer.results) {
-    if (!NeedsCurrent(result)) continue;
-    PT_ASSIGN_OR_RETURN(result.current, CurrentOf(reader, batch.who.tenant, result.key));
-  }
+  PT_RETURN_IF_ERROR(AddCurrents(reader, batch.who.tenant, &answer.results));
   return answer;
 }
 
@@ -69,7 +103,7 @@ bool NeedsCurrent(const ChangeResult& result) {
     case Resolution::kNone:
       // A re-offer of old content is the one answer without a conflict that
       // differs from what was sent.
-      return result.outcome == Outcome::kUnchanged && result.rule == "reoffer";
+      return IsOldContent(result);
   }
   return false;
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/status.h"
+#include "sync-service/engine/answer.h"
 #include "sync-service/engine/archive.h"
 #include "sync-service/engine/validate.h"
 
@@ -21,13 +22,14 @@ constexpr char kRuleReoffer[] = "reoffer";
 class Borrowed {
  public:
   // `stored` may be null, and must outlive this.
-  explicit Borrowed(StoredVersion* stored) : stored_(stored) {
+  Borrowed(StoredVersion* stored, bool clamped) : stored_(stored) {
     if (stored_ == nullptr) return;
     candidate_.revision = stored_->version.revision;
     candidate_.deleted = stored_->version.deleted;
     candidate_.fields = std::move(stored_->version.fields);
     candidate_.time = stored_->version.last_modified;
-    candidate_.device = stored_->device;
+    candidate_.clamped = clamped;
+    candidate_.device = stored_->raised_by.empty() ? stored_->device : stored_->raised_by;
     candidate_.content_hash = stored_->content_hash;
   }
   ~Borrowed() {
@@ -42,6 +44,13 @@ class Borrowed {
   StoredVersion* stored_;
   Candidate candidate_;
 };
+
+// Only clamping makes an effective time less than the claimed one. Somebody who
+// raised it since was not clamped.
+bool WasClamped(const std::optional<StoredVersion>& stored) {
+  return stored.has_value() && stored->raised_by.empty() &&
+         stored->claimed_time > stored->version.last_modified;
+}
 
 StoredVersion* PointerTo(std::optional<StoredVersion>& stored) {
   return stored.has_value() ? &*stored : nullptr;
@@ -110,6 +119,7 @@ absl::Status BatchDecider::DecideReadable(const Change& change) {
     AddOldContent(change, head);
     return absl::OkStatus();
   }
+  if (!HasRoom(change, size, kBatchContentBytesMax, &written_bytes_)) return absl::OkStatus();
   const Decision decision = Ask(change, head, base, incoming);
   Record(change, head, base, std::move(incoming), decision);
   return absl::OkStatus();
@@ -126,7 +136,10 @@ absl::StatusOr<Head> BatchDecider::FindHead(const EntityKey& key) {
   }
   PT_ASSIGN_OR_RETURN(head.stored, reader_.Head(batch_.who.tenant, key));
   const auto raised = plan_.raised.find(key);
-  if (raised != plan_.raised.end()) head.stored->version.last_modified = raised->second.time;
+  if (raised == plan_.raised.end()) return head;
+  head.stored->version.last_modified = raised->second.time;
+  head.stored->raised_by = raised->second.device;
+  head.stored->field_times = raised->second.field_times;
   return head;
 }
 
@@ -144,17 +157,17 @@ absl::StatusOr<bool> BatchDecider::IsOldContent(const Change& change, const Head
 
 Decision BatchDecider::Ask(const Change& change, Head& head, Base& base,
                            StoredVersion& incoming) const {
-  const Borrowed candidate(&incoming);
-  const Borrowed current(PointerTo(head.stored));
-  const Borrowed older_base(PointerTo(base.stored));
+  const Borrowed candidate(&incoming, IsClamped(change));
+  const Borrowed current(PointerTo(head.stored), WasClamped(head.stored));
+  const Borrowed older_base(PointerTo(base.stored), WasClamped(base.stored));
 
   Question question;
   question.policy = &options_.policies.For(change.key.type);
   question.base_revision = change.reoffer ? 0 : change.base_revision;
   question.base_is_current = base.is_current;
-  // A deletion is no other thing that could be taken for the one there.
-  question.collision_possible = change.integer_key && !change.reoffer &&
-                                change.base_revision == 0 && change.operation != Operation::kDelete;
+  // For a deletion, too: what the device deletes is the thing that it knows by
+  // this number, not the one that stands here.
+  question.collision_possible = change.integer_key && !change.reoffer && change.base_revision == 0;
   question.current = current.get();
   question.base = base.is_current ? current.get() : older_base.get();
   question.incoming = candidate.get();
@@ -185,7 +198,9 @@ void BatchDecider::Record(const Change& change, const Head& head, const Base& ba
     result.error_message = std::string(ResolutionReason(decision.resolution));
   } else {
     HoldHead(head, &planned);
-    if (decision.outcome == Outcome::kUnchanged) RaiseTime(head, incoming.version.last_modified);
+    if (decision.outcome == Outcome::kUnchanged) {
+      RaiseTime(head, incoming, IsClamped(change), decision);
+    }
   }
   plan_.results.push_back(std::move(planned));
 }
@@ -214,13 +229,36 @@ size_t BatchDecider::AddVersion(const Change& change, StoredVersion incoming) {
   return index;
 }
 
-void BatchDecider::RaiseTime(const Head& head, TimeNs time) {
-  if (time <= head.stored->version.last_modified) return;
-  if (head.pending.has_value()) {
-    plan_.versions[*head.pending].stored.version.last_modified = time;
+bool BatchDecider::IsClamped(const Change& change) const {
+  return ptdoc::sync::IsClamped(change.last_modified, ToTimeNs(now_),
+                                absl::ToInt64Nanoseconds(options_.max_clock_skew));
+}
+
+// The times of the fields rise each by itself: two writings of one content may
+// have changed different fields of it.
+void BatchDecider::RaiseTime(const Head& head, const StoredVersion& incoming, bool clamped,
+                             const Decision& decision) {
+  if (clamped) return;
+  const StoredVersion& stored = *head.stored;
+  RaisedTime raised{stored.version.revision, stored.version.last_modified, stored.raised_by,
+                    stored.field_times};
+  if (decision.raises_time) {
+    raised.time = incoming.version.last_modified;
+    raised.device = incoming.device;
+  }
+  PT_CHECK(raised.field_times.size() == incoming.field_times.size());
+  for (size_t i = 0; i < raised.field_times.size(); ++i) {
+    raised.field_times[i] = std::max(raised.field_times[i], incoming.field_times[i]);
+  }
+  if (!decision.raises_time && raised.field_times == stored.field_times) return;
+  if (!head.pending.has_value()) {
+    plan_.raised[stored.version.key] = std::move(raised);
     return;
   }
-  plan_.raised[head.stored->version.key] = {head.stored->version.revision, time};
+  StoredVersion& pending = plan_.versions[*head.pending].stored;
+  pending.version.last_modified = raised.time;
+  pending.raised_by = std::move(raised.device);
+  pending.field_times = std::move(raised.field_times);
 }
 
 void BatchDecider::AddFailure(const EntityKey& key, const Defect& defect, absl::string_view rule,
@@ -228,7 +266,25 @@ void BatchDecider::AddFailure(const EntityKey& key, const Defect& defect, absl::
   plan_.results.push_back({Refusal(key, defect, rule, retryable), std::nullopt});
 }
 
+bool BatchDecider::HasRoom(const Change& change, size_t bytes, size_t bytes_max, size_t* used) {
+  const bool has_room = *used == 0 || *used + bytes <= bytes_max;
+  if (has_room) {
+    *used += bytes;
+    return true;
+  }
+  // Nor do those behind it: a child must not be taken without its parent.
+  *used = std::max(*used, bytes_max) + 1;
+  AddFailure(change.key,
+             {ErrorCode::kBatchRefused,
+              "this change and those before it in its batch are too large together; send the rest "
+              "again in a batch of its own"},
+             kRuleRefused, /*retryable=*/true);
+  return false;
+}
+
 void BatchDecider::AddOldContent(const Change& change, const Head& head) {
+  const size_t bytes = head.stored.has_value() ? AnswerBytes(head.stored->version) : 0;
+  if (!HasRoom(change, bytes, kAnswerBytesMax, &answer_bytes_)) return;
   PlannedResult planned;
   planned.result.key = change.key;
   planned.result.outcome = Outcome::kUnchanged;

@@ -24,10 +24,12 @@ struct PlannedResult {
   std::optional<size_t> version;
 };
 
-// Row 3 of the decision table.
+// Row 3 of the decision table: what becomes of the head's times, whole.
 struct RaisedTime {
   Revision revision = 0;
   TimeNs time = kSmallestTime;
+  std::string device;  // empty: that of the version itself
+  std::vector<TimeNs> field_times;
 };
 
 // Everything that a batch will write, decided before anything is written:
@@ -72,10 +74,15 @@ class BatchDecider {
   std::string AddArchive(const Head& head, const Base& base, const StoredVersion& incoming,
                          const Decision& decision);
   size_t AddVersion(const Change& change, StoredVersion incoming);
-  void RaiseTime(const Head& head, TimeNs time);
+  bool IsClamped(const Change& change) const;
+  void RaiseTime(const Head& head, const StoredVersion& incoming, bool clamped,
+                 const Decision& decision);
   void AddFailure(const EntityKey& key, const Defect& defect, absl::string_view rule,
                   bool retryable);
   void AddOldContent(const Change& change, const Head& head);
+  // False, and the change refused for now: the batch would write, or its answer
+  // would carry, more than a process should hold at once.
+  bool HasRoom(const Change& change, size_t bytes, size_t bytes_max, size_t* used);
   // Row 6c: nothing of the batch takes effect but the collided rows' archives.
   void RefuseBatch();
 
@@ -87,6 +94,8 @@ class BatchDecider {
 
   BatchPlan plan_;
   std::map<EntityKey, Pending> pending_;
+  size_t written_bytes_ = 0;  // content, of versions and archives
+  size_t answer_bytes_ = 0;   // of what re-offers are answered with
 };
 
 }  // namespace ptdoc::sync

@@ -38,6 +38,9 @@ struct EngineOptions {
 
 inline constexpr size_t kBatchChangesMax = 5000;
 inline constexpr size_t kMessageBytesMax = 4 << 20;
+// Content that one batch may write: small changes of large rows make large
+// versions. What is beyond is refused once, to be sent as a batch of its own.
+inline constexpr size_t kBatchContentBytesMax = 32 << 20;
 inline constexpr size_t kPageVersionsDefault = 500;
 inline constexpr size_t kPageVersionsMax = 1000;
 inline constexpr size_t kPageBytesMax = 1 << 20;
@@ -151,8 +154,9 @@ class Engine {
   // Group commit: all batches in one transaction, a savepoint each, answers in
   // order. An answer is OK only after COMMIT returned. One batch's error
   // touches no other; if COMMIT fails, every answer is that error (reason
-  // STORE_AWAY or STORE_FULL) and nothing took effect, unless its code is
-  // UNKNOWN: then only the same batch again, or a settle, tells.
+  // STORE_AWAY or STORE_FULL) and nothing took effect. UNAVAILABLE can also mean
+  // that the store failed while it committed, as the message then says: as
+  // always, the same batch again, or a settle, tells.
   // Errors of one batch: FIELD, BATCH_ID_REUSED, CURSOR_MALFORMED,
   // MESSAGE_TOO_LARGE, EPOCH_CHANGED, HISTORY_FORKED, CURSOR_EXPIRED (the last
   // three with kMetaSharedRevision).
@@ -178,7 +182,9 @@ class Engine {
   // refuses the whole call before anything is pushed.
   absl::StatusOr<RunAnswer> Run(PushBatch batch, const PullQuery& query);
   // The second half of Run, for a caller that pushed in a group commit (after
-  // CheckPull). Its page always ends at a batch end.
+  // CheckPull). Its page always ends at a batch end. Both halves are one message
+  // of at most kMessageBytesMax: a page that does not fit is left out, and the
+  // cursor stays, with has_more; MESSAGE_TOO_LARGE, if nothing was pushed either.
   absl::StatusOr<RunAnswer> RunPage(PushAnswer push, const PullQuery& query);
 
   // The caller's own queue; reviewers, admins and monitors see the tenant's sum.

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/model/reason.h"
+#include "sync-service/engine/answer.h"
 #include "sync-service/engine/engine.h"
 #include "sync-service/engine/pages.h"
 #include "sync-service/engine/position.h"
@@ -87,6 +88,37 @@ PushedVersions PushedBy(const PushAnswer& answer) {
     if (is_own) pushed.emplace(result.key, result.revision);
   }
   return pushed;
+}
+
+size_t BytesOf(const PushAnswer& answer) {
+  size_t bytes = 0;
+  for (const ChangeResult& result : answer.results) {
+    bytes += AnswerBytes(result.key);
+    if (result.current.has_value()) bytes += AnswerBytes(*result.current);
+  }
+  return bytes;
+}
+
+size_t BytesOf(const std::vector<Version>& versions) {
+  size_t bytes = 0;
+  for (const Version& version : versions) bytes += AnswerBytes(version);
+  return bytes;
+}
+
+// The page of a Run that does not fit into its message. A batch is never cut, so
+// the caller gets it in his next call, or, if it is too large for any message,
+// by Pull.
+absl::Status LeaveOutPage(const std::string& cursor, RunAnswer* answer) {
+  if (answer->push.results.empty()) {
+    return ReasonError(absl::StatusCode::kResourceExhausted, "MESSAGE_TOO_LARGE",
+                       "The next batch of the feed is larger than one message. Nothing was "
+                       "changed. Call Pull with the same cursor: it answers in several messages.");
+  }
+  answer->page.versions.clear();
+  answer->page.cursor = cursor;
+  answer->page.caught_up = false;
+  answer->has_more = true;
+  return absl::OkStatus();
 }
 
 // Goes on where `page` ended.
@@ -178,16 +210,22 @@ absl::StatusOr<RunAnswer> Engine::RunPage(PushAnswer push, const PullQuery& quer
     PT_ASSIGN_OR_RETURN(const BatchEnd newest, reader->Newest(query.who.tenant));
     PT_ASSIGN_OR_RETURN(position.cursor, OpenQuery(*reader, query, meta, newest));
   }
+  const PushedVersions pushed = PushedBy(answer.push);
+  const auto is_own = [&](const Version& version) {
+    return pushed.contains({version.key, version.revision});
+  };
+  const size_t room = kAnswerBytesMax - std::min(BytesOf(answer.push), kAnswerBytesMax);
   PT_ASSIGN_OR_RETURN(answer.page, Pull(query, &position));
-  while (!answer.page.batch_end) {
+  std::erase_if(answer.page.versions, is_own);
+  while (!answer.page.batch_end && BytesOf(answer.page.versions) <= room) {
     PT_ASSIGN_OR_RETURN(PullPage more, Pull(query, &*answer.page.next));
+    std::erase_if(more.versions, is_own);
     Extend(std::move(more), &answer.page);
   }
-  const PushedVersions pushed = PushedBy(answer.push);
-  std::erase_if(answer.page.versions, [&](const Version& version) {
-    return pushed.contains({version.key, version.revision});
-  });
   answer.has_more = !answer.page.caught_up;
+  if (BytesOf(answer.page.versions) > room) {
+    PT_RETURN_IF_ERROR(LeaveOutPage(query.cursor, &answer));
+  }
   return answer;
 }
 

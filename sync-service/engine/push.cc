@@ -19,6 +19,13 @@ absl::Status BatchIdReused() {
                      "was taken. Send it with a batch_id of its own.");
 }
 
+// For the sender it is as if the answer was lost on its way.
+absl::Status FateUnknown() {
+  return ReasonError(absl::StatusCode::kUnavailable, "STORE_AWAY",
+                     "The store failed while it committed. Whether the batch was stored is not "
+                     "known; nothing is lost. Send the same batch again under the same batch_id.");
+}
+
 // Random, so that a cursor tells this batch from one that got the same revision
 // in another life of the store; never 0, which means "no batch".
 uint64_t NewTag(Rng& rng) {
@@ -76,7 +83,8 @@ absl::StatusOr<Receipt> WriteBatch(StoreWriter& writer, const PushBatch& batch, 
   PT_ASSIGN_OR_RETURN(const BatchEnd end, writer.Append(tenant, plan.versions, tag, now));
   TakeRevisions(&plan);
   for (const auto& [key, raised] : plan.raised) {
-    PT_RETURN_IF_ERROR(writer.RaiseTime(tenant, key, raised.revision, raised.time));
+    PT_RETURN_IF_ERROR(writer.RaiseTime(tenant, key, raised.revision, raised.time, raised.device,
+                                        raised.field_times));
   }
   for (const ArchiveRow& row : plan.archives) PT_RETURN_IF_ERROR(writer.Archive(tenant, row));
   PT_RETURN_IF_ERROR(WriteAudit(writer, batch, plan, now));
@@ -131,8 +139,9 @@ PushAnswers Engine::Push(std::span<const PushBatch> batches) {
   }
   // Nothing leaves before this returned: a crash between the two makes the
   // device send the batch again, which its receipt makes harmless.
-  if (const absl::Status committed = (*writer)->Commit(); !committed.ok()) return all(committed);
-  return answers;
+  const absl::Status committed = (*writer)->Commit();
+  if (committed.ok()) return answers;
+  return all(absl::IsUnknown(committed) ? FateUnknown() : committed);
 }
 
 absl::StatusOr<PushAnswer> Engine::PushOne(StoreWriter& writer, const PushBatch& batch,

@@ -10,6 +10,7 @@
 #include "common/base/status.h"
 #include "common/model/entity_id.h"
 #include "common/model/reason.h"
+#include "sync-service/engine/answer.h"
 
 namespace ptdoc::sync {
 namespace {
@@ -25,8 +26,10 @@ absl::Status CheckSizes(const std::vector<Change>& changes) {
   if (changes.size() > kBatchChangesMax) {
     return TooLarge("The batch", changes.size(), kBatchChangesMax, "changes");
   }
+  size_t answer_bytes = 0;
   for (size_t i = 0; i < changes.size(); ++i) {
     const EntityKey& key = changes[i].key;
+    answer_bytes += AnswerBytes(key);
     if (key.type.size() > kEntityTypeBytesMax) {
       return TooLarge(absl::StrCat("entity_type of change ", i), key.type.size(),
                       kEntityTypeBytesMax, "bytes");
@@ -35,6 +38,9 @@ absl::Status CheckSizes(const std::vector<Change>& changes) {
       return TooLarge(absl::StrCat("entity_id of change ", i), key.id.size(), kEntityIdBytesMax,
                       "bytes");
     }
+  }
+  if (answer_bytes > kAnswerBytesMax) {
+    return TooLarge("The answer to the batch", answer_bytes, kAnswerBytesMax, "bytes");
   }
   return absl::OkStatus();
 }

@@ -19,6 +19,7 @@ namespace {
 
 constexpr size_t kListDefault = 100;
 constexpr size_t kListMax = 1000;
+constexpr size_t kOtherFieldsBytes = 1024;  // of an answer with one conflict
 
 size_t ListSize(uint32_t asked) {
   return asked == 0 ? kListDefault : std::min<size_t>(asked, kListMax);
@@ -60,10 +61,20 @@ absl::Status ReadConflict(ServiceContext& service, const Principal& who,
   return absl::OkStatus();
 }
 
+// Three rows in row JSON can be longer than a message may be.
+bool IsTooLarge(const v1::Conflict& conflict) {
+  return conflict.ByteSizeLong() > kMessageBytesMax - kOtherFieldsBytes;
+}
+
 absl::Status GetConflictRow(ServiceContext& service, const Principal& who,
                             const v1::GetConflictRequest& request,
                             v1::GetConflictResponse* response) {
-  return ReadConflict(service, who, request.conflict_id(), response->mutable_conflict());
+  v1::Conflict* const conflict = response->mutable_conflict();
+  PT_RETURN_IF_ERROR(ReadConflict(service, who, request.conflict_id(), conflict));
+  if (!IsTooLarge(*conflict)) return absl::OkStatus();
+  return ReasonError(absl::StatusCode::kResourceExhausted, "MESSAGE_TOO_LARGE",
+                     "The conflict's rows are larger than one message. Nothing was changed. Look "
+                     "at it on the service's machine: sync-service conflicts show.");
 }
 
 absl::StatusOr<ResolveRequest> ResolveFromProto(const v1::ResolveConflictRequest& in) {
@@ -97,7 +108,14 @@ absl::Status Resolve(ServiceContext& service, const Principal& who,
   PT_ASSIGN_OR_RETURN(const Revision revision, service.engine.ResolveConflict(who, request));
   service.feed.Notify(who.tenant, revision);
   response->set_revision(revision);
-  return ReadConflict(service, who, request.conflict_id, response->mutable_conflict());
+  v1::Conflict* const conflict = response->mutable_conflict();
+  PT_RETURN_IF_ERROR(ReadConflict(service, who, request.conflict_id, conflict));
+  // It is done, and must be answered: without the contents, if they do not fit.
+  if (!IsTooLarge(*conflict)) return absl::OkStatus();
+  conflict->clear_archived_data_json();
+  conflict->clear_chosen_data_json();
+  conflict->clear_base_data_json();
+  return absl::OkStatus();
 }
 
 absl::Status UnlockEntity(ServiceContext& service, const Principal& who,

@@ -169,7 +169,17 @@ std::deque<v1::PullResponse> FetchPageToProto(FetchPage page, bool packed, bool 
   versions.caught_up = last;
   std::deque<v1::PullResponse> messages = PageToProto(std::move(versions), packed);
   for (v1::PullResponse& message : messages) message.clear_remaining();
+  size_t bytes = messages.back().ByteSizeLong();
   for (EntityKey& key : page.missing) {
+    bytes += key.type.size() + key.id.size();
+    if (bytes > kPageBytesMax) {
+      v1::PullResponse& message = messages.emplace_back();
+      message.set_epoch(messages.front().epoch());
+      *message.mutable_server_time() = messages.front().server_time();
+      message.set_caught_up(last);
+      messages[messages.size() - 2].clear_caught_up();
+      bytes = key.type.size() + key.id.size();
+    }
     v1::EntityRef* const missing = messages.back().add_missing();
     missing->set_entity_type(ToUtf8(std::move(key.type)));
     missing->set_entity_id(ToUtf8(std::move(key.id)));

@@ -5,17 +5,25 @@
 #include <string>
 
 #include "common/base/log.h"
+#include "common/base/status.h"
 
 namespace ptdoc::sync {
 namespace {
 
 constexpr absl::Duration kTickMin = absl::Milliseconds(5);
 constexpr absl::Duration kTickMax = absl::Milliseconds(250);
+// Under a load that never pauses.
+constexpr absl::Duration kBusyCheckpointInterval = absl::Seconds(1);
 
 absl::Duration TickOf(const ServerOptions& options) {
   const absl::Duration finest = std::min(
       {options.heartbeat / 4, options.token_check_interval / 4, options.change_poll_interval});
   return std::clamp(finest, kTickMin, kTickMax);
+}
+
+absl::StatusOr<BatchEnd> NewestOf(Store& store, const std::string& tenant) {
+  PT_ASSIGN_OR_RETURN(const std::unique_ptr<StoreReader> reader, store.BeginRead());
+  return reader->Newest(tenant);
 }
 
 // One bounded step, then the next one behind whatever waits by then.
@@ -36,6 +44,7 @@ Maintenance::Maintenance(ServiceContext& service)
     : service_(service),
       tick_(TickOf(service.options)),
       pruned_at_(service.clock.Monotonic()),
+      checkpointed_at_(service.clock.Monotonic()),
       thread_([this] { Loop(); }) {}
 
 Maintenance::~Maintenance() {
@@ -65,7 +74,7 @@ void Maintenance::Loop() {
     if (now - polled_at >= service_.options.change_poll_interval) {
       polled_at = now;
       LookForChanges();
-      CheckpointWhenIdle();
+      Checkpoint(now);
     }
     if (now - pruned_at_ >= service_.options.prune_interval) {
       pruned_at_ = now;
@@ -76,10 +85,11 @@ void Maintenance::Loop() {
 
 void Maintenance::LookForChanges() {
   const absl::StatusOr<int64_t> counter = service_.store.ChangeCounter();
-  if (!counter.ok() || counter.value() == seen_) return;
+  if (!counter.ok() || (counter.value() == seen_ && !untold_)) return;
   const bool first = !seen_.has_value();
   seen_ = *counter;
   if (first && service_.feed.Tenants().empty()) return;
+  untold_ = false;
   (void)service_.executor.SubmitRead([this] { WakeFollowers(); }, Executor::Load::kContinue);
 }
 
@@ -87,10 +97,12 @@ void Maintenance::LookForChanges() {
 // already: they compare the revision with what they sent.
 void Maintenance::WakeFollowers() {
   for (const std::string& tenant : service_.feed.Tenants()) {
-    const absl::StatusOr<std::unique_ptr<StoreReader>> reader = service_.store.BeginRead();
-    if (!reader.ok()) return;
-    const absl::StatusOr<BatchEnd> newest = (*reader)->Newest(tenant);
-    if (newest.ok()) service_.feed.Notify(tenant, newest->sequence);
+    const absl::StatusOr<BatchEnd> newest = NewestOf(service_.store, tenant);
+    if (newest.ok()) {
+      service_.feed.Notify(tenant, newest->sequence);
+    } else {
+      untold_ = true;  // Tried again: the next change may be hours away.
+    }
   }
 }
 
@@ -99,11 +111,16 @@ void Maintenance::SubmitPrune() {
   (void)service_.executor.SubmitWrite([&service] { Prune(service); }, Executor::Load::kContinue);
 }
 
-void Maintenance::CheckpointWhenIdle() {
-  if (seen_ == checkpointed_ || !service_.executor.WriterIdle()) return;
-  checkpointed_ = seen_;
+void Maintenance::Checkpoint(absl::Duration now) {
+  const bool rested = now - checkpointed_at_ >= kBusyCheckpointInterval;
+  if (seen_ == checkpointed_ || !(rested || service_.executor.WriterIdle())) return;
+  checkpointed_at_ = now;
   const absl::Status status = service_.store.Checkpoint();
-  if (!status.ok()) Log(LogLevel::kDebug, "checkpoint.failed", {LogField::Error(status)});
+  if (status.ok()) {
+    checkpointed_ = seen_;
+  } else {
+    Log(LogLevel::kDebug, "checkpoint.failed", {LogField::Error(status)});
+  }
 }
 
 }  // namespace ptdoc::sync

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <optional>
 #include <thread>
 
@@ -11,7 +12,8 @@ namespace ptdoc::sync {
 
 // The thread that does what nobody asks for: ticks the streams (heartbeats,
 // tokens), wakes followers when another process committed, prunes, and moves
-// the write-ahead log into the store when the writer is idle.
+// the write-ahead log into the store: at once when the writer is idle, from time
+// to time when it never is.
 class Maintenance {
  public:
   // `service` must outlive this.
@@ -29,13 +31,16 @@ class Maintenance {
   void LookForChanges();
   void WakeFollowers();
   void SubmitPrune();
-  void CheckpointWhenIdle();
+  void Checkpoint(absl::Duration now);
 
   ServiceContext& service_;
   const absl::Duration tick_;
   absl::Duration pruned_at_;
   std::optional<int64_t> seen_;          // the store's change counter
   std::optional<int64_t> checkpointed_;  // its value at the last checkpoint
+  absl::Duration checkpointed_at_;
+  // The followers could not be told of a change: the store was away.
+  std::atomic<bool> untold_ = false;
 
   Mutex mutex_;
   CondVar wake_;

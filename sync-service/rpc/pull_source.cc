@@ -17,9 +17,10 @@ namespace {
 // Entities read at once, so that many large rows never stand in memory together.
 constexpr size_t kFetchStepKeys = 16;
 
-size_t BytesOf(const std::vector<Version>& versions) {
+size_t BytesOf(const FetchPage& page) {
   size_t bytes = 0;
-  for (const Version& version : versions) bytes += WireSizeOf(version);
+  for (const Version& version : page.versions) bytes += WireSizeOf(version);
+  for (const EntityKey& key : page.missing) bytes += key.type.size() + key.id.size();
   return bytes;
 }
 
@@ -83,7 +84,7 @@ absl::StatusOr<PullStep> PullSource::NextFetch(const Principal& who) {
     fetched_ += count;
     Append(std::move(more), &page);
   } while (fetched_ < keys_.size() && page.versions.size() < kPageVersionsDefault &&
-           BytesOf(page.versions) < kPageBytesMax);
+           BytesOf(page) < kPageBytesMax);
   PullStep step;
   step.caught_up = fetched_ == keys_.size();
   step.messages = FetchPageToProto(std::move(page), packed_, step.caught_up);

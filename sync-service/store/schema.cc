@@ -55,6 +55,7 @@ CREATE TABLE Versions (
   ModifiedBy INTEGER NOT NULL,
   TokenUser INTEGER NOT NULL,
   Device INTEGER NOT NULL,
+  RaisedBy INTEGER,
   ContentHash BLOB NOT NULL,
   FieldTimes BLOB,
   Notice BLOB,

@@ -18,12 +18,18 @@ namespace ptdoc::sync {
 namespace {
 
 constexpr size_t kIdleReadersMax = 4;
-// Commits move the write-ahead log by themselves above this many pages (16
+// Commits move the write-ahead log by themselves above this many pages (64
 // MiB): a background thread calls Checkpoint long before.
 // Savepoints keep the pages that they may have to put back: in memory.
 constexpr char kWriterPragmas[] =
-    "PRAGMA wal_autocheckpoint=4000; PRAGMA journal_size_limit=67108864;"
+    "PRAGMA wal_autocheckpoint=16384; PRAGMA journal_size_limit=67108864;"
     "PRAGMA cache_size=-32768; PRAGMA temp_store=MEMORY";
+// Above this many pages (8 MiB) in the write-ahead log a checkpoint holds the
+// writer for as long as it takes to move the end of it, so that the next write
+// begins the log anew. Without that a writer that never rests would always be a
+// little ahead, and the log would grow for ever.
+constexpr int64_t kHeldCheckpointPages = 2000;
+constexpr absl::Duration kHeldCheckpointWait = absl::Seconds(1);
 constexpr char kReaderPragmas[] = "PRAGMA query_only=ON; PRAGMA cache_size=-8192";
 
 class SqliteStore;
@@ -66,7 +72,12 @@ class SqliteStore final : public Store {
  private:
   absl::StatusOr<std::unique_ptr<StoreConnection>> TakeReader();
   absl::Status TakeWriter();
+  // In front of all writers that wait. False if it is not free in time.
+  bool TakeWriterForCheckpoint();
   void ReleaseWriter();
+  // Moves what can be moved without waiting for anybody; returns how many pages
+  // stand in the log.
+  absl::StatusOr<int64_t> MoveLog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(checkpoint_mutex_);
 
   const SqliteStoreOptions options_;
   FileLock lock_;
@@ -74,6 +85,7 @@ class SqliteStore final : public Store {
   Mutex writer_mutex_;
   CondVar writer_free_;
   bool writer_taken_ ABSL_GUARDED_BY(writer_mutex_) = false;
+  bool checkpoint_waits_ ABSL_GUARDED_BY(writer_mutex_) = false;
   StoreConnection writer_;  // belongs to whoever has it taken
 
   Mutex pool_mutex_;
@@ -132,9 +144,9 @@ absl::StatusOr<std::unique_ptr<StoreWriter>> SqliteStore::BeginWrite() {
 
 absl::Status SqliteStore::TakeWriter() {
   MutexLock lock(writer_mutex_);
-  while (writer_taken_) {
+  while (writer_taken_ || checkpoint_waits_) {
     if (writer_free_.WaitFor(writer_mutex_, options_.busy_timeout)) continue;
-    if (!writer_taken_) break;
+    if (!writer_taken_ && !checkpoint_waits_) break;
     return ReasonError(absl::StatusCode::kUnavailable, "STORE_AWAY",
                        "The store is busy with another write. Nothing was stored. "
                        "Try again in a moment.");
@@ -146,7 +158,19 @@ absl::Status SqliteStore::TakeWriter() {
 void SqliteStore::ReleaseWriter() {
   MutexLock lock(writer_mutex_);
   writer_taken_ = false;
-  writer_free_.NotifyOne();
+  writer_free_.NotifyAll();
+}
+
+bool SqliteStore::TakeWriterForCheckpoint() {
+  MutexLock lock(writer_mutex_);
+  checkpoint_waits_ = true;
+  while (writer_taken_ && writer_free_.WaitFor(writer_mutex_, kHeldCheckpointWait)) {
+  }
+  checkpoint_waits_ = false;
+  const bool taken = !writer_taken_;
+  writer_taken_ = true;
+  if (!taken) writer_free_.NotifyAll();
+  return taken;
 }
 
 absl::StatusOr<std::unique_ptr<StoreReader>> SqliteStore::BeginRead() {
@@ -198,7 +222,18 @@ absl::Status SqliteStore::Backup(const std::string& path) {
 
 absl::Status SqliteStore::Checkpoint() {
   MutexLock lock(checkpoint_mutex_);
-  return StoreError(checkpointer_.QueryValue("PRAGMA wal_checkpoint(PASSIVE)").status());
+  PT_ASSIGN_OR_RETURN(const int64_t pages, Mapped(MoveLog()));
+  if (pages < kHeldCheckpointPages || !TakeWriterForCheckpoint()) return absl::OkStatus();
+  const absl::Status moved = Mapped(MoveLog()).status();
+  ReleaseWriter();
+  return moved;
+}
+
+absl::StatusOr<int64_t> SqliteStore::MoveLog() {
+  PT_ASSIGN_OR_RETURN(sqlite::Statement row,
+                      checkpointer_.Prepare("PRAGMA wal_checkpoint(PASSIVE)"));
+  PT_ASSIGN_OR_RETURN(const bool found, row.Step());
+  return found ? row.Int(1) : 0;
 }
 
 absl::StatusOr<FileLock> LockForUse(const std::string& path) {

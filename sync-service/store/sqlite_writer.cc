@@ -6,6 +6,7 @@
 
 #include "common/base/status.h"
 #include "common/base/time_text.h"
+#include "common/model/reason.h"
 #include "sync-service/store/codec.h"
 #include "sync-service/store/schema.h"
 
@@ -24,8 +25,8 @@ constexpr char kMoveHead[] = "UPDATE Heads SET VersionId = ? WHERE KeyHash = ? A
 constexpr char kSupersede[] = "UPDATE Versions SET Superseded = 1 WHERE Id = ?";
 constexpr char kInsertVersion[] =
     "INSERT INTO Versions (Id, TypeId, EntityId, Previous, Deleted, Superseded, ModifiedAt,"
-    " ClaimedAt, ModifiedBy, TokenUser, Device, ContentHash, FieldTimes, Notice, Content)"
-    " VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    " ClaimedAt, ModifiedBy, TokenUser, Device, RaisedBy, ContentHash, FieldTimes, Notice,"
+    " Content) VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?15, ?11, ?12, ?13, ?14)";
 constexpr char kInsertBatch[] = "INSERT INTO Batches (Id, Tag, CommittedAt) VALUES (?, ?, ?)";
 constexpr char kInsertAudit[] =
     "INSERT INTO SyncAudit (Id, At, Event, DeviceId, UserId, ClaimedUserId, EntityType, EntityId,"
@@ -92,7 +93,9 @@ absl::Status SqliteWriter::RollbackSavepoint() {
   // A full disk can end the whole transaction, not only this savepoint. Going on
   // would commit each further statement by itself.
   if (!connection_.db.in_transaction()) {
-    return Noted(absl::InternalError("The store has rolled the transaction back."));
+    return Noted(ReasonError(absl::StatusCode::kUnavailable, "STORE_AWAY",
+                             "The store has rolled the transaction back. Nothing was stored. Try "
+                             "again in a moment."));
   }
   failed_ = absl::OkStatus();
   return absl::OkStatus();
@@ -220,10 +223,14 @@ absl::Status SqliteWriter::InsertVersion(int64_t tenant, int64_t type, Revision 
   insert->Bind(4, previous).Bind(5, version.deleted).Bind(6, version.last_modified);
   insert->BindNull(7).Bind(8, modified_by).Bind(9, user).Bind(10, device);
   if (stored.claimed_time != version.last_modified) insert->Bind(7, stored.claimed_time);
-  insert->BindBlob(11, stored.content_hash).BindNull(12).BindNull(13).BindNull(14);
+  insert->BindBlob(11, stored.content_hash).BindNull(12).BindNull(13).BindNull(14).BindNull(15);
   const std::string times = EncodeFieldTimes(stored.field_times, version.last_modified);
   if (!times.empty()) insert->BindBlob(12, times);
   if (version.conflict.has_value()) insert->BindBlob(13, EncodeNotice(*version.conflict));
+  if (!stored.raised_by.empty()) {
+    PT_ASSIGN_OR_RETURN(const int64_t raised_by, connection_.names.FindOrAdd(stored.raised_by));
+    insert->Bind(15, raised_by);
+  }
   const bool has_content = !version.deleted || !version.fields.empty();
   if (has_content) insert->BindBlob(14, EncodeFields(version.fields));
   return insert->Run();

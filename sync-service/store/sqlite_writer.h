@@ -33,9 +33,9 @@ class SqliteWriter final : public SqliteReads<StoreWriter> {
   absl::Status Audit(absl::string_view tenant, const AuditEvent& event) override;
   absl::Status PutReceipt(absl::string_view tenant, absl::string_view device,
                           absl::string_view batch_id, const Receipt& receipt) override;
-  using StoreWriter::RaiseTime;
   absl::Status RaiseTime(absl::string_view tenant, const EntityKey& key, Revision revision,
-                         TimeNs time, std::span<const TimeNs> field_times) override;
+                         TimeNs time, absl::string_view device,
+                         std::span<const TimeNs> field_times) override;
   absl::Status MarkConflictResolved(absl::string_view tenant, absl::string_view conflict_id,
                                     absl::Time at, absl::string_view by,
                                     absl::string_view action) override;

@@ -24,7 +24,10 @@ namespace ptdoc::sync {
 struct StoredVersion {
   Version version;
   std::string device;  // who sent it
-  std::string user;    // by token; version.modified_by is the claim
+  // Row 3: who sent the same content later, whose time version.last_modified
+  // is. Empty: nobody, it is the time of `device`.
+  std::string raised_by;
+  std::string user;  // by token; version.modified_by is the claim
   TimeNs claimed_time = kSmallestTime;
   std::string content_hash;  // 32 bytes
   // One per field in the order of version.fields: when each was last changed.
@@ -266,15 +269,13 @@ class StoreWriter : public StoreReader {
   virtual absl::Status Audit(absl::string_view tenant, const AuditEvent& event) = 0;
   virtual absl::Status PutReceipt(absl::string_view tenant, absl::string_view device,
                                   absl::string_view batch_id, const Receipt& receipt) = 0;
-  // Row 3 of the decision table: the stored time of the head rises. The times
-  // of its fields become `field_times`, or stay if that is empty. NOT_FOUND if
-  // the entity has no such version.
+  // Row 3 of the decision table: the stored time of the head rises, together
+  // with the device that it is compared with (raised_by; it stays if `device` is
+  // empty). The times of its fields become `field_times`, or stay if that is
+  // empty. NOT_FOUND if the entity has no such version.
   virtual absl::Status RaiseTime(absl::string_view tenant, const EntityKey& key, Revision revision,
-                                 TimeNs time, std::span<const TimeNs> field_times) = 0;
-  absl::Status RaiseTime(absl::string_view tenant, const EntityKey& key, Revision revision,
-                         TimeNs time) {
-    return RaiseTime(tenant, key, revision, time, {});
-  }
+                                 TimeNs time, absl::string_view device,
+                                 std::span<const TimeNs> field_times) = 0;
   // NOT_FOUND if there is no such conflict.
   virtual absl::Status MarkConflictResolved(absl::string_view tenant, absl::string_view conflict_id,
                                             absl::Time at, absl::string_view by,

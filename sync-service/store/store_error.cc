@@ -7,7 +7,22 @@
 namespace ptdoc::sync {
 namespace {
 
-constexpr int kIoError = 10;  // SQLITE_IOERR, the low byte of its extended codes
+// Result codes of SQLite: the low byte of its extended ones.
+constexpr int kPermission = 3;
+constexpr int kReadOnly = 8;
+constexpr int kIoError = 10;
+constexpr int kCannotOpen = 14;
+
+int PrimaryCode(const absl::Status& status) {
+  return sqlite::ExtendedCode(status) & 0xff;
+}
+
+// The disk or its mount refuses for now. It may come back, and then the store
+// goes on by itself.
+bool IsDiskAway(const absl::Status& status) {
+  const int code = PrimaryCode(status);
+  return code == kPermission || code == kReadOnly || code == kIoError || code == kCannotOpen;
+}
 
 }  // namespace
 
@@ -26,14 +41,22 @@ absl::Status StoreError(const absl::Status& status) {
       return absl::DataLossError(absl::StrCat("The store's file is damaged (", status.message(),
                                               "). Restore it from a backup."));
     default:
+      if (IsDiskAway(status)) {
+        return ReasonError(absl::StatusCode::kUnavailable, "STORE_AWAY",
+                           absl::StrCat("The store cannot be read or written (", status.message(),
+                                        "). Nothing was stored; devices keep their changes. "
+                                        "Look at its disk, mount and permissions."));
+      }
       return absl::InternalError(absl::StrCat("The store failed (", status.message(), ")."));
   }
 }
 
 absl::Status CommitError(const absl::Status& status) {
-  if ((sqlite::ExtendedCode(status) & 0xff) != kIoError) return StoreError(status);
-  return absl::UnknownError(absl::StrCat("The store failed while it committed (", status.message(),
-                                         "). Whether this was stored is not known."));
+  if (PrimaryCode(status) != kIoError) return StoreError(status);
+  return ReasonError(absl::StatusCode::kUnknown, "STORE_AWAY",
+                     absl::StrCat("The store failed while it committed (", status.message(),
+                                  "). Whether this was stored is not known. Look whether it is, "
+                                  "before you do it again."));
 }
 
 }  // namespace ptdoc::sync

@@ -8,7 +8,9 @@ namespace ptdoc::sync {
 #define PT_FEED_COLUMNS                                                                \
   "v.Id, v.TypeId, v.EntityId, v.Deleted, v.ModifiedAt, v.ModifiedBy, v.ContentHash, " \
   "v.Notice, "
-#define PT_MORE_COLUMNS ", v.ClaimedAt, v.TokenUser, v.Device, v.FieldTimes, v.Previous"
+#define PT_MORE_COLUMNS                                              \
+  ", v.ClaimedAt, v.TokenUser, v.Device, v.RaisedBy, v.FieldTimes, " \
+  "v.Previous"
 #define PT_VERSION_COLUMNS PT_FEED_COLUMNS "v.Content"
 #define PT_STORED_COLUMNS PT_FEED_COLUMNS "v.Content" PT_MORE_COLUMNS
 #define PT_STORED_COLUMNS_NO_CONTENT PT_FEED_COLUMNS "NULL" PT_MORE_COLUMNS
@@ -27,6 +29,7 @@ enum VersionColumn : int {
   kColClaimedAt,
   kColTokenUser,
   kColDevice,
+  kColRaisedBy,
   kColFieldTimes,
   kColPrevious,
 };

@@ -77,6 +77,11 @@ absl::StatusOr<StoredVersion> StoreQueries::ReadStoredVersion(const sqlite::Stat
   PT_ASSIGN_OR_RETURN(const absl::string_view device,
                       connection_.names.NameOf(row.Int(kColDevice)));
   stored.device = std::string(device);
+  if (!row.IsNull(kColRaisedBy)) {
+    PT_ASSIGN_OR_RETURN(const absl::string_view raised_by,
+                        connection_.names.NameOf(row.Int(kColRaisedBy)));
+    stored.raised_by = std::string(raised_by);
+  }
   stored.content_hash = std::string(row.Blob(kColContentHash));
   if (!row.IsNull(kColContent)) {
     PT_ASSIGN_OR_RETURN(stored.field_times, DecodeFieldTimes(row.Blob(kColFieldTimes), time,

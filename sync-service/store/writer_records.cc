@@ -29,7 +29,7 @@ constexpr char kInsertReceipt[] =
 // Both right sides see the row as it was.
 constexpr char kRaiseTime[] =
     "UPDATE Versions SET ModifiedAt = ?, ClaimedAt = coalesce(ClaimedAt, ModifiedAt),"
-    " FieldTimes = ? WHERE Id = ?";
+    " FieldTimes = ?, RaisedBy = coalesce(?, RaisedBy) WHERE Id = ?";
 constexpr char kTouchDevice[] =
     "INSERT INTO SyncDevices (TenantId, DeviceId, FirstSeenAt, LastSeenAt, Agent)"
     " VALUES (?1, ?2, ?3, ?3, ?4)"
@@ -107,7 +107,7 @@ absl::Status SqliteWriter::PutReceipt(absl::string_view tenant, absl::string_vie
 }
 
 absl::Status SqliteWriter::RaiseTime(absl::string_view tenant, const EntityKey& key,
-                                     Revision revision, TimeNs time,
+                                     Revision revision, TimeNs time, absl::string_view device,
                                      std::span<const TimeNs> field_times) {
   return Write([&]() -> absl::Status {
     PT_ASSIGN_OR_RETURN(const std::optional<StoredVersion> stored,
@@ -120,8 +120,12 @@ absl::Status SqliteWriter::RaiseTime(absl::string_view tenant, const EntityKey& 
     const std::string times = EncodeFieldTimes(field_times, time);
     PT_ASSIGN_OR_RETURN(const TenantState* state, Tenant(tenant));
     PT_ASSIGN_OR_RETURN(sqlite::Statement raise, Prepare(kRaiseTime));
-    raise.Bind(1, time).BindNull(2).Bind(3, RowId(state->id, revision));
+    raise.Bind(1, time).BindNull(2).BindNull(3).Bind(4, RowId(state->id, revision));
     if (!times.empty()) raise.BindBlob(2, times);
+    if (!device.empty()) {
+      PT_ASSIGN_OR_RETURN(const int64_t raised_by, connection_.names.FindOrAdd(device));
+      raise.Bind(3, raised_by);
+    }
     return raise.Run();
   });
 }

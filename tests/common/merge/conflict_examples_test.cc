@@ -114,6 +114,7 @@ Candidate ParseIncoming(const Example& example, const ExampleBase& base) {
   const TimeNs now = example.count("now") > 0 ? ParseClock(example.at("now")) : claimed;
   Candidate incoming;
   incoming.time = EffectiveTime(claimed, now, kMaxSkew, base.time);
+  incoming.clamped = IsClamped(claimed, now, kMaxSkew);
   incoming.device = m[2];
   ParseContent(m[3], &incoming);
   return incoming;

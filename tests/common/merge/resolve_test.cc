@@ -249,5 +249,59 @@ TEST(EffectiveTimeTest, WinsNoConflictWhenTheServiceClampsIt) {
   ExpectStands(decision, Resolution::kServerWins, "8");
 }
 
+TEST(EffectiveTimeTest, IsClampedBeyondTheSkewOnly) {
+  EXPECT_FALSE(IsClamped(std::nullopt, 1000, 60));
+  EXPECT_FALSE(IsClamped(1060, 1000, 60));
+  EXPECT_TRUE(IsClamped(1061, 1000, 60));
+  EXPECT_FALSE(IsClamped(kMaxTime, kMaxTime - 1, 60));
+}
+
+// What stands may be as early as the base of a clamped change, or earlier: its
+// own time alone would let it win.
+TEST(ResolveTest, ClampedChangeLosesWhateverTimeStands) {
+  for (const TimeNs standing : {TimeNs{9}, TimeNs{10}, TimeNs{11}, TimeNs{12}}) {
+    const Candidate current = MakeVersion(Arriving::kEdit, standing, "tablet-a");
+    Candidate incoming = MakeVersion(Arriving::kEdit, 11, "tablet-b");
+    incoming.clamped = true;
+
+    ExpectStands(ResolveConcurrent(current, incoming), Resolution::kServerWins, "8");
+  }
+}
+
+TEST(ResolveTest, StandingVersionThatWasClampedLosesATieWhateverTheDevice) {
+  Candidate current = MakeVersion(Arriving::kEdit, 10, "tablet-z");
+  current.clamped = true;
+
+  const Decision decision =
+      ResolveConcurrent(current, MakeVersion(Arriving::kEdit, 10, "tablet-a"));
+
+  ExpectReplaces(decision, Resolution::kLocalWins, "8");
+}
+
+TEST(ResolveTest, SignatureWinsOverADraftEvenIfItsTimeWasClamped) {
+  Candidate incoming = MakeVersion(Arriving::kSign, 10, "tablet-b");
+  incoming.clamped = true;
+
+  const Decision decision =
+      ResolveConcurrent(MakeVersion(Arriving::kEdit, 20, "tablet-a"), incoming);
+
+  ExpectReplaces(decision, Resolution::kSignedWins, "7");
+}
+
+TEST(ResolveTest, SameContentRaisesTimeAndDeviceTogether) {
+  const auto raises = [](TimeNs time, const std::string& device, bool clamped) {
+    Candidate incoming = MakeVersion(Arriving::kDelete, time, device);
+    incoming.clamped = clamped;
+    return ResolveConcurrent(MakeVersion(Arriving::kDelete, 10, "m"), incoming).raises_time;
+  };
+
+  EXPECT_TRUE(raises(11, "a", false));
+  EXPECT_TRUE(raises(10, "z", false));
+  EXPECT_FALSE(raises(10, "m", false));
+  EXPECT_FALSE(raises(10, "a", false));
+  EXPECT_FALSE(raises(9, "z", false));
+  EXPECT_FALSE(raises(11, "z", true));
+}
+
 }  // namespace
 }  // namespace ptdoc::sync

@@ -117,13 +117,15 @@ TEST(CollisionTest, SameContentOrATombstoneIsNoCollision) {
   EXPECT_EQ(after.outcome, Outcome::kAccepted);
 }
 
-TEST(CollisionTest, DeletionIsNoOtherPatient) {
+// What "b" deletes is its own patient 7, which the service never had.
+TEST(CollisionTest, DeletionWithoutABaseDeletesNoOtherPatient) {
   TestService service;
   PushOne(service, "a", At(Create(kSeven, Texts({{"Name", "Ann"}})), service.Ago(60)));
 
   const ChangeResult result = PushOne(service, "b", WithIntegerKey(Delete(kSeven, {})));
 
-  EXPECT_EQ(result.resolution, Resolution::kLocalWins);
+  EXPECT_EQ(result.resolution, Resolution::kKeyCollision);
+  EXPECT_EQ(service.Head(kSeven)->version.fields, Texts({{"Name", "Ann"}}));
 }
 
 TEST(CollisionTest, RowsOfTwoPatientsAreNotMixedInTheArchive) {

@@ -221,6 +221,28 @@ TEST(ConflictPropertyTest, WinnerAmongDraftsDoesNotDependOnTheOrderOfArrival) {
   }
 }
 
+// Some of the drafts have one content: a content competes with the greatest of
+// the ranks that it was written with.
+TEST(ConflictPropertyTest, WinnerDoesNotDependOnTheOrderWhenSomeDraftsAreTheSame) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    SeededRng random(seed);
+    std::vector<Change> drafts;
+    for (size_t i = 0; i < kDevices; ++i) {
+      const std::string marker = "m" + std::to_string(random.Below(2));
+      Change draft = Delta(Patient("p1"), {}, Texts({{"Marker", marker}}));
+      draft.last_modified = static_cast<int64_t>(random.Below(2));  // seconds ago
+      drafts.push_back(draft);
+    }
+    std::vector<size_t> order = {0, 1, 2, 3};
+    const Fields winner = WinnerOf(drafts, order);
+
+    while (std::next_permutation(order.begin(), order.end())) {
+      ASSERT_EQ(WinnerOf(drafts, order), winner);
+    }
+  }
+}
+
 TEST(ConflictPropertyTest, SignatureStandsInEitherOrder) {
   const EntityKey key = {"ClinicalNote", "n1"};
   for (const bool signature_first : {true, false}) {

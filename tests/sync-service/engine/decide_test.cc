@@ -282,6 +282,55 @@ TEST(DecideTest, TimeFarAheadWinsNoConflict) {
   EXPECT_EQ(result.resolution, Resolution::kServerWins);
 }
 
+// The standing version beat the base at the base's own time, by its device. One
+// step after the base is later than that.
+TEST(DecideTest, TimeFarAheadDoesNotBeatAVersionThatIsAsOldAsItsBase) {
+  TestService service;
+  const ChangeResult base = Start(service, kP1, Texts({{"Name", "x"}}));
+  const ChangeResult tied =
+      PushOne(service, "b", At(Create(kP1, Texts({{"Name", "b"}})), service.Ago(60)));
+  ASSERT_EQ(tied.resolution, Resolution::kLocalWins);
+  ASSERT_EQ(service.Head(kP1)->version.last_modified, service.Ago(60));
+
+  const ChangeResult result =
+      PushOne(service, "z",
+              At(Delta(kP1, base, Texts({{"Name", "z"}})), service.Now() + 3'600'000'000'000));
+
+  EXPECT_EQ(result.resolution, Resolution::kServerWins);
+}
+
+// A row that was there before syncing was set up has the smallest time.
+TEST(DecideTest, TimeFarAheadWithoutABaseDoesNotBeatARowOfUnknownAge) {
+  TestService service;
+  PushOne(service, "a", At(Create(kP1, Texts({{"Name", "old"}})), kSmallestTime));
+
+  const ChangeResult result = PushOne(
+      service, "z", At(Create(kP1, Texts({{"Name", "z"}})), service.Now() + 3'600'000'000'000));
+
+  EXPECT_EQ(result.resolution, Resolution::kServerWins);
+}
+
+// A lock wins over a later draft; once it is opened the row is older than the
+// draft that others may have seen and edited.
+TEST(DecideTest, TimeFarAheadDoesNotBeatAFormThatWasLockedEarlierAndOpened) {
+  TestService service;
+  const ChangeResult base = Start(service, kForm, Texts({{"Text", "t"}}));
+  const ChangeResult draft =
+      PushOne(service, "b",
+              At(Delta(kForm, base, Texts({{"Text", "draft"}})), service.Now() + 59'000'000'000));
+  Fields locked = Texts({{"Text", "locked"}});
+  locked.Set("IsLocked", Value::Integer(1));
+  PushOne(service, "c", At(Delta(kForm, base, locked), service.Ago(30)));
+  ASSERT_TRUE(service.engine().Unlock(Admin(), kForm, "CORRECTION").ok());
+  ASSERT_LT(service.Head(kForm)->version.last_modified, service.Now() + 59'000'000'000);
+
+  const ChangeResult result =
+      PushOne(service, "z",
+              At(Delta(kForm, draft, Texts({{"Text", "z"}})), service.Now() + 3'600'000'000'000));
+
+  EXPECT_EQ(result.resolution, Resolution::kServerWins);
+}
+
 TEST(DecideTest, ClaimedTimeIsKeptBesideTheClampedOne) {
   TestService service;
   const ChangeResult base = Start(service, kP1, Texts({{"Name", "x"}}));
@@ -323,13 +372,57 @@ TEST(DecideTest, FieldsKeepTheTimeAtWhichTheyWereLastChanged) {
   EXPECT_EQ(service.Head(kP1)->field_times, expected);
 }
 
-TEST(DecideTest, RaisedTimeLeavesTheTimesOfTheFields) {
+TEST(DecideTest, RaisedTimeRaisesTheFieldsThatTheLaterWritingChanged) {
+  TestService service;
+  const ChangeResult base = Start(service, kP1, Texts({{"City", "c"}, {"Name", "x"}}));
+  PushOne(service, "a", At(Delta(kP1, base, Texts({{"Name", "y"}})), service.Ago(30)));
+
+  PushOne(service, "b", At(Delta(kP1, base, Texts({{"Name", "y"}})), service.Ago(10)));
+
+  const std::optional<StoredVersion> head = service.Head(kP1);
+  EXPECT_EQ(head->version.last_modified, service.Ago(10));
+  EXPECT_EQ(head->field_times, (std::vector<TimeNs>{service.Ago(60), service.Ago(10)}));
+}
+
+// The earlier writing of the same content may still be the later one of a field.
+TEST(DecideTest, FieldTimesRiseEachByItself) {
+  TestService service;
+  const ChangeResult base = Start(service, kP1, Texts({{"City", "c"}, {"Name", "x"}}));
+  const ChangeResult other =
+      PushOne(service, "a", At(Delta(kP1, base, Texts({{"City", "d"}})), service.Ago(50)));
+  PushOne(service, "a", At(Delta(kP1, other, Texts({{"Name", "y"}})), service.Ago(10)));
+
+  PushOne(service, "b",
+          At(Delta(kP1, base, Texts({{"City", "d"}, {"Name", "y"}})), service.Ago(20)));
+
+  const std::optional<StoredVersion> head = service.Head(kP1);
+  EXPECT_EQ(head->version.last_modified, service.Ago(10));
+  EXPECT_EQ(head->field_times, (std::vector<TimeNs>{service.Ago(20), service.Ago(10)}));
+  EXPECT_EQ(head->raised_by, "");
+}
+
+TEST(DecideTest, SameContentAtOneTimeTakesTheGreaterDevice) {
   TestService service;
   Start(service, kP1, Texts({{"Name", "x"}}));
 
-  PushOne(service, "b", At(Create(kP1, Texts({{"Name", "x"}})), service.Ago(10)));
+  PushOne(service, "c", At(Create(kP1, Texts({{"Name", "x"}})), service.Ago(60)));
+  PushOne(service, "b", At(Create(kP1, Texts({{"Name", "x"}})), service.Ago(60)));
 
-  EXPECT_EQ(service.Head(kP1)->field_times, std::vector<TimeNs>{service.Ago(60)});
+  const std::optional<StoredVersion> head = service.Head(kP1);
+  EXPECT_EQ(head->raised_by, "c");
+  EXPECT_EQ(head->device, "a");
+}
+
+TEST(DecideTest, ClampedTimeRaisesNothing) {
+  TestService service;
+  Start(service, kP1, Texts({{"Name", "x"}}));
+  const TimeNs before = service.Head(kP1)->version.last_modified;
+  const TimeNs ahead = service.Now() + 3'600'000'000'000;
+
+  PushOne(service, "b", At(Create(kP1, Texts({{"Name", "x"}})), ahead));
+
+  EXPECT_EQ(service.Head(kP1)->version.last_modified, before);
+  EXPECT_EQ(service.Head(kP1)->raised_by, "");
 }
 
 TEST(DecideTest, SecondChangeOfAnEntityInABatchStandsOnTheFirst) {

@@ -1,4 +1,7 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <csignal>
 
 #include "tests/sync-service/engine/test_service.h"
 
@@ -99,6 +102,29 @@ TEST(GroupCommitTest, EveryBatchGetsTheErrorOfTheStore) {
 
   ASSERT_EQ(answers.size(), 2u);
   for (const auto& answer : answers) EXPECT_EQ(ReasonOf(answer.status()), "STORE_AWAY");
+}
+
+// From here on no file can grow: the kernel answers EFBIG, which the store meets
+// in COMMIT, where it writes.
+TEST(GroupCommitTest, DiskThatFailsInCommitLeavesTheSenderToAskAgain) {
+  TestService service;
+  PushOne(service, "a", Create(Patient("before"), kFields));
+  const PushBatch batch = BatchOf(service, "a", {Create(Patient("p1"), kFields)});
+  rlimit saved{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &saved), 0);
+  rlimit limit = saved;
+  limit.rlim_cur = 1;
+  std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+
+  const absl::Status failed = service.Push(batch).status();
+
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &saved), 0);
+  std::signal(SIGXFSZ, SIG_DFL);
+  EXPECT_EQ(failed.code(), absl::StatusCode::kUnavailable) << failed;
+  EXPECT_EQ(ReasonOf(failed), "STORE_AWAY");
+  EXPECT_NE(failed.message().find("not known"), absl::string_view::npos);
+  EXPECT_EQ(MustPush(service, batch).results[0].outcome, Outcome::kAccepted);
 }
 
 }  // namespace

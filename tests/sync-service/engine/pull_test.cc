@@ -66,6 +66,65 @@ TEST(PullTest, PullFromTheStartGivesHeadsWithoutTombstones) {
   EXPECT_TRUE(page.caught_up);
 }
 
+// Rows that were given out already, and rows still to come, are deleted and
+// edited between the pages.
+TEST(PullTest, SnapshotInPagesEndsWithTheHeadsWhateverHappensInBetween) {
+  TestService service;
+  std::map<std::string, ChangeResult> bases;
+  for (int i = 0; i < 12; ++i) {
+    const std::string id = "p" + std::to_string(i);
+    bases[id] = CreateAll(service, {id}).results[0];
+  }
+  const std::vector<std::pair<std::string, std::string>> between = {
+      {"p0", "p11"}, {"p1", "p10"}, {"p4", "p9"}, {"p2", "p8"}};
+  std::map<std::string, Fields> held;
+  PullQuery query = PullFrom("b", "");
+  query.page_size = 3;
+  bool caught_up = false;
+  for (size_t step = 0; !caught_up; ++step) {
+    ASSERT_LT(step, 20u);
+
+    const PullPage page = MustPull(service, query);
+    for (const Version& version : page.versions) {
+      held.erase(version.key.id);
+      if (!version.deleted) held[version.key.id] = version.fields;
+    }
+    query.cursor = page.cursor;
+    caught_up = page.caught_up;
+
+    if (step >= between.size()) continue;
+    const auto& [deleted, edited] = between[step];
+    PushOne(service, "a", Delete(Patient(deleted), bases[deleted]));
+    PushOne(service, "a", Delta(Patient(edited), bases[edited], Texts({{"Name", "newer"}})));
+  }
+
+  std::map<std::string, Fields> heads;
+  for (const auto& [id, base] : bases) {
+    const std::optional<StoredVersion> head = service.Head(Patient(id));
+    if (!head->version.deleted) heads[id] = head->version.fields;
+  }
+  EXPECT_EQ(heads.size(), 8u);
+  EXPECT_EQ(held, heads);
+}
+
+// A deletion that a device was not told of, and then was pruned: the cursor has
+// expired, and the device is told to begin anew.
+TEST(PullTest, SnapshotThatWasLeftOpenExpiresWhenATombstoneBehindItIsPruned) {
+  TestService service;
+  const PushAnswer created = CreateAll(service, {"p1"});
+  CreateAll(service, {"p2"});
+  PullQuery query = PullFrom("b", "");
+  query.page_size = 1;
+  query.cursor = MustPull(service, query).cursor;
+  PushOne(service, "a", Delete(Patient("p1"), created.results[0]));
+  service.clock().Advance(absl::Hours(24 * 200));
+  ASSERT_TRUE(service.engine().Prune().ok());
+
+  const absl::StatusOr<PullPage> page = service.engine().Pull(query);
+
+  EXPECT_EQ(ReasonOf(page.status()), "CURSOR_EXPIRED");
+}
+
 TEST(PullTest, LogGivesEveryVersionAndTombstonesInOrder) {
   TestService service;
   const std::string cursor = MustPull(service, PullFrom("b", "")).cursor;

@@ -108,6 +108,38 @@ TEST(AdminTest, ContentThatIsNoRowJsonIsAFieldError) {
   EXPECT_EQ(ReasonOf(server.Admin()->ResolveConflict(&call.context, request, &response)), "FIELD");
 }
 
+// The loser and the winner are 2.5 MiB each.
+TEST(AdminTest, AConflictThatIsLargerThanAMessageIsRefusedAndStillResolved) {
+  TestServer server;
+  const auto large = [](char letter) {
+    v1::Change change = PatientChange("p1", "Anna");
+    (*change.mutable_fields())["Scan"].set_text(std::string(2'600'000, letter));
+    return change;
+  };
+  server.PushOne(large('a'), "tablet");
+  server.clock().Advance(absl::Seconds(1));
+  server.PushOne(large('b'), "phone");
+  const std::string id = OnlyConflict(server).conflict_id();
+  CallContext get_call;
+  v1::GetConflictRequest get;
+  get.set_conflict_id(id);
+  v1::GetConflictResponse got;
+  CallContext call;
+  v1::ResolveConflictRequest resolve;
+  resolve.set_conflict_id(id);
+  resolve.set_action(v1::RESOLVE_ACTION_KEEP);
+  resolve.set_reason_code("SEEN");
+  v1::ResolveConflictResponse resolved;
+
+  const grpc::Status refused = server.Admin()->GetConflict(&get_call.context, get, &got);
+  const grpc::Status status = server.Admin()->ResolveConflict(&call.context, resolve, &resolved);
+
+  EXPECT_EQ(ReasonOf(refused), "MESSAGE_TOO_LARGE");
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_TRUE(resolved.conflict().is_resolved());
+  EXPECT_EQ(resolved.conflict().archived_data_json(), "");
+}
+
 TEST(AdminTest, AnUnknownConflictIsNotFound) {
   TestServer server;
   CallContext call;
@@ -124,6 +156,12 @@ TEST(AdminTest, ALockedFormIsOpenedAgain) {
   form.set_entity_type("IntakeForm");
   (*form.mutable_fields())["IsLocked"].set_integer(1);
   const v1::ChangeResult locked = server.PushOne(form);
+  CallContext pull_call("", "desk");
+  v1::PullRequest follow;
+  follow.set_follow(true);
+  const auto pull = server.Sync()->Pull(&pull_call.context, follow);
+  v1::PullResponse page;
+  ASSERT_TRUE(pull->Read(&page));
   CallContext call;
   v1::UnlockRequest request;
   request.set_entity_type("IntakeForm");
@@ -135,6 +173,10 @@ TEST(AdminTest, ALockedFormIsOpenedAgain) {
 
   ASSERT_TRUE(status.ok()) << status.error_message();
   EXPECT_GT(response.revision(), locked.revision());
+  // Without any move of the clock: told, not found by polling.
+  ASSERT_TRUE(pull->Read(&page));
+  ASSERT_EQ(page.versions_size(), 1);
+  EXPECT_EQ(page.versions(0).revision(), response.revision());
 }
 
 TEST(AdminTest, ARevokedDeviceIsListedAndRefused) {

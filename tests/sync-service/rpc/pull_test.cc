@@ -192,6 +192,46 @@ TEST(PullTest, AFollowerSeesWhatAnotherProcessCommits) {
   EXPECT_EQ(message.versions(0).entity_id(), "p1");
 }
 
+// What `sync-service unlock` and `conflicts resolve` do beside a running service.
+TEST(PullTest, AFollowerSeesWhatAnotherProcessUnlocksAndRestores) {
+  TestServer server;
+  v1::Change form = PatientChange("f1", "x");
+  (*form.mutable_fields())["IsLocked"].set_integer(1);
+  server.PushOne(form, "tablet");
+  v1::Change attempt = PatientChange("f1", "attempt");
+  const v1::ChangeResult refused = server.PushOne(attempt, "desk");
+  ASSERT_EQ(refused.resolution(), v1::RESOLUTION_REJECTED_LOCKED);
+  CallContext call("", "phone");
+  const auto stream = server.Sync()->Pull(&call.context, Following());
+  v1::PullResponse message;
+  ASSERT_TRUE(stream->Read(&message));
+  const auto other_store = OpenSqliteStore(server.StoreOptions(), server.clock(), server.rng());
+  ASSERT_TRUE(other_store.ok());
+  Engine other(**other_store, server.clock(), server.rng(), EngineOptions());
+  Principal console;
+  console.tenant = "default";
+  console.device = "console";
+  console.role = Role::kAdmin;
+
+  const absl::StatusOr<Revision> unlocked = other.Unlock(console, {"Patient", "f1"}, "CORRECTION");
+  server.clock().Advance(absl::Milliseconds(250));
+  ASSERT_TRUE(stream->Read(&message));
+  const int64_t seen_after_unlock = message.versions(0).revision();
+  ResolveRequest restore;
+  restore.conflict_id = refused.conflict_id();
+  restore.action = ResolveAction::kRestore;
+  restore.expected_revision = unlocked.value_or(0);
+  restore.reason_code = "CORRECTION";
+  const absl::StatusOr<Revision> restored = other.ResolveConflict(console, restore);
+  server.clock().Advance(absl::Milliseconds(250));
+  ASSERT_TRUE(stream->Read(&message));
+
+  ASSERT_TRUE(unlocked.ok() && restored.ok()) << unlocked.status() << restored.status();
+  EXPECT_EQ(seen_after_unlock, *unlocked);
+  EXPECT_EQ(message.versions(0).revision(), *restored);
+  EXPECT_EQ(message.versions(0).fields().at("Name").text(), "attempt");
+}
+
 TEST(PullTest, AFollowerHearsAnEmptyMessageWhileNothingHappens) {
   TestServer server;
   server.PushOne(PatientChange("p1", "Anna"));
@@ -228,6 +268,33 @@ TEST(PullTest, TheCursorMovesOverTypesThatAreNotWanted) {
   ASSERT_EQ(message.versions_size(), 1);
   EXPECT_EQ(message.versions(0).entity_id(), "n1");
   EXPECT_NE(message.cursor(), before);
+}
+
+TEST(PullTest, EntitiesThatAreMissingAreToldInMessagesWithinTheLimit) {
+  TestServer server;
+  v1::PullRequest request;
+  for (int i = 0; i < 3500; ++i) {
+    v1::EntityRef* const entity = request.add_entities();
+    entity->set_entity_type("Patient");
+    entity->set_entity_id(std::string(1000, 'x') + std::to_string(i));
+  }
+  CallContext call("", "phone");
+  const auto stream = server.Sync()->Pull(&call.context, request);
+  v1::PullResponse message;
+  int missing = 0;
+  size_t largest = 0;
+  bool caught_up = false;
+
+  while (stream->Read(&message)) {
+    missing += message.missing_size();
+    largest = std::max(largest, message.ByteSizeLong());
+    caught_up = message.caught_up();
+  }
+
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(missing, 3500);
+  EXPECT_TRUE(caught_up);
+  EXPECT_LT(largest, size_t{2} << 20);
 }
 
 TEST(PullTest, AReportOfTheQueueStandsWithItsDevice) {

@@ -2,12 +2,16 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 
+#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "absl/cleanup/cleanup.h"
+#include "common/base/status.h"
 #include "common/model/reason.h"
+#include "sync-service/store/store_error.h"
 #include "tests/sync-service/store/sqlite_harness.h"
 
 namespace ptdoc::sync {
@@ -100,6 +104,7 @@ TEST(SqliteFaultTest, CommitThatCannotWriteSaysThatItsFateIsUnknown) {
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &saved), 0);
   std::signal(SIGXFSZ, SIG_DFL);
   EXPECT_EQ(status.code(), absl::StatusCode::kUnknown) << status;
+  EXPECT_EQ(ReasonOf(status), "STORE_AWAY");
   writer.reset();
   EXPECT_EQ(Get(Get(store->BeginRead())->Newest(kClinic)).sequence, 1);
   EXPECT_EQ(TryCommit(*store, "a", "A2"), absl::OkStatus());
@@ -224,6 +229,79 @@ TEST(SqliteFaultTest, CheckpointDisturbsNoReaderAndNoWriter) {
 
   EXPECT_TRUE(Get(reader->Head(kClinic, Patient("a"))).has_value());
   EXPECT_EQ(writer->Commit(), absl::OkStatus());
+}
+
+uintmax_t LogBytes(const SqliteHarness& harness) {
+  return std::filesystem::file_size(harness.path() + "-wal");
+}
+
+absl::Status CommitLarge(Store& store, int number) {
+  std::vector<NewVersion> versions = LargeBatch("b" + std::to_string(number) + "-", 250);
+  PT_ASSIGN_OR_RETURN(const std::unique_ptr<StoreWriter> writer, store.BeginWrite());
+  PT_RETURN_IF_ERROR(writer->Append(kClinic, versions, 1, At(0)).status());
+  return writer->Commit();
+}
+
+// 20 MiB of commits wait for the background thread: none of them pays for moving
+// what others wrote.
+TEST(SqliteFaultTest, CommitsMoveNothingIntoTheDatabase) {
+  SqliteHarness harness;
+  const std::unique_ptr<Store> store = harness.Open();
+  ASSERT_EQ(store->Checkpoint(), absl::OkStatus());
+  const uintmax_t before = std::filesystem::file_size(harness.path());
+
+  for (int i = 0; i < 20; ++i) ASSERT_EQ(CommitLarge(*store, i), absl::OkStatus());
+
+  EXPECT_GT(LogBytes(harness), 20'000'000u);
+  EXPECT_EQ(std::filesystem::file_size(harness.path()), before);
+}
+
+// A writer that never rests: a checkpoint that only follows it would always be a
+// little behind, and the log would never begin anew.
+TEST(SqliteFaultTest, CheckpointsBoundTheLogUnderALoadWithoutPauses) {
+  SqliteHarness harness;
+  const std::unique_ptr<Store> store = harness.Open();
+  std::atomic<bool> done = false;
+  absl::Status written;
+  std::thread writer([&] {
+    for (int i = 0; i < 100 && written.ok(); ++i) written = CommitLarge(*store, i);
+    done = true;
+  });
+
+  while (!done) EXPECT_EQ(store->Checkpoint(), absl::OkStatus());
+
+  writer.join();
+  EXPECT_EQ(written, absl::OkStatus());
+  EXPECT_GT(std::filesystem::file_size(harness.path()), 100'000'000u);
+  EXPECT_LT(LogBytes(harness), 48'000'000u);
+}
+
+TEST(SqliteFaultTest, CheckpointGivesUpOnAWriterThatHoldsALargeLog) {
+  SqliteHarness harness;
+  const std::unique_ptr<Store> store = harness.Open();
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(CommitLarge(*store, i), absl::OkStatus());
+  const std::unique_ptr<StoreWriter> writer = Get(store->BeginWrite());
+
+  EXPECT_EQ(store->Checkpoint(), absl::OkStatus());
+
+  EXPECT_EQ(writer->Commit(), absl::OkStatus());
+}
+
+// Codes of SQLite that a sick or read-only disk gives; each may be over by the
+// next try.
+TEST(SqliteFaultTest, ReadOnlyStoreIsAwayAndTellsWhy) {
+  SqliteHarness harness;
+  const std::unique_ptr<Store> store = harness.Open();
+  sqlite::Database readonly = sqlite::MustOpen(harness.path(), {});
+  ASSERT_EQ(readonly.Exec("PRAGMA query_only=ON"), absl::OkStatus());
+  const absl::Status cause = readonly.Exec("DELETE FROM Meta");
+  ASSERT_EQ(sqlite::ExtendedCode(cause) & 0xff, 8) << cause;
+
+  const absl::Status status = StoreError(cause);
+
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ReasonOf(status), "STORE_AWAY");
+  EXPECT_NE(status.message().find("SQLITE_READONLY"), absl::string_view::npos);
 }
 
 struct Tampering {
