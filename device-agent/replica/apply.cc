@@ -1,12 +1,11 @@
 // The one transaction in which versions get into the app's file.
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "device-agent/replica/cascade.h"
 #include "device-agent/replica/writing.h"
 
 namespace ptdoc::sync {
@@ -69,11 +68,7 @@ absl::Status ReplicaImpl::SetTriggers(bool on) {
 
 // Once more, now that nobody else can write: what Ready() saw may be old.
 absl::StatusOr<bool> ReplicaImpl::IsFileUnchanged(const ControlRow& control) {
-  if (options_.vfs.empty()) {
-    struct stat file{};
-    if (stat(options_.database.c_str(), &file) != 0) return false;
-    if (file.st_ino != file_inode_ || file.st_dev != file_device_) return false;
-  }
+  if (IdentityNow() != file_) return false;
   PT_ASSIGN_OR_RETURN(const int64_t version, app_->QueryInt("PRAGMA schema_version"));
   if (version != schema_version_) return false;
   return IsOurs(control);
@@ -129,7 +124,7 @@ absl::StatusOr<Attempt> ReplicaImpl::WriteToApp(Work& work, const Intent& intent
   const absl::Cleanup triggers_on = [this] { SetTriggers(true).IgnoreError(); };
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, sqlite::Transaction::Begin(*app_));
   PT_RETURN_IF_ERROR(app_->Exec("PRAGMA defer_foreign_keys=ON"));
-  Writing writing{work, findings, {}, 0, false, {}, {}, {}, {}, false, false};
+  Writing writing{work, findings, {}, 0, false, {}, {}, {}, {}, false, {}, false};
   PT_ASSIGN_OR_RETURN(const Attempt checked, CheckBeforeWriting(writing));
   if (checked != Attempt::kDone) return checked;
   PT_ASSIGN_OR_RETURN(const LogMark last, LastMark(*app_));
@@ -197,8 +192,9 @@ absl::Status ReplicaImpl::WriteOne(Writing& writing, Target& target) {
     writing.Refuse(target.version.key, {"SQLITE_CONSTRAINT_TRIGGER", ""});
     return absl::OkStatus();
   }
+  // With triggers off the statement's own row is not in the log.
   PT_ASSIGN_OR_RETURN(const std::optional<EntityKey> edit,
-                      NoteTouched(writing, &target.version.key));
+                      NoteTouched(writing, triggers_on_ ? &target.version.key : nullptr));
   if (edit.has_value()) {
     // It would change a row that holds an edit nobody has sent.
     savepoint.Rollback();
@@ -214,6 +210,8 @@ absl::Status ReplicaImpl::WriteOne(Writing& writing, Target& target) {
 absl::StatusOr<bool> ReplicaImpl::WriteValues(const Target& target) {
   const int64_t before = app_->total_changes();
   const bool deletes = target.act == Act::kRemove || target.version.deleted;
+  PT_ASSIGN_OR_RETURN(const std::vector<Cascaded> cascades,
+                      FindCascades(target, deletes ? nullptr : &target.values, target.written));
   if (deletes) {
     PT_RETURN_IF_ERROR(DeleteRow(*app_, *target.table, target.key));
   } else if (target.is_there) {
@@ -222,7 +220,10 @@ absl::StatusOr<bool> ReplicaImpl::WriteValues(const Target& target) {
   } else {
     PT_RETURN_IF_ERROR(InsertRow(*app_, *target.table, target.values, &target.version));
   }
-  if (app_->total_changes() != before) return true;
+  if (app_->total_changes() != before) {
+    PT_RETURN_IF_ERROR(LogCascades(cascades));
+    return true;
+  }
   PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, *target.table, *ledger_, target.key));
   if (row.absent && !deletes && target.is_there) {
     // A cascade of this page took the row that was to be updated.
@@ -252,8 +253,12 @@ absl::Status ReplicaImpl::ParkUniqueValues(const Target& target) {
   }
   PT_RETURN_IF_ERROR(SetTriggers(table.plan.apply_mode == ApplyMode::kTriggersOn));
   PT_ASSIGN_OR_RETURN(sqlite::Savepoint savepoint, sqlite::Savepoint::Begin(*app_));
+  PT_ASSIGN_OR_RETURN(const std::vector<Cascaded> cascades, FindCascades(target, &parked, written));
   const absl::Status status = UpdateRow(*app_, table, parked, written, &target.version);
-  if (status.ok()) return savepoint.Release();
+  if (status.ok()) {
+    PT_RETURN_IF_ERROR(LogCascades(cascades));
+    return savepoint.Release();
+  }
   return IsRefusal(status) ? absl::OkStatus() : status;
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -35,6 +36,29 @@ sqlite::OpenOptions AppOptions(const std::string& vfs, absl::Duration wait) {
 ReplicaOptions WithState(ReplicaOptions options) {
   if (options.state.empty()) options.state = options.database + ".sync";
   return options;
+}
+
+// A file that no agent has ever worked on, and that none can work on.
+absl::Status DatabaseError(const std::string& database, const absl::Status& why) {
+  if (absl::IsNotFound(why)) {
+    return ReasonError(absl::StatusCode::kNotFound, "DATABASE_MISSING",
+                       absl::StrCat("There is no database at ", database,
+                                    ". Nothing was changed. Check the path."));
+  }
+  return ReasonError(absl::StatusCode::kFailedPrecondition, "DATABASE_UNUSABLE",
+                     absl::StrCat("This file cannot be used: ", database, " (", why.message(),
+                                  "). Nothing was changed. Check the path; an encrypted or foreign "
+                                  "file cannot be synced."));
+}
+
+// Of the agent's own file, or the lock beside it.
+absl::Status StateError(const std::string& path, absl::string_view why) {
+  return ReasonError(
+      absl::StatusCode::kFailedPrecondition, "STATE_UNUSABLE",
+      absl::StrCat("The agent's own file cannot be used: ", path, " (", why,
+                   "). Nothing was changed; what the app writes is kept in its own file. Give the "
+                   "agent the right to write there, or name another place in [device] state; if "
+                   "the file is damaged, move it away and run device-agent init."));
 }
 
 absl::Status NotInitialised(const std::string& database) {
@@ -77,7 +101,7 @@ absl::Status ReplicaImpl::TakeLock() {
   if (!options_.take_lock) return absl::OkStatus();
   const std::string path = options_.state + ".lock";
   lock_fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (lock_fd_ < 0) return absl::ErrnoToStatus(errno, "cannot open the agent's lock file");
+  if (lock_fd_ < 0) return StateError(path, std::strerror(errno));
   // The kernel drops it when the process ends, however it ends.
   if (flock(lock_fd_, LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
   return ReasonError(absl::StatusCode::kAlreadyExists, "SECOND_AGENT",
@@ -86,7 +110,15 @@ absl::Status ReplicaImpl::TakeLock() {
 }
 
 absl::Status ReplicaImpl::OpenLedger(bool create) {
-  PT_ASSIGN_OR_RETURN(ledger_, Ledger::Open(options_.state, create, options_.vfs, rng_));
+  absl::StatusOr<std::unique_ptr<Ledger>> ledger =
+      Ledger::Open(options_.state, create, options_.vfs, rng_);
+  // A file that can only be read opens well; it is the first write that tells.
+  const absl::Status opened = ledger.ok() ? (*ledger)->Begin().status() : ledger.status();
+  const bool bad = sqlite::ExtendedCode(opened) != 0 && !absl::IsNotFound(opened) &&
+                   !sqlite::IsBusy(opened) && !absl::IsResourceExhausted(opened);
+  if (bad) return StateError(options_.state, opened.message());
+  PT_RETURN_IF_ERROR(opened);
+  ledger_ = *std::move(ledger);
   PT_RETURN_IF_ERROR(ledger_->db().Exec(kCacheSize));
   PT_ASSIGN_OR_RETURN(device_id_, ledger_->Get("device_id"));
   if (!options_.device_id.empty()) {
@@ -113,7 +145,30 @@ absl::Status ReplicaImpl::LoadMode() {
   return absl::OkStatus();
 }
 
+absl::Status ReplicaImpl::AsDatabaseError(const absl::Status& status) const {
+  const std::optional<FileState> state = FileStateOf(status);
+  if (!state.has_value() || *state == FileState::kBlockedByApp) return status;
+  return DatabaseError(options_.database, status);
+}
+
+// Said before anything of ours is made beside a file that is not ours.
+absl::Status ReplicaImpl::CheckPrepared() {
+  if (!options_.take_lock || !options_.vfs.empty()) return absl::OkStatus();
+  struct stat file{};
+  if (stat(options_.state.c_str(), &file) == 0) return absl::OkStatus();
+  sqlite::OpenOptions open = AppOptions("", kReadWait);
+  open.mode = sqlite::OpenOptions::Mode::kReadOnly;
+  absl::StatusOr<sqlite::Database> db = sqlite::Database::Open(options_.database, open);
+  if (!db.ok()) {
+    if (sqlite::IsBusy(db.status())) return absl::OkStatus();
+    return DatabaseError(options_.database, db.status());
+  }
+  const absl::StatusOr<ControlRow> control = ReadControl(*db);
+  return absl::IsNotFound(control.status()) ? NotInitialised(options_.database) : absl::OkStatus();
+}
+
 absl::Status ReplicaImpl::OpenFiles() {
+  PT_RETURN_IF_ERROR(CheckPrepared());
   PT_RETURN_IF_ERROR(TakeLock());
   const absl::Status has = OpenLedger(/*create=*/false);
   const bool has_ledger = has.ok();
@@ -135,13 +190,20 @@ absl::Status ReplicaImpl::OpenFiles() {
   return Ready().status();
 }
 
-absl::Status ReplicaImpl::OpenConnections() {
+std::optional<ReplicaImpl::FileIdentity> ReplicaImpl::IdentityNow() const {
+  if (options_.identity) {
+    const uint64_t identity = options_.identity();
+    return identity == 0 ? std::nullopt : std::optional(FileIdentity(0, identity));
+  }
+  if (!options_.vfs.empty()) return FileIdentity();
   struct stat file{};
   // Only stat: opening and closing the file by hand would drop SQLite's locks.
-  if (options_.vfs.empty() && stat(options_.database.c_str(), &file) == 0) {
-    file_device_ = file.st_dev;
-    file_inode_ = file.st_ino;
-  }
+  if (stat(options_.database.c_str(), &file) != 0) return std::nullopt;
+  return FileIdentity(file.st_dev, file.st_ino);
+}
+
+absl::Status ReplicaImpl::OpenConnections() {
+  file_ = IdentityNow().value_or(FileIdentity());
   PT_ASSIGN_OR_RETURN(
       app_, sqlite::Database::Open(options_.database, AppOptions(options_.vfs, kWriteWait)));
   PT_ASSIGN_OR_RETURN(
@@ -168,15 +230,25 @@ void ReplicaImpl::CloseConnections() {
   triggers_on_ = true;
 }
 
-absl::StatusOr<FileState> ReplicaImpl::Ready() {
-  const absl::Status status = CheckFile();
+std::optional<FileState> ReplicaImpl::NoteFileState(const absl::Status& status) {
   const std::optional<FileState> state =
       status.ok() ? std::optional(FileState::kReady) : FileStateOf(status);
+  if (!state.has_value()) return state;
+  last_state_ = *state;
+  file_problem_.clear();
+  if (*state == FileState::kMissing || *state == FileState::kUnreadable) {
+    file_problem_ = absl::StrCat(options_.database, ": ", status.message());
+  }
+  return state;
+}
+
+absl::StatusOr<FileState> ReplicaImpl::Ready() {
+  const absl::Status status = CheckFile();
+  const std::optional<FileState> state = NoteFileState(status);
   if (!state.has_value()) return status;
   if (*state == FileState::kReady && plan_.tables.empty() && !options_.plan.entities.empty()) {
     last_state_ = FileState::kMissing;
-  } else {
-    last_state_ = *state;
+    file_problem_ = absl::StrCat(options_.database, ": no synced table is there");
   }
   return last_state_;
 }
@@ -186,16 +258,12 @@ FileState ReplicaImpl::News() {
 }
 
 absl::Status ReplicaImpl::CheckFile() {
-  bool replaced = false;
-  if (options_.vfs.empty()) {
-    struct stat file{};
-    if (stat(options_.database.c_str(), &file) != 0) {
-      CloseConnections();
-      return sqlite::Database::Open(options_.database, AppOptions(options_.vfs, kReadWait))
-          .status();
-    }
-    replaced = app_.has_value() && (file.st_ino != file_inode_ || file.st_dev != file_device_);
+  const std::optional<FileIdentity> now = IdentityNow();
+  if (!now.has_value()) {
+    CloseConnections();
+    return sqlite::Database::Open(options_.database, AppOptions(options_.vfs, kReadWait)).status();
   }
+  const bool replaced = app_.has_value() && *now != file_;
   if (!app_.has_value() || replaced) PT_RETURN_IF_ERROR(Reconnect());
   PT_RETURN_IF_ERROR(SettleOpenIntent());
   const absl::StatusOr<ControlRow> control = ReadControl(*app_);

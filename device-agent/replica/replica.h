@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,7 +28,10 @@ struct ReplicaOptions {
   absl::Duration completed_retention = absl::Hours(24);
   size_t completed_max = 10'000;
   absl::Duration archive_retention = absl::Hours(24 * 30);
-  std::string vfs;        // empty = the default
+  std::string vfs;  // empty = the default
+  // With a VFS of its own: which file stands at `database`, 0 = none. Null: the
+  // file system's inode tells, or with a VFS nobody.
+  std::function<uint64_t()> identity;
   bool take_lock = true;  // flock on <state>.lock; the simulation has one process
 };
 
@@ -92,10 +96,12 @@ struct ReplicaFacts {
   QueueHealth queue;
   uint32_t held = 0;
   uint32_t stale = 0;
-  bool initial = false;  // first upload or first catch-up not ended
+  uint32_t backfill = 0;  // rows that wait for a column which the app has gained
+  bool initial = false;   // first upload or first catch-up not ended
   bool recovering = false;
   bool rebaselining = false;
   FileState file = FileState::kReady;
+  std::string file_problem;  // of kMissing and kUnreadable: path, SQLite's code and words
   std::vector<std::string> warnings;
   std::optional<absl::Time> next_due;
 };

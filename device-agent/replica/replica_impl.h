@@ -43,6 +43,7 @@ inline constexpr size_t kBrakeRows = 20;      // deletions without a person's co
 inline constexpr int64_t kBrakePercent = 10;  // this many rows, or this part of a type
 inline constexpr size_t kCompletedAtOnceMax = 10'000;
 inline constexpr int64_t kTrimRowsMin = 10'000;
+inline constexpr int64_t kTrimRowsAtOnce = 2'000;
 
 enum class Mode : uint8_t { kNormal, kRecovering, kRebaselining };
 
@@ -113,6 +114,9 @@ class ReplicaImpl final : public Replica {
 
  private:
   // --- open.cc: the two files, and whether the app's is the one we know.
+  // For `init`: names the file.
+  absl::Status AsDatabaseError(const absl::Status& status) const;
+  absl::Status CheckPrepared();
   absl::Status TakeLock();
   absl::Status OpenLedger(bool create);
   absl::Status OpenConnections();
@@ -121,7 +125,12 @@ class ReplicaImpl final : public Replica {
   // The preamble of every call: connections, intent, identity, schema, recovery.
   // Busy and missing files come back as a FileState, not as an error.
   absl::StatusOr<FileState> Ready();
+  // FileStateOf, kept for status.
+  std::optional<FileState> NoteFileState(const absl::Status& status);
   absl::Status CheckFile();
+  // Device and inode of the file that stands there now; absent: none.
+  using FileIdentity = std::pair<uint64_t, uint64_t>;
+  std::optional<FileIdentity> IdentityNow() const;
   // Whether `control` and the log are those that the ledger knows.
   absl::StatusOr<bool> IsOurs(const ControlRow& control);
   absl::StatusOr<bool> LogIsOurs();
@@ -133,6 +142,8 @@ class ReplicaImpl final : public Replica {
   absl::Status RefreshSchema();
   absl::StatusOr<PlanRequest> RequestOf();
   absl::StatusOr<Plan> PlanOfWhatIsThere();
+  absl::StatusOr<Plan> PlanOfTables();
+  absl::Status LeaveOutOtherKeys(Plan* plan);
   absl::Status RememberPlan();
   absl::Status NoticeLostTypes();
   absl::Status MakeTables();
@@ -165,6 +176,16 @@ class ReplicaImpl final : public Replica {
   absl::StatusOr<bool> WriteValues(const Target& target);
   absl::Status ParkUniqueValues(const Target& target);
   absl::Status SetTriggers(bool on);
+  // --- cascade.cc: children of rows that are written while triggers are off.
+  struct Cascaded;  // a row that a foreign key deletes or changes
+  // Before the write. `after` as for UpdateRow; null: the row is deleted.
+  absl::StatusOr<std::vector<Cascaded>> FindCascades(const Target& target,
+                                                     const std::vector<Value>* after,
+                                                     const std::vector<bool>& written);
+  absl::StatusOr<std::vector<Cascaded>> CascadesOf(const Cascaded& parent);
+  // After it: as our triggers would have logged them, without a time.
+  absl::Status LogCascades(const std::vector<Cascaded>& cascades);
+  std::vector<std::string> ColumnsForCascade(absl::string_view table) const;
   absl::Status FinishWriting(Writing& writing, const Intent& intent,
                              std::optional<LogMark>* drained);
   // --- touched.cc: what the app's triggers and foreign keys did meanwhile.
@@ -243,6 +264,7 @@ class ReplicaImpl final : public Replica {
   absl::Status SettleResults(Answering& answering);
   absl::Status SettleResult(Answering& answering, QueueItem item, const ChangeResult& result);
   absl::Status FailResult(Answering& answering, QueueItem item, const ChangeResult& result);
+  absl::StatusOr<bool> HasGainedColumns(const QueueItem& item);
   absl::Status MoveState(const QueueItem& item, const ChangeResult& result);
   absl::Status BackToWaiting(QueueItem item);
   absl::StatusOr<FileState> ReplaceLosers(Answering& answering);
@@ -284,6 +306,7 @@ class ReplicaImpl final : public Replica {
   absl::Status CompareRow(const EntityKey& key, Table& table, const Row& row);
   absl::StatusOr<bool> IsGone(sqlite::Database& db, Table& table, const RowState& state);
   absl::Status EnqueueGone(sqlite::Database& db, Table& table);
+  absl::Status CompareSending(sqlite::Database& db, Table& table);
   absl::StatusOr<int64_t> CountLiveStates(absl::string_view type);
   absl::Status NoticeSilentCommit(sqlite::Database& db, int64_t log_rows);
   absl::StatusOr<bool> ScanSlice();
@@ -292,7 +315,7 @@ class ReplicaImpl final : public Replica {
   absl::StatusOr<FileState> RemoveUnsent(const QueueItem& item, Table& table,
                                          const ArchiveEntry& entry);
   absl::Status WriteRestored(Table& table, const Version& version);
-  absl::Status TrimAppLog();
+  absl::StatusOr<bool> TrimAppLog();
   absl::Status InstallAtFirst();
   // The synced tables, each after those that its foreign keys lead to (a cycle
   // is cut anywhere): rows that are offered in this order are accepted in it.
@@ -316,18 +339,20 @@ class ReplicaImpl final : public Replica {
   std::optional<sqlite::Database> app_;
   std::optional<sqlite::Database> snapshot_;
   std::optional<sqlite::Database> watch_;
-  uint64_t file_device_ = 0;
-  uint64_t file_inode_ = 0;
+  FileIdentity file_;            // the one that is open
   int64_t schema_version_ = -1;  // as last checked; -1 = never
   int64_t watched_version_ = -1;
   bool triggers_on_ = true;
   FileState last_state_ = FileState::kReady;
+  std::string file_problem_;  // why it is kMissing or kUnreadable
 
   Plan plan_;
   std::map<std::string, std::unique_ptr<Table>, std::less<>> tables_;
+  std::vector<Reference> references_;  // of the whole file
   // Something was applied since every set-aside version had its turn.
   bool set_aside_may_pass_ = true;
   std::vector<std::string> problems_;
+  bool accepts_new_keys_ = false;  // `init` runs
 
   Mode mode_ = Mode::kNormal;
   bool recovery_ready_ = false;  // the old ledger is forgotten, versions may come

@@ -16,9 +16,8 @@ namespace {
 
 // Everything that the service holds, read once.
 struct Held {
-  std::map<EntityKey, std::vector<Version>> history;  // oldest first
-  std::multimap<EntityKey, std::string> archived;     // row JSON, "null" = a deletion
-  std::set<std::string> conflict_ids;
+  const std::map<EntityKey, std::vector<Version>>& history;  // oldest first
+  const std::multimap<EntityKey, std::string>& archived;     // row JSON, "null" = a deletion
 };
 
 std::string Json(const Version& version) {
@@ -46,44 +45,13 @@ bool InHistory(const Held& held, const EntityKey& key, const std::string& json) 
                      [&](const Version& version) { return Json(version) == json; });
 }
 
-void ReadHistory(StoreReader& reader, Held* held) {
-  Revision at = 0;
-  while (true) {
-    Revision covered = 0;
-    const auto log = reader.ReadLog(kTenant, at, {}, 1000, 1 << 24, &covered);
-    PT_CHECK(log.ok());
-    for (const FeedVersion& one : *log) held->history[one.version.key].push_back(one.version);
-    if (log->empty() || covered <= at) return;
-    at = covered;
-  }
-}
-
-void ReadArchives(World& world, StoreReader& reader, Held* held) {
-  StoreReader::ConflictFilter filter;
-  filter.include_resolved = true;
-  while (true) {
-    const absl::StatusOr<std::vector<ArchiveRow>> rows = reader.ListConflicts(kTenant, filter);
-    PT_CHECK(rows.ok());
-    for (const ArchiveRow& row : *rows) {
-      filter.after_id = row.id;
-      if (!held->conflict_ids.insert(row.conflict_id).second) {
-        world.Fail("a loser stands in the archive twice (P6): " + Name(row.key));
-      }
-      const auto whole = reader.FindConflict(kTenant, row.conflict_id);
-      PT_CHECK(whole.ok() && whole->has_value());
-      held->archived.emplace(row.key, (*whole)->archived_json);
-    }
-    if (rows->size() < filter.limit) return;
-  }
-}
-
 // A version may be replaced by its descendant, or after its archive row stands.
 void CheckAncestry(World& world, const SimService& service, const Held& held) {
   for (const auto& [key, versions] : held.history) {
     for (size_t i = 0; i + 1 < versions.size(); ++i) {
       const Version& old = versions[i];
-      const auto next = service.origins.find({key, versions[i + 1].revision});
-      if (next == service.origins.end()) continue;  // A lost answer's version has none.
+      const auto next = service.record().origins.find({key, versions[i + 1].revision});
+      if (next == service.record().origins.end()) continue;  // A lost answer's version has none.
       if (next->second.base == old.revision) continue;
       // A tombstone counts as nothing there for what is made without a base.
       if (old.deleted && next->second.base == 0) continue;
@@ -94,12 +62,15 @@ void CheckAncestry(World& world, const SimService& service, const Held& held) {
   }
 }
 
-void CheckLosers(World& world, const SimService& service, const Held& held) {
-  for (const auto& [id, loss] : service.losses) {
-    if (!held.conflict_ids.contains(id)) {
-      world.Fail("an answered conflict has no archive row (P6): " + Name(loss.key));
-    }
+// An administrator may open a locked form, which changes nothing else.
+bool OnlyUnlocked(const TypePolicy& policy, const Version& locked, const Version& next) {
+  if (next.deleted || IsLocked(policy, next.fields)) return false;
+  for (const Field& field : locked.fields) {
+    if (field.name == "IsLocked") continue;
+    const Value* const kept = next.fields.Find(field.name);
+    if (kept == nullptr || *kept != field.value) return false;
   }
+  return true;
 }
 
 void CheckBinding(World& world, const Held& held) {
@@ -110,7 +81,9 @@ void CheckBinding(World& world, const Held& held) {
       const Fields& fields = versions[i].fields;
       if (versions[i].deleted) continue;
       if (IsSigned(policy, fields)) world.Fail("a signed row changed (P7): " + Name(key));
-      if (IsLocked(policy, fields)) world.Fail("a locked row changed (P7): " + Name(key));
+      if (IsLocked(policy, fields) && !OnlyUnlocked(policy, versions[i], versions[i + 1])) {
+        world.Fail("a locked row changed (P7): " + Name(key));
+      }
     }
   }
 }
@@ -180,14 +153,18 @@ void CheckKept(World& world, SimDevice& device, const Held& held) {
 
 }  // namespace
 
+bool IsKept(const std::map<EntityKey, std::vector<Version>>& history,
+            const std::multimap<EntityKey, std::string>& archived, const EntityKey& key,
+            const std::optional<Fields>& content) {
+  const Held held{history, archived};
+  return InHistory(held, key, Json(content)) || Contains(archived, key, Json(content));
+}
+
 void CheckPromises(World& world, SimService& service,
                    const std::vector<std::unique_ptr<SimDevice>>& devices) {
-  Held held;
-  const std::unique_ptr<StoreReader> reader = service.Read();
-  ReadHistory(*reader, &held);
-  ReadArchives(world, *reader, &held);
+  const std::multimap<EntityKey, std::string> archived = service.Archived();
+  const Held held{service.record().history, archived};
   CheckAncestry(world, service, held);
-  CheckLosers(world, service, held);
   CheckBinding(world, held);
   for (const std::unique_ptr<SimDevice>& device : devices) {
     CheckEqual(world, *device, held);

@@ -1,38 +1,15 @@
-#include "tests/simulation/virtual_vfs.h"
+#include "tests/simulation/randomness.h"
 
 #include <sqlite3.h>
 
 #include <cstdint>
-#include <map>
-#include <memory>
 
 #include "common/base/status.h"
 
 namespace ptdoc::sync::sim {
 namespace {
 
-// The default VFS, copied; SQLite gives us the copy's address back.
-struct VirtualVfs {
-  sqlite3_vfs base;  // must be first
-  std::string name;
-  const Clock* clock = nullptr;
-};
-
 Rng* g_randomness = nullptr;
-
-int CurrentTimeInt64(sqlite3_vfs* vfs, sqlite3_int64* out) {
-  constexpr sqlite3_int64 kUnixEpochJulianMs = 210'866'760'000'000;
-  const VirtualVfs* self = reinterpret_cast<VirtualVfs*>(vfs);
-  *out = kUnixEpochJulianMs + absl::ToUnixMillis(self->clock->Now());
-  return SQLITE_OK;
-}
-
-int CurrentTime(sqlite3_vfs* vfs, double* out) {
-  sqlite3_int64 ms = 0;
-  CurrentTimeInt64(vfs, &ms);
-  *out = static_cast<double>(ms) / 86'400'000.0;
-  return SQLITE_OK;
-}
 
 int Randomness(sqlite3_vfs*, int size, char* out) {
   if (g_randomness == nullptr) return 0;
@@ -40,35 +17,20 @@ int Randomness(sqlite3_vfs*, int size, char* out) {
   return size;
 }
 
-std::map<std::string, std::unique_ptr<VirtualVfs>>& Registered() {
-  static auto* registered = new std::map<std::string, std::unique_ptr<VirtualVfs>>();
-  return *registered;
-}
-
 }  // namespace
 
-void RegisterVfs(const std::string& name, const Clock& clock) {
-  std::unique_ptr<VirtualVfs>& vfs = Registered()[name];
-  if (vfs == nullptr) {
-    vfs = std::make_unique<VirtualVfs>();
-    vfs->name = name;
-    vfs->base = *sqlite3_vfs_find("unix");
-    vfs->base.pNext = nullptr;
-    vfs->base.zName = vfs->name.c_str();
-    vfs->base.xCurrentTime = CurrentTime;
-    vfs->base.xCurrentTimeInt64 = CurrentTimeInt64;
-    vfs->base.xRandomness = Randomness;
-    PT_CHECK(sqlite3_vfs_register(&vfs->base, 0) == SQLITE_OK);
-  }
-  vfs->clock = &clock;
-}
-
 void SeedSqlite(Rng& rng) {
-  static SystemClock clock;
-  RegisterVfs("virtual-default", clock);
-  // The generator is one for the process, and asks the default VFS for its seed.
-  PT_CHECK(sqlite3_vfs_register(&Registered()["virtual-default"]->base, 1) == SQLITE_OK);
   g_randomness = &rng;
+  // The generator is one for the process, and asks the default VFS for its seed.
+  static sqlite3_vfs* const vfs = [] {
+    auto* const copy = new sqlite3_vfs(*sqlite3_vfs_find(nullptr));
+    copy->pNext = nullptr;
+    copy->zName = "seeded";
+    copy->xRandomness = Randomness;
+    PT_CHECK(sqlite3_vfs_register(copy, 1) == SQLITE_OK);
+    return copy;
+  }();
+  static_cast<void>(vfs);
   sqlite3_randomness(0, nullptr);
 }
 

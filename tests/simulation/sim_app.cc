@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/model/entity_id.h"
@@ -19,6 +20,8 @@ CREATE TABLE IntakeForm(Id TEXT PRIMARY KEY, PatientId TEXT REFERENCES Patient(I
     Answers TEXT, IsLocked INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE Tag(PatientId TEXT, Name TEXT, Note, PRIMARY KEY(PatientId, Name)) WITHOUT ROWID;
 CREATE TABLE Transfer(Id TEXT PRIMARY KEY, Pair TEXT, Amount INTEGER);
+CREATE TRIGGER PatientTouched AFTER UPDATE OF Name ON Patient WHEN new.Visits > 3
+  BEGIN UPDATE Patient SET Weight = ifnull(new.Weight, 0) + 1 WHERE Id = new.Id; END;
 )sql";
 
 struct TableSpec {
@@ -54,7 +57,8 @@ PlanRequest SimApp::Entities() {
 void SimApp::Create() {
   sqlite::OpenOptions options;
   options.mode = sqlite::OpenOptions::Mode::kCreate;
-  options.wal = world_.Chance(0.8);
+  options.wal = wal_ = world_.Chance(0.8);
+  options.synchronous_full = full_ = world_.Chance(0.5);
   options.vfs = vfs_;
   absl::StatusOr<sqlite::Database> db = sqlite::Database::Open(path_, options);
   PT_CHECK(db.ok());
@@ -65,6 +69,8 @@ void SimApp::Open() {
   sqlite::OpenOptions options;
   options.foreign_keys = true;
   options.legacy_schema = true;
+  options.synchronous_full = full_;
+  options.busy_timeout = absl::ZeroDuration();
   options.vfs = vfs_;
   absl::StatusOr<sqlite::Database> db = sqlite::Database::Open(path_, options);
   PT_CHECK(db.ok());
@@ -77,8 +83,17 @@ bool SimApp::Exec(const std::string& sql) {
 }
 
 std::vector<SimApp::Edit> SimApp::Write() {
+  if (in_long()) return {};
   const Rows before = ReadAll();
-  PT_CHECK(db_->Exec("BEGIN IMMEDIATE").ok());
+  if (!db_->Exec("BEGIN IMMEDIATE").ok()) return {};
+  // Some programs run with triggers switched off.
+  const bool blind = world_.Chance(0.0);
+  if (blind) {
+    world_.Count("app wrote with triggers off");
+    world_.PairsMayBreak();
+    PT_CHECK(db_->EnableTriggers(false).ok());
+  }
+  const absl::Cleanup see = [this] { PT_CHECK(db_->EnableTriggers(true).ok()); };
   bool good = true;
   for (uint64_t i = 0; i <= world_.rng().Below(4) && good; ++i) good = Statement();
   // A deferred or refused foreign key, a NOT NULL: the app rolls back.
@@ -87,6 +102,36 @@ std::vector<SimApp::Edit> SimApp::Write() {
     world_.Trace(name_ + " app: rolled back");
     return {};
   }
+  return Difference(before);
+}
+
+bool SimApp::BeginLong() {
+  if (in_long()) return false;
+  const Rows before = ReadAll();
+  if (!db_->Exec("BEGIN IMMEDIATE").ok()) return false;
+  world_.Count("app held the lock");
+  world_.Trace(name_ + " app: begins a long transaction");
+  long_ = before;
+  if (!Statement()) {
+    PT_CHECK(!db_->in_transaction() || db_->Exec("ROLLBACK").ok());
+    long_.reset();
+    return false;
+  }
+  return true;
+}
+
+std::vector<SimApp::Edit> SimApp::EndLong() {
+  if (!in_long()) return {};
+  const Rows before = *std::exchange(long_, std::nullopt);
+  if (!db_->Exec("COMMIT").ok()) {
+    PT_CHECK(!db_->in_transaction() || db_->Exec("ROLLBACK").ok());
+    return {};
+  }
+  world_.Trace(name_ + " app: ends it");
+  return Difference(before);
+}
+
+std::vector<SimApp::Edit> SimApp::Difference(const Rows& before) {
   const Rows after = ReadAll();
   std::vector<Edit> edits;
   for (const auto& [key, fields] : before) {
@@ -101,6 +146,40 @@ std::vector<SimApp::Edit> SimApp::Write() {
     if (!before.contains(key)) edits.push_back({key, std::nullopt, fields});
   }
   return edits;
+}
+
+bool SimApp::Rebuild(const std::string& table) {
+  const absl::StatusOr<Value> sql = db_->QueryValue(
+      "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = " + Quote(table));
+  if (!sql.ok() || sql->is_null()) return false;
+  std::string made = std::string(sql->bytes());
+  made.replace(made.find(table), table.size(), "Rebuilt");
+  // As Django does it: copy, drop, rename, with foreign keys off.
+  return Exec("PRAGMA foreign_keys = OFF") && Exec("BEGIN IMMEDIATE") && Exec(made) &&
+         Exec("INSERT INTO Rebuilt SELECT * FROM " + table) && Exec("DROP TABLE " + table) &&
+         Exec("ALTER TABLE Rebuilt RENAME TO " + table) && Exec("COMMIT");
+}
+
+void SimApp::Migrate() {
+  if (!is_open() || in_long()) return;
+  const char* const tables[] = {"ClinicalNote", "IntakeForm", "Transfer"};
+  const std::string table = tables[world_.rng().Below(3)];
+  switch (world_.rng().Below(2)) {
+    case 0:
+      if (Rebuild(table)) world_.Count("table rebuilt");
+      break;
+    default: {
+      const absl::StatusOr<Value> trigger = db_->QueryValue(
+          "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'Sync%' "
+          "ORDER BY random() LIMIT 1");
+      if (!trigger.ok() || trigger->is_null()) break;
+      if (Exec("DROP TRIGGER " + sqlite::QuoteName(trigger->bytes()))) {
+        world_.Count("trigger dropped");
+      }
+    }
+  }
+  if (db_->in_transaction()) PT_CHECK(db_->Exec("ROLLBACK").ok());
+  PT_CHECK(db_->Exec("PRAGMA foreign_keys = ON").ok());
 }
 
 bool SimApp::Statement() {
@@ -138,7 +217,9 @@ std::string SimApp::Text() {
 bool SimApp::WritePatient() {
   const std::string id = Patient();
   const std::string code = Quote(absl::StrCat(name_, "-", world_.rng().Below(6)));
-  switch (world_.rng().Below(11)) {
+  switch (world_.rng().Below(12)) {
+    case 10:  // another key: the old one is gone, a new one is there
+      return Exec("UPDATE OR IGNORE Patient SET Id = " + Patient() + " WHERE Id = " + id);
     case 0:
     case 1:
       return Exec("INSERT OR IGNORE INTO Patient(Id, Name) VALUES (" + id + ", " + Text() + ")");

@@ -27,7 +27,13 @@ class SimApp {
 
   void Create();  // the file and its schema
   void Open();
-  void Close() { db_.reset(); }
+  void Close() {
+    db_.reset();
+    long_.reset();
+  }
+  bool is_open() const { return db_.has_value(); }
+  // Whether what it committed survives a power cut by itself.
+  bool durable() const { return wal_ && full_; }
   static PlanRequest Entities();
 
   // One transaction of one to four statements; what it did to which rows. Empty
@@ -38,6 +44,16 @@ class SimApp {
     std::optional<Fields> after;
   };
   std::vector<Edit> Write();
+  // What became of the rows since.
+  std::vector<Edit> Difference(const Rows& before);
+  // Holds the write lock until EndLong(), as an import does. False if it is
+  // not to be had.
+  bool BeginLong();
+  std::vector<Edit> EndLong();
+  bool in_long() const { return long_.has_value(); }
+  // What applications do to their schema: a table rebuilt under its old name
+  // (its triggers are gone), a column more, our triggers dropped.
+  void Migrate();
 
   Rows ReadAll();
   int64_t BankSum();
@@ -45,6 +61,7 @@ class SimApp {
   std::string Check();
 
  private:
+  bool Rebuild(const std::string& table);
   bool Statement();
   bool Exec(const std::string& sql);
   bool WritePatient();
@@ -60,8 +77,11 @@ class SimApp {
   const std::string path_;
   const std::string vfs_;
   const std::string name_;
+  bool wal_ = true;
+  bool full_ = false;
   std::optional<sqlite::Database> db_;
   int transfers_ = 0;
+  std::optional<Rows> long_;  // what was there when it began
 };
 
 }  // namespace ptdoc::sync::sim

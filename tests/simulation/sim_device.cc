@@ -3,15 +3,18 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/model/reason.h"
 #include "common/model/row_json.h"
 #include "device-agent/replica/replica_impl.h"
-#include "tests/simulation/virtual_vfs.h"
 
 namespace ptdoc::sync::sim {
 namespace {
+
+constexpr char kFile[] = "/app.db";
+constexpr char kLedger[] = "/app.db.sync";
 
 const char* NameOf(const Action& action) {
   static constexpr const char* kNames[] = {
@@ -25,31 +28,42 @@ const char* NameOf(const Action& action) {
 
 }  // namespace
 
-SimDevice::SimDevice(World& world, SimService& service, const Chaos& chaos,
-                     const std::string& directory, int number)
+SimDevice::SimDevice(World& world, SimService& service, const Chaos& chaos, int number)
     : world_(world),
       service_(service),
       chaos_(chaos),
-      directory_(directory),
       name_(absl::StrCat("d", number)),
       clock_(world.clock()),
-      app_(world, absl::StrCat(directory, "/", name_, ".db"), "sim-" + name_, name_) {
-  RegisterVfs("sim-" + name_, clock_);
+      disk_(world.rng()),
+      app_process_(disk_, "sim-app-" + name_, clock_),
+      agent_process_(disk_, "sim-agent-" + name_, clock_),
+      app_(world, kFile, app_process_.vfs(), name_) {
   service_.OnAppend([this] {
     if (peer_ != nullptr) peer_->Wake();
   });
   service_.OnCrash([this] {
     if (peer_ != nullptr) peer_->Break(false);
   });
+  world_.AfterEach([this] {
+    if (alive() && agent_process_.dead() && !dying_) Die("inside a disk call");
+  });
+}
+
+SimDevice::~SimDevice() {
+  core_.reset();
+  replica_.reset();
+  app_.Close();
+  for (const auto& [what, times] : disk_.counters()) world_.Count("device disk: " + what, times);
 }
 
 ReplicaOptions SimDevice::Options() const {
   ReplicaOptions options;
-  options.database = absl::StrCat(directory_, "/", name_, ".db");
+  options.database = kFile;
   options.device_id = name_;
   options.user = "user of " + name_;
   options.plan = SimApp::Entities();
-  options.vfs = "sim-" + name_;
+  options.vfs = agent_process_.vfs();
+  options.identity = [this] { return disk_.Identity(kFile); };
   options.take_lock = false;
   return options;
 }
@@ -66,18 +80,33 @@ void SimDevice::Boot() {
   if (alive() || world_.failed()) return;
   ++life_;
   dying_ = false;
+  agent_process_.Start();
+  agent_process_.SetErrors(chaos_.disk_errors);
+  if (world_.Chance(chaos_.disk_crash)) {
+    agent_process_.DieInCall(static_cast<int64_t>(1 + world_.rng().Below(600)));
+  }
   absl::StatusOr<std::unique_ptr<Replica>> replica = Replica::Open(Options(), clock_, world_.rng());
   if (!replica.ok()) {
-    return world_.Fail(absl::StrCat(name_, ": does not open: ", replica.status().ToString()));
+    if (!agent_process_.dead() && chaos_.disk_errors == 0 && !disk_.full()) {
+      return world_.Fail(absl::StrCat(name_, ": does not open: ", replica.status().ToString()));
+    }
+    world_.Trace(absl::StrCat(name_, ": does not start: ", replica.status().ToString()));
+    world_.After(absl::Seconds(1), [this] { Boot(); });
+    return;
   }
   replica_ = std::move(*replica);
   static_cast<ReplicaImpl*>(replica_.get())->SetFailPoint([this](const char* point) {
-    if (dying_) return true;
+    if (dying_ || agent_process_.dead()) return true;
+    // The app goes on while the agent is in the middle of something.
+    if (writing_ && world_.Chance(0.02)) {
+      world_.Count("app wrote amid an action");
+      Remember(app_.Write());
+    }
     if (!world_.Chance(chaos_.half_crash)) return false;
     Die(absl::StrCat("at ", point));
     return true;
   });
-  peer_ = std::make_shared<SimPeer>(world_, service_, chaos_, link_up_, name_);
+  peer_ = std::make_shared<SimPeer>(world_, service_, chaos_, agent_process_, link_up_, name_);
   CoreOptions options;
   options.before_action = [this](const Action& action) { return MayGoOn(action); };
   core_ = std::make_unique<AgentCore>(*replica_, *peer_, clock_, world_.rng(), options);
@@ -89,7 +118,7 @@ void SimDevice::Boot() {
 }
 
 bool SimDevice::MayGoOn(const Action& action) {
-  if (dying_) return false;
+  if (dying_ || agent_process_.dead()) return false;
   Watch();
   world_.Trace(absl::StrCat(name_, ": ", NameOf(action)));
   if (!world_.Chance(chaos_.agent_crash)) return true;
@@ -99,6 +128,7 @@ bool SimDevice::MayGoOn(const Action& action) {
 
 void SimDevice::Die(const std::string& where) {
   dying_ = true;
+  agent_process_.Kill();
   if (core_ != nullptr) core_->Abandon();
   world_.Trace(absl::StrCat(name_, ": dies ", where));
   world_.After(absl::ZeroDuration(), [this] { Bury(); });
@@ -108,7 +138,176 @@ void SimDevice::Crash() {
   if (alive() && !dying_) Die("on demand");
 }
 
+void SimDevice::Stop() {
+  app_.Close();
+  app_process_.Kill();
+  agent_process_.Kill();
+  if (peer_ != nullptr) {
+    peer_->Attach(nullptr);
+    peer_->Break(false);
+  }
+  core_.reset();
+  replica_.reset();
+  app_process_.Start();
+  agent_process_.Start();
+  // Or the app itself would not start: somebody has made room.
+  disk_.SetFull(false);
+}
+
+void SimDevice::PowerCut() {
+  world_.Trace(name_ + ": power cut");
+  disk_.PowerCut();
+  Stop();
+  app_.Open();
+  if (!app_.durable()) ForgetWhatIsGone(false);
+  world_.After(world_.Between(absl::ZeroDuration(), absl::Seconds(5)), [this] { Boot(); });
+}
+
+// What the app's own settings let a power cut take, or what went with a file
+// that was set back, was never promised. With `all`, nor is any deletion.
+void SimDevice::ForgetWhatIsGone(bool all) {
+  const Rows rows = app_.ReadAll();
+  std::erase_if(promises_, [&](const Promise& promise) {
+    const auto row = rows.find(promise.key);
+    if (row == rows.end()) return all || promise.content.has_value();
+    return promise.content != row->second;
+  });
+}
+
+void SimDevice::ForgetKept(
+    const std::function<bool(const EntityKey&, const std::optional<Fields>&)>& kept) {
+  const Rows rows = app_.ReadAll();
+  std::erase_if(promises_, [&](const Promise& promise) {
+    const auto row = rows.find(promise.key);
+    const bool stands =
+        promise.content.has_value() && row != rows.end() && row->second == *promise.content;
+    return !stands && kept(promise.key, promise.content);
+  });
+}
+
+void SimDevice::TakeCopy() {
+  if (app_.in_long()) return;
+  copy_.clear();
+  for (const char* const file : {kFile, kLedger}) {
+    for (const char* const suffix : {"", "-wal", "-journal"}) {
+      const std::string path = absl::StrCat(file, suffix);
+      if (auto bytes = disk_.Read(path); bytes.has_value()) copy_[path] = *std::move(bytes);
+    }
+  }
+  world_.Trace(name_ + ": a copy of the files is taken");
+}
+
+void SimDevice::SetFile(const std::string& path, const std::map<std::string, std::string>& files,
+                        bool in_place) {
+  for (const char* const suffix : {"", "-wal", "-journal"}) {
+    const std::string name = absl::StrCat(path, suffix);
+    const auto bytes = files.find(name);
+    if (bytes == files.end()) {
+      disk_.Remove(name);
+    } else if (in_place) {
+      disk_.Overwrite(name, bytes->second);
+    } else {
+      disk_.Put(name, bytes->second);
+    }
+  }
+}
+
+void SimDevice::PutBack() {
+  if (copy_.empty()) return;
+  world_.PairsMayBreak();
+  const uint64_t which = world_.rng().Below(5);
+  const bool in_place = world_.Chance(0.5);
+  const char* const kNames[] = {"app's file set back", "ledger set back", "both files set back",
+                                "ledger lost", "files moved"};
+  world_.Count(kNames[which]);
+  world_.Trace(absl::StrCat(name_, ": ", kNames[which], in_place ? " in place" : ""));
+  Stop();
+  if (which == 0 || which == 2) SetFile(kFile, copy_, in_place);
+  if (which == 1 || which == 2) SetFile(kLedger, copy_, in_place);
+  if (which == 3) SetFile(kLedger, {}, false);
+  if (which == 4) disk_.Put(kFile, disk_.Read(kFile).value());
+  app_.Open();
+  if (which != 4) ForgetWhatIsGone(true);
+  world_.After(world_.Between(absl::ZeroDuration(), absl::Seconds(5)), [this] { Boot(); });
+}
+
+void SimDevice::BecomeCopyOf(SimDevice& other) {
+  world_.PairsMayBreak();
+  world_.Count("files copied to another device");
+  world_.Trace(absl::StrCat(name_, ": has the files of ", other.name_));
+  other.TakeCopy();
+  const std::map<std::string, std::string> files = std::exchange(other.copy_, {});
+  if (files.empty()) return;
+  Stop();
+  SetFile(kFile, files, false);
+  SetFile(kLedger, files, false);
+  copy_.clear();
+  app_.Open();
+  ForgetWhatIsGone(true);
+  world_.After(world_.Between(absl::ZeroDuration(), absl::Seconds(5)), [this] { Boot(); });
+}
+
+void SimDevice::Meddle() {
+  if (!alive() || dying_ || agent_process_.dead()) return;
+  world_.PairsMayBreak();
+  switch (world_.rng().Below(3)) {
+    case 0: {
+      const absl::StatusOr<std::vector<QueueItem>> items =
+          replica_->ledger().ListItems(/*include_done=*/false, 0, 50);
+      if (!items.ok() || items->empty()) return;
+      const int64_t id = (*items)[world_.rng().Below(items->size())].id;
+      const absl::Status done = replica_->CancelItem(id).status();
+      if (done.ok()) world_.Count("item cancelled");
+      world_.Trace(absl::StrCat(name_, ": cancel: ", done.ToString()));
+      break;
+    }
+    case 1: {
+      const absl::StatusOr<int64_t> retried = replica_->RetryItems({}, /*all=*/true);
+      if (retried.ok() && *retried > 0) world_.Count("items retried");
+      break;
+    }
+    default: {
+      const absl::StatusOr<std::vector<ArchiveEntry>> archives =
+          replica_->ledger().ListArchives(/*include_resolved=*/false, 0, 50);
+      if (!archives.ok() || archives->empty()) return;
+      const ArchiveEntry& entry = (*archives)[world_.rng().Below(archives->size())];
+      const Rows before = app_.ReadAll();
+      const absl::Status done = replica_->RestoreArchived(entry.conflict_id).status();
+      // An edit like the app's own.
+      Remember(app_.Difference(before));
+      if (done.ok()) world_.Count("archived row restored");
+      world_.Trace(absl::StrCat(name_, ": restore: ", done.ToString()));
+      break;
+    }
+  }
+  if (!alive() || agent_process_.dead()) return;
+  core_->OnQueueChanged();
+  core_->OnCommitSeen();
+}
+
+void SimDevice::Migrate() {
+  if (!app_.is_open()) return;
+  world_.Trace(name_ + ": the app migrates");
+  app_.Migrate();
+}
+
+void SimDevice::FillDisk() {
+  disk_.SetFull(true);
+  world_.Trace(name_ + ": disk full");
+  world_.After(world_.Between(absl::Seconds(1), absl::Seconds(60)), [this] {
+    disk_.SetFull(false);
+    world_.Trace(name_ + ": disk has room");
+  });
+}
+
+void SimDevice::Heal() {
+  disk_.SetFull(false);
+  agent_process_.SetErrors(0);
+  agent_process_.DieInCall(0);
+}
+
 void SimDevice::Bury() {
+  if (core_ == nullptr) return;  // Stopped meanwhile.
   peer_->Attach(nullptr);
   peer_->Break(false);
   core_.reset();
@@ -118,11 +317,10 @@ void SimDevice::Bury() {
 
 // After everything that the agent did.
 void SimDevice::Observe() {
-  if (dying_) return;
+  if (dying_ || agent_process_.dead()) return;
   Watch();
-  if (app_.BankSum() != 0) world_.Fail(name_ + ": half a transfer was applied (P8)");
-  if (!core_->View().local_error.ok()) {
-    world_.Fail(absl::StrCat(name_, ": ", core_->View().local_error.ToString()));
+  if (world_.pairs_hold() && app_.BankSum() != 0) {
+    world_.Fail(name_ + ": half a transfer was applied (P8)");
   }
   if (core_->View().link == LinkState::kRefused) {
     world_.Fail(absl::StrCat(name_, " stopped: ", core_->View().reason.ToString()));
@@ -134,6 +332,8 @@ void SimDevice::Observe() {
 void SimDevice::Watch() {
   const EntityKey& key = world_.watch();
   if (key.type.empty()) return;
+  agent_process_.SetQuiet(true);
+  const absl::Cleanup loud = [this] { agent_process_.SetQuiet(false); };
   const Rows rows = app_.ReadAll();
   const auto row = rows.find(key);
   std::string now = row == rows.end() ? "null" : FieldsToJson(row->second);
@@ -188,6 +388,12 @@ void SimDevice::StartWriting() {
 }
 
 void SimDevice::WriteOnce() {
+  if (!app_.is_open()) return;
+  if (!app_.in_long() && world_.Chance(0.02) && app_.BeginLong()) {
+    world_.After(world_.Between(absl::Milliseconds(10), absl::Minutes(2)), [this] {
+      if (app_.is_open()) Remember(app_.EndLong());
+    });
+  }
   Remember(app_.Write());
   if (!alive() || world_.Chance(chaos_.lost_wake)) return;
   world_.After(world_.Between(absl::ZeroDuration(), absl::Milliseconds(5)), [this] {
@@ -215,6 +421,7 @@ bool SimDevice::KnownToService(const EntityKey& key) {
 
 bool SimDevice::Quiet() {
   if (!alive() || dying_ || !core_->View().in_sync) return false;
+  if (!core_->View().local_error.ok()) return false;
   const absl::StatusOr<ReplicaFacts> facts = replica_->Facts();
   return facts.ok() && facts->queue.pending == 0 && facts->queue.processing == 0 &&
          facts->queue.failed == 0 && facts->stale == 0 && !facts->recovering &&
@@ -231,7 +438,7 @@ std::string SimDevice::Describe() {
                       " failed ", facts->queue.failed, " stale ", facts->stale, " held ",
                       facts->held, " set aside ", facts->queue.set_aside, " recovering ",
                       facts->recovering, " rebaselining ", facts->rebaselining, " ",
-                      view.reason.ToString());
+                      view.reason.ToString(), " ", view.local_error.ToString());
 }
 
 void SimDevice::RequestRun(std::function<void(const RunResult&)> done) {

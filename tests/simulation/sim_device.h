@@ -8,6 +8,7 @@
 
 #include "device-agent/loop/agent_core.h"
 #include "device-agent/replica/replica.h"
+#include "tests/simulation/disk.h"
 #include "tests/simulation/sim_app.h"
 #include "tests/simulation/sim_peer.h"
 #include "tests/simulation/sim_service.h"
@@ -19,13 +20,31 @@ namespace ptdoc::sync::sim {
 // actions and inside of them.
 class SimDevice {
  public:
-  SimDevice(World& world, SimService& service, const Chaos& chaos, const std::string& directory,
-            int number);
+  SimDevice(World& world, SimService& service, const Chaos& chaos, int number);
+  ~SimDevice();
 
   void Install();  // the app's file with some rows, and init
   void Boot();     // the agent's process
   void Crash();
+  // The whole machine; the app comes back with the agent.
+  void PowerCut();
+  // No disk fails any more.
+  void Heal();
+  Disk& disk() { return disk_; }
   void SetLink(bool up);
+
+  // What happens to files. A copy of both is taken; either, both or none of
+  // them is put back later, in the old file's place or as another file; or
+  // both become those of another device.
+  void TakeCopy();
+  void PutBack();
+  void BecomeCopyOf(SimDevice& other);
+  // What people do on a device: cancel, retry, restore from the archive.
+  void Meddle();
+  void Migrate();
+  void FillDisk();
+  // Forgets promises that the service has kept: it is to be set back.
+  void ForgetKept(const std::function<bool(const EntityKey&, const std::optional<Fields>&)>& kept);
   void SetSkew(absl::Duration skew) { clock_.skew = skew; }
   // The app goes on writing by itself until it is told to stop.
   void StartWriting();
@@ -61,14 +80,20 @@ class SimDevice {
   bool MayGoOn(const Action& action);
   void Die(const std::string& where);
   void Bury();
+  void Stop();
+  void ForgetWhatIsGone(bool all);
+  void SetFile(const std::string& path, const std::map<std::string, std::string>& files,
+               bool in_place);
   ReplicaOptions Options() const;
 
   World& world_;
   SimService& service_;
   const Chaos& chaos_;
-  const std::string directory_;
   const std::string name_;
   SkewedClock clock_;
+  Disk disk_;
+  Process app_process_;
+  Process agent_process_;
   SimApp app_;
   bool link_up_ = true;
   bool writing_ = false;
@@ -79,7 +104,8 @@ class SimDevice {
   std::shared_ptr<SimPeer> peer_;
   std::unique_ptr<AgentCore> core_;
   std::vector<Promise> promises_;
-  std::string watched_;  // what was last said of the watched entity
+  std::map<std::string, std::string> copy_;  // the machine's files, by path
+  std::string watched_;                      // what was last said of the watched entity
 };
 
 }  // namespace ptdoc::sync::sim

@@ -29,6 +29,7 @@ absl::Duration SimPeer::Delay(absl::Duration* last) {
 
 void SimPeer::Open(Stream* stream, bool push) {
   *stream = Stream{};
+  if (process_.dead()) return;
   stream->id = ++last_stream_;
   stream->up = stream->down = world_.now();
   stream->deaf = world_.Chance(chaos_.blackhole);
@@ -95,6 +96,7 @@ void SimPeer::SendReport(const QueueHealth& queue) {
 
 void SimPeer::Send(PushBatch batch) {
   batch.who = Who();
+  if (process_.dead()) return;
   if (push_.id == 0 || push_.ended || !link_up_) return;  // Its end is on the way.
   const int id = push_.id;
   const auto arrive = [self = shared_from_this()](int stream, PushBatch message) {
@@ -193,6 +195,7 @@ void SimPeer::OpenPull(const std::string& cursor, const std::vector<std::string>
   pulling_.query.page_size = sizes[world_.rng().Below(4)];
   Open(&pull_, false);
   const int id = pull_.id;
+  if (id == 0) return;
   world_.After(Delay(&pull_.up), [self = shared_from_this(), id] { self->PumpPull(id); });
   Heartbeat(id);
 }
@@ -255,6 +258,7 @@ void SimPeer::ClosePull() {
 }
 
 void SimPeer::Fetch(const std::vector<EntityKey>& keys) {
+  if (process_.dead()) return;
   const absl::Duration delay = world_.Between(absl::Milliseconds(2), absl::Milliseconds(40));
   const bool lost = world_.Chance(chaos_.cut) || !link_up_;
   world_.After(delay, [self = shared_from_this(), keys, lost] {

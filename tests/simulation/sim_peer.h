@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "device-agent/session/peer.h"
+#include "tests/simulation/disk.h"
 #include "tests/simulation/sim_service.h"
 #include "tests/simulation/world.h"
 
@@ -17,11 +18,13 @@ namespace ptdoc::sync::sim {
 // Belongs to one life of the agent.
 class SimPeer final : public Peer, public std::enable_shared_from_this<SimPeer> {
  public:
-  SimPeer(World& world, SimService& service, const Chaos& chaos, const bool& link_up,
-          std::string device)
+  // What a `process` that is dead still says is heard by nobody.
+  SimPeer(World& world, SimService& service, const Chaos& chaos, const Process& process,
+          const bool& link_up, std::string device)
       : world_(world),
         service_(service),
         chaos_(chaos),
+        process_(process),
         link_up_(link_up),
         device_(std::move(device)) {}
 
@@ -73,6 +76,7 @@ class SimPeer final : public Peer, public std::enable_shared_from_this<SimPeer> 
   World& world_;
   SimService& service_;
   const Chaos& chaos_;
+  const Process& process_;
   const bool& link_up_;
   const std::string device_;
   PeerEvents* events_ = nullptr;

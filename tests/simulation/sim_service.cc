@@ -4,13 +4,24 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
-#include "tests/simulation/virtual_vfs.h"
 
 namespace ptdoc::sync::sim {
 
-SimService::SimService(World& world, std::string path, const Chaos& chaos)
-    : world_(world), path_(std::move(path)), chaos_(chaos) {
-  RegisterVfs("sim-service", world_.clock());
+SimService::SimService(World& world, const Chaos& chaos)
+    : world_(world),
+      chaos_(chaos),
+      disk_(world.rng()),
+      process_(disk_, "sim-service", world.clock()) {
+  world_.AfterEach([this] {
+    if (engine_ != nullptr && process_.dead()) Crash();
+  });
+  world_.Every(absl::Minutes(1), [this] { Prune(); });
+}
+
+SimService::~SimService() {
+  engine_.reset();
+  store_.reset();
+  for (const auto& [what, times] : disk_.counters()) world_.Count("service disk: " + what, times);
 }
 
 EngineOptions SimService::Options() {
@@ -22,29 +33,79 @@ EngineOptions SimService::Options() {
 }
 
 void SimService::Start() {
-  if (up()) return;
+  if (engine_ != nullptr) return;
+  process_.Start();
+  process_.SetErrors(chaos_.disk_errors);
   SqliteStoreOptions options;
-  options.path = path_;
-  options.vfs = "sim-service";
+  options.path = "/service.db";
+  options.vfs = process_.vfs();
   absl::StatusOr<std::unique_ptr<Store>> store =
       OpenSqliteStore(options, world_.clock(), world_.rng());
-  if (!store.ok())
-    return world_.Fail(absl::StrCat("the store does not open: ", store.status().ToString()));
+  if (!store.ok()) {
+    if (chaos_.disk_errors == 0 && !disk_.full()) {
+      world_.Fail(absl::StrCat("the store does not open: ", store.status().ToString()));
+      return;
+    }
+    world_.Trace("service: does not start: " + store.status().ToString());
+    world_.After(absl::Seconds(1), [this] { Start(); });
+    return;
+  }
   store_ = std::move(*store);
-  engine_ = std::make_unique<Engine>(*store_, world_.clock(), world_.rng(), Options());
+  EngineOptions engine = Options();
+  engine.tombstone_retention = retention_;
+  engine_ = std::make_unique<Engine>(*store_, world_.clock(), world_.rng(), engine);
   ++life_;
   world_.Trace("service: up");
+  if (world_.Chance(chaos_.disk_crash)) {
+    process_.DieInCall(static_cast<int64_t>(1 + world_.rng().Below(400)));
+  }
 }
 
 void SimService::Crash() {
-  if (!up()) return;
-  world_.Trace("service: dies");
+  if (engine_ == nullptr) return;
+  world_.Trace(process_.dead() ? "service: dies inside a disk call" : "service: dies");
+  Bury();
+  world_.After(world_.Between(absl::Milliseconds(100), absl::Seconds(5)), [this] { Start(); });
+}
+
+void SimService::Bury() {
+  process_.Kill();
   waiting_.clear();
   commit_due_ = false;
   engine_.reset();
   store_.reset();
   for (const auto& watcher : watchers_) watcher();
-  world_.After(world_.Between(absl::Milliseconds(100), absl::Seconds(5)), [this] { Start(); });
+}
+
+void SimService::PowerCut() {
+  world_.Trace("service: power cut");
+  disk_.PowerCut();
+  Crash();
+}
+
+void SimService::Heal() {
+  disk_.SetFull(false);
+  process_.SetErrors(0);
+  process_.DieInCall(0);
+}
+
+absl::Status SimService::Wire(const absl::Status& status) {
+  // Nobody hears what a dead process would have said.
+  if (process_.dead()) return absl::UnavailableError("connection reset");
+  return status;
+}
+
+absl::StatusOr<PullPage> SimService::Pull(const PullQuery& query, const PullPosition* resume) {
+  absl::StatusOr<PullPage> page = engine_->Pull(query, resume);
+  if (process_.dead() || !page.ok()) return Wire(page.status());
+  return page;
+}
+
+absl::StatusOr<FetchPage> SimService::Fetch(const Principal& who,
+                                            const std::vector<EntityKey>& keys) {
+  absl::StatusOr<FetchPage> page = engine_->Fetch(who, keys);
+  if (process_.dead() || !page.ok()) return Wire(page.status());
+  return page;
 }
 
 void SimService::Push(PushBatch batch, PushReply reply) {
@@ -63,6 +124,7 @@ void SimService::Commit() {
   std::vector<PushBatch> batches;
   for (const Waiting& one : waiting) batches.push_back(one.batch);
   const std::vector<absl::StatusOr<PushAnswer>> answers = engine_->Push(batches);
+  if (process_.dead()) return Crash();
   bool appended = false;
   for (size_t i = 0; i < batches.size(); ++i) {
     if (!answers[i].ok()) continue;
@@ -72,14 +134,152 @@ void SimService::Commit() {
   world_.Trace(absl::StrCat("service: commits ", batches.size(), " batches"));
   if (world_.Chance(chaos_.service_crash / 2)) return Crash();
   for (size_t i = 0; i < batches.size(); ++i) waiting[i].reply(answers[i]);
-  if (!appended) return;
+  if (appended) Tell();
+}
+
+void SimService::Tell() {
+  Mirror();
   for (const auto& follower : followers_) follower();
+}
+
+// Reads what was committed since the last look.
+void SimService::Mirror() {
+  const absl::StatusOr<std::unique_ptr<StoreReader>> reader = store_->BeginRead();
+  if (!reader.ok()) return;
+  while (true) {
+    Revision covered = 0;
+    const auto log = (*reader)->ReadLog(kTenant, record_.newest, {}, 1000, 1 << 24, &covered);
+    if (!log.ok()) return;
+    for (const FeedVersion& one : *log) {
+      record_.history[one.version.key].push_back(one.version);
+    }
+    if (covered <= record_.newest) return;
+    record_.newest = covered;
+  }
+}
+
+void SimService::Prune() {
+  if (!up()) return;
+  Mirror();
+  const absl::StatusOr<bool> more = engine_->Prune();
+  if (more.ok()) world_.Count("retention ran");
+}
+
+void SimService::Backup() {
+  if (!up()) return;
+  Mirror();
+  Copy copy;
+  for (const char* const suffix : {"", "-wal"}) {
+    const std::string path = absl::StrCat("/service.db", suffix);
+    if (const auto bytes = disk_.Read(path); bytes.has_value()) copy.files[path] = *bytes;
+  }
+  copy.record = record_;
+  backup_ = std::move(copy);
+  world_.Trace(absl::StrCat("service: backup at r", record_.newest));
+}
+
+void SimService::Restore(bool new_epoch) {
+  world_.PairsMayBreak();
+  world_.Count(new_epoch ? "service restored" : "service rolled back");
+  world_.Trace(absl::StrCat("service: ", new_epoch ? "restored" : "rolled back", " to r",
+                            backup_->record.newest));
+  if (engine_ != nullptr) Bury();
+  process_.Start();
+  for (const char* const suffix : {"", "-wal", "-shm"}) {
+    const std::string path = absl::StrCat("/service.db", suffix);
+    const auto bytes = backup_->files.find(path);
+    if (bytes == backup_->files.end()) {
+      disk_.Remove(path);
+    } else {
+      disk_.Overwrite(path, bytes->second);
+    }
+  }
+  record_ = backup_->record;
+  if (new_epoch) {
+    SqliteStoreOptions options;
+    options.path = "/service.db";
+    options.vfs = process_.vfs();
+    const absl::Status status = StartNewEpochOfSqliteStore(options, world_.rng());
+    if (!status.ok()) world_.Fail("no new epoch: " + status.ToString());
+  }
+  Start();
+}
+
+std::multimap<EntityKey, std::string> SimService::Archived() {
+  std::multimap<EntityKey, std::string> archived;
+  const std::unique_ptr<StoreReader> reader = Read();
+  StoreReader::ConflictFilter filter;
+  filter.include_resolved = true;
+  std::set<std::string> ids;
+  while (true) {
+    const absl::StatusOr<std::vector<ArchiveRow>> rows = reader->ListConflicts(kTenant, filter);
+    PT_CHECK(rows.ok());
+    for (const ArchiveRow& row : *rows) {
+      filter.after_id = row.id;
+      if (!ids.insert(row.conflict_id).second) {
+        world_.Fail(absl::StrCat("a loser stands in the archive twice (P6): ", row.key.type, "/",
+                                 row.key.id));
+      }
+      const auto whole = reader->FindConflict(kTenant, row.conflict_id);
+      PT_CHECK(whole.ok() && whole->has_value());
+      archived.emplace(row.key, (*whole)->archived_json);
+    }
+    if (rows->size() < filter.limit) break;
+  }
+  for (const auto& [id, loss] : record_.losses) {
+    if (ids.contains(id)) continue;
+    world_.Fail(absl::StrCat("an answered conflict has no archive row (P6): ", loss.key.type, "/",
+                             loss.key.id));
+  }
+  return archived;
+}
+
+void SimService::Administrate() {
+  if (!up()) return;
+  Principal who;
+  who.tenant = kTenant;
+  who.role = Role::kAdmin;
+  who.user = "the administrator";
+  absl::StatusOr<Revision> done = absl::NotFoundError("");
+  if (world_.Chance(0.5)) {
+    done = engine_->Unlock(who, {"IntakeForm", absl::StrCat("f", world_.rng().Below(8))}, "asked");
+    if (done.ok()) world_.Count("form unlocked");
+  } else {
+    StoreReader::ConflictFilter filter;
+    filter.limit = 20;
+    const absl::StatusOr<std::vector<ArchiveRow>> open = Read()->ListConflicts(kTenant, filter);
+    if (!open.ok() || open->empty()) return;
+    const ArchiveRow& row = (*open)[world_.rng().Below(open->size())];
+    const auto versions = record_.history.find(row.key);
+    ResolveRequest request;
+    request.conflict_id = row.conflict_id;
+    request.action = world_.Chance(0.3) ? ResolveAction::kKeep : ResolveAction::kRestore;
+    if (versions != record_.history.end()) {
+      request.expected_revision = versions->second.back().revision;
+    }
+    done = engine_->ResolveConflict(who, request);
+    if (done.ok()) world_.Count("conflict resolved");
+  }
+  world_.Trace(absl::StrCat("service: an administrator: ", done.status().ToString()));
+  if (done.ok()) Tell();
+}
+
+// Merely old content never wins. (The version log itself may have been pruned.)
+void SimService::CheckReoffer(const Change& change) {
+  const auto versions = record_.history.find(change.key);
+  if (versions == record_.history.end()) return;
+  for (const Version& version : versions->second) {
+    if (!version.deleted && version.fields == change.fields) {
+      world_.Fail(absl::StrCat("old content won by a re-offer: ", change.key.type, "/",
+                               change.key.id, " r", version.revision));
+    }
+  }
 }
 
 void SimService::Note(const PushBatch& batch, const PushAnswer& answer) {
   if (answer.voided || answer.results.size() != batch.changes.size() || batch.changes.empty())
     return;
-  if (!noted_.insert(absl::StrCat(batch.who.device, "/", batch.batch_id)).second) return;
+  if (!record_.noted.insert(absl::StrCat(batch.who.device, "/", batch.batch_id)).second) return;
   for (size_t i = 0; i < answer.results.size(); ++i) {
     const ChangeResult& result = answer.results[i];
     const Change& change = batch.changes[i];
@@ -89,14 +289,19 @@ void SimService::Note(const PushBatch& batch, const PushAnswer& answer) {
                               OutcomeName(result.outcome), " ", ResolutionName(result.resolution),
                               " rule ", result.rule, " r", result.revision, " ",
                               ErrorCodeName(result.error_code)));
-    if (!result.conflict_id.empty()) losses[result.conflict_id] = {change.key, result.resolution};
+    if (!result.conflict_id.empty())
+      record_.losses[result.conflict_id] = {change.key, result.resolution};
+    world_.Count(absl::StrCat("rule ", result.rule, " ", OutcomeName(result.outcome), " ",
+                              ResolutionName(result.resolution)));
     const bool own = result.outcome == Outcome::kAccepted ||
                      result.resolution == Resolution::kLocalWins ||
                      result.resolution == Resolution::kSignedWins ||
                      result.resolution == Resolution::kLockedWins;
     if (!own) continue;
     ++accepted;
-    origins[{change.key, result.revision}] = {change.base_revision, batch.who.device, result.rule};
+    if (change.reoffer) CheckReoffer(change);
+    record_.origins[{change.key, result.revision}] = {change.base_revision, batch.who.device,
+                                                      result.rule};
   }
 }
 

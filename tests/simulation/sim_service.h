@@ -11,6 +11,7 @@
 
 #include "sync-service/engine/engine.h"
 #include "sync-service/store/sqlite_store.h"
+#include "tests/simulation/disk.h"
 #include "tests/simulation/world.h"
 
 namespace ptdoc::sync::sim {
@@ -23,9 +24,10 @@ class SimService {
  public:
   using PushReply = std::function<void(const absl::StatusOr<PushAnswer>&)>;
 
-  SimService(World& world, std::string path, const Chaos& chaos);
+  SimService(World& world, const Chaos& chaos);
+  ~SimService();
 
-  bool up() const { return engine_ != nullptr; }
+  bool up() const { return engine_ != nullptr && !process_.dead(); }
   // Grows with every start: replies to calls of an earlier life never come.
   int life() const { return life_; }
   void Start();
@@ -33,12 +35,8 @@ class SimService {
 
   // Joins the next group commit. `reply` is not called if the service dies.
   void Push(PushBatch batch, PushReply reply);
-  absl::StatusOr<PullPage> Pull(const PullQuery& query, const PullPosition* resume) {
-    return engine_->Pull(query, resume);
-  }
-  absl::StatusOr<FetchPage> Fetch(const Principal& who, const std::vector<EntityKey>& keys) {
-    return engine_->Fetch(who, keys);
-  }
+  absl::StatusOr<PullPage> Pull(const PullQuery& query, const PullPosition* resume);
+  absl::StatusOr<FetchPage> Fetch(const Principal& who, const std::vector<EntityKey>& keys);
   // Called after each commit that made the feed longer.
   void OnAppend(std::function<void()> follower) { followers_.push_back(std::move(follower)); }
   // Called when the service dies.
@@ -46,6 +44,10 @@ class SimService {
 
   std::unique_ptr<StoreReader> Read();
   static EngineOptions Options();
+  void SetRetention(absl::Duration retention) { retention_ = retention; }
+  Disk& disk() { return disk_; }
+  void PowerCut();
+  void Heal();  // no disk fails any more
 
   // From what base each version was made, as its device said.
   struct Origin {
@@ -53,14 +55,33 @@ class SimService {
     std::string device;
     std::string rule;
   };
-  std::map<std::pair<EntityKey, Revision>, Origin> origins;
-  // Every conflict that was answered, with what lost.
+  // A conflict that was answered, with what lost.
   struct Loss {
     EntityKey key;
     Resolution resolution = Resolution::kNone;
   };
-  std::map<std::string, Loss> losses;
+  // What the service has said and done, kept outside of it. A restore sets it
+  // back with the store.
+  struct Record {
+    std::map<EntityKey, std::vector<Version>> history;  // oldest first
+    Revision newest = 0;
+    std::map<std::pair<EntityKey, Revision>, Origin> origins;
+    std::map<std::string, Loss> losses;
+    std::set<std::string> noted;  // batches by device and id
+  };
+  const Record& record() const { return record_; }
+  // Every archived row's JSON, by entity ("null" = a deletion).
+  std::multimap<EntityKey, std::string> Archived();
   int64_t accepted = 0;
+
+  // A copy of the store's files, as a backup takes it, and the copy put back:
+  // with a new epoch, as `restore` does, or behind the service's back.
+  void Backup();
+  bool has_backup() const { return backup_.has_value(); }
+  void Restore(bool new_epoch);
+
+  // One of the things that administrators and reviewers do.
+  void Administrate();
 
  private:
   struct Waiting {
@@ -68,17 +89,33 @@ class SimService {
     PushReply reply;
   };
   void Commit();
+  void Bury();
+  void Mirror();
+  void Prune();
+  void Tell();
+  void CheckReoffer(const Change& change);
   void Note(const PushBatch& batch, const PushAnswer& answer);
 
+  // A status of the store as the wire would carry it.
+  absl::Status Wire(const absl::Status& status);
+
   World& world_;
-  const std::string path_;
   const Chaos& chaos_;
+  Disk disk_;
+  Process process_;
+  bool burying_ = false;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Engine> engine_;
   int life_ = 0;
   bool commit_due_ = false;
   std::deque<Waiting> waiting_;
-  std::set<std::string> noted_;  // batches by device and id
+  Record record_;
+  struct Copy {
+    std::map<std::string, std::string> files;
+    Record record;
+  };
+  std::optional<Copy> backup_;
+  absl::Duration retention_ = absl::Hours(24 * 90);
   std::vector<std::function<void()>> followers_;
   std::vector<std::function<void()>> watchers_;
 };

@@ -1,19 +1,16 @@
 #include "tests/simulation/simulate.h"
 
-#include <unistd.h>
-
 #include <cinttypes>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "tests/simulation/oracle.h"
+#include "tests/simulation/randomness.h"
 #include "tests/simulation/sim_device.h"
 #include "tests/simulation/sim_service.h"
-#include "tests/simulation/virtual_vfs.h"
 #include "tests/simulation/world.h"
 
 namespace ptdoc::sync::sim {
@@ -22,24 +19,13 @@ namespace {
 constexpr int kDevices = 3;
 constexpr absl::Duration kHealedMax = absl::Hours(2);
 
-std::filesystem::path Directory(uint64_t seed) {
-  const std::filesystem::path memory = "/dev/shm";
-  std::error_code error;
-  const std::filesystem::path root = std::filesystem::is_directory(memory, error)
-                                         ? memory
-                                         : std::filesystem::temp_directory_path();
-  return root / absl::StrCat("ptdoc-simulation-", getpid(), "-", seed);
-}
-
 class Run {
  public:
-  Run(uint64_t seed, const Telling& telling, const std::string& directory)
-      : world_(seed, telling.trace, telling.watch),
-        service_(world_, directory + "/service.db", chaos_) {
+  Run(World& world, bool mishaps) : world_(world), mishaps_(mishaps), service_(world_, chaos_) {
     SeedSqlite(world_.rng());
     DrawChaos();
     for (int i = 0; i < kDevices; ++i) {
-      devices_.push_back(std::make_unique<SimDevice>(world_, service_, chaos_, directory, i));
+      devices_.push_back(std::make_unique<SimDevice>(world_, service_, chaos_, i));
     }
   }
 
@@ -63,8 +49,12 @@ class Run {
   }
 
   Report Result(uint64_t seed) {
-    return {seed, world_.failure(), world_.trace_hash(), service_.accepted,
-            static_cast<int64_t>(service_.losses.size())};
+    return {seed,
+            world_.failure(),
+            world_.trace_hash(),
+            service_.accepted,
+            static_cast<int64_t>(service_.record().losses.size()),
+            {}};
   }
 
  private:
@@ -84,9 +74,18 @@ class Run {
     chaos_.half_crash = Draw(0.002, 0.02);
     chaos_.service_crash = Draw(0.01, 0.1);
     chaos_.lost_wake = Draw(0.05, 0.5);
+    chaos_.disk_crash = Draw(0.1, 0.7);
+    if (world_.Chance(0.2)) chaos_.disk_errors = 200;
+    power_trouble_ = Draw(0.01, 0.1);
+    people_trouble_ = Draw(0.05, 0.3);
+    schema_trouble_ = Draw(0.02, 0.1);
     const int64_t pauses_ms[] = {100, 1000, 10'000};
     chaos_.app_pause = absl::Milliseconds(pauses_ms[world_.rng().Below(3)]);
     link_trouble_ = Draw(0.1, 0.4);
+    if (!mishaps_) return;
+    file_trouble_ = Draw(0.05, 0.3);
+    restore_trouble_ = Draw(0.05, 0.3);
+    if (world_.Chance(0.3)) service_.SetRetention(absl::Minutes(5));
   }
 
   // Links go up and down, clocks are set, for as long as it lasts.
@@ -97,18 +96,44 @@ class Run {
       if (world_.Chance(0.02)) {
         device->SetSkew(world_.Between(absl::Hours(-30), absl::Hours(30)));
       }
+      if (world_.Chance(power_trouble_)) device->PowerCut();
+      if (world_.Chance(power_trouble_)) device->FillDisk();
+      if (world_.Chance(people_trouble_)) device->Meddle();
+      if (world_.Chance(schema_trouble_)) device->Migrate();
+      if (world_.Chance(file_trouble_)) device->TakeCopy();
+      if (world_.Chance(file_trouble_ / 2)) device->PutBack();
+      SimDevice& other = *devices_[world_.rng().Below(devices_.size())];
+      if (&other != device.get() && world_.Chance(file_trouble_ / 8)) device->BecomeCopyOf(other);
     }
+    if (world_.Chance(power_trouble_)) service_.PowerCut();
+    if (world_.Chance(people_trouble_)) service_.Administrate();
+    if (world_.Chance(restore_trouble_)) service_.Backup();
+    if (service_.has_backup() && world_.Chance(restore_trouble_ / 2)) RestoreService();
     world_.After(world_.Between(absl::ZeroDuration(), 10 * chaos_.app_pause),
                  [this] { Trouble(); });
+  }
+
+  void RestoreService() {
+    if (!service_.up()) return;
+    const auto archived = service_.Archived();
+    const auto& history = service_.record().history;
+    for (const auto& device : devices_) {
+      device->ForgetKept([&](const EntityKey& key, const std::optional<Fields>& content) {
+        return IsKept(history, archived, key, content);
+      });
+    }
+    service_.Restore(world_.Chance(0.5));
   }
 
   void Heal() {
     world_.Trace("healed");
     healed_ = true;
     chaos_ = Chaos{};
+    service_.Heal();
     for (const auto& device : devices_) {
       device->StopWriting();
       device->SetLink(true);
+      device->Heal();
     }
   }
 
@@ -143,9 +168,15 @@ class Run {
     if (ended != devices_.size()) world_.Fail("a run did not end");
   }
 
-  World world_;
+  World& world_;
+  const bool mishaps_;
   Chaos chaos_;
   double link_trouble_ = 0;
+  double power_trouble_ = 0;
+  double people_trouble_ = 0;
+  double schema_trouble_ = 0;
+  double file_trouble_ = 0;
+  double restore_trouble_ = 0;
   bool healed_ = false;
   SimService service_;
   std::vector<std::unique_ptr<SimDevice>> devices_;
@@ -157,16 +188,15 @@ Report Simulate(uint64_t seed, const Telling& telling) {
   LogOptions quiet;
   quiet.level = LogLevel::kError;
   InitLog(quiet);
-  const std::filesystem::path directory = Directory(seed);
-  std::filesystem::create_directories(directory);
+  World world(seed, telling.trace, telling.watch);
   Report report;
   {
-    Run run(seed, telling, directory.string());
+    Run run(world, telling.mishaps);
     run.Go();
     report = run.Result(seed);
   }
-  std::error_code ignored;
-  std::filesystem::remove_all(directory, ignored);
+  // What the disks counted is told when they go.
+  report.counters = world.counters();
   return report;
 }
 

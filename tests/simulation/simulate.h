@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "common/model/change.h"
@@ -11,13 +12,16 @@ struct Report {
   uint64_t seed = 0;
   std::string failure;  // empty = every promise held
   uint64_t trace_hash = 0;
-  int64_t accepted = 0;   // versions that the service took
-  int64_t conflicts = 0;  // and conflicts that it decided
+  int64_t accepted = 0;                     // versions that the service took
+  int64_t conflicts = 0;                    // and conflicts that it decided
+  std::map<std::string, int64_t> counters;  // what happened how often
 };
 
 // What is printed of a run.
 struct Telling {
   bool trace = false;
+  // Files and the service's store are set back, lost and copied, too.
+  bool mishaps = false;
   EntityKey watch;  // with the trace: an entity whose every step is told
 };
 

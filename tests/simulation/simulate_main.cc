@@ -3,6 +3,7 @@
 #include <cinttypes>
 #include <cstdint>
 #include <cstdio>
+#include <map>
 #include <string>
 
 #include "absl/strings/numbers.h"
@@ -12,11 +13,12 @@ namespace {
 
 int Usage() {
   std::fprintf(stderr,
-               "usage: ptdoc_simulate [--seeds N] [--from S] [--seed S] [--trace]\n"
+               "usage: ptdoc_simulate [--seeds N] [--from S] [--seed S] [--trace] [--mishaps]\n"
                "                       [--watch TYPE/ID]\n"
                "  --seeds N  how many runs (100)\n"
                "  --from S   the first seed (1)\n"
                "  --seed S   only this one\n"
+               "  --mishaps  files and the store are set back, lost and copied, too\n"
                "  --trace    print everything that happens\n"
                "  --watch X  with the trace, what each device holds of this entity\n");
   return 2;
@@ -32,6 +34,10 @@ int main(int argc, char** argv) {
     const std::string flag = argv[i];
     if (flag == "--trace") {
       telling.trace = true;
+      continue;
+    }
+    if (flag == "--mishaps") {
+      telling.mishaps = true;
       continue;
     }
     if (flag == "--watch" && i + 1 < argc) {
@@ -57,11 +63,16 @@ int main(int argc, char** argv) {
   uint64_t failed = 0;
   int64_t accepted = 0;
   int64_t conflicts = 0;
+  std::map<std::string, int64_t> counters;
   for (uint64_t seed = from; seed < from + seeds; ++seed) {
     const ptdoc::sync::sim::Report report = ptdoc::sync::sim::SimulateAndTell(seed, telling);
     failed += report.failure.empty() ? 0 : 1;
     accepted += report.accepted;
     conflicts += report.conflicts;
+    for (const auto& [what, times] : report.counters) counters[what] += times;
+  }
+  for (const auto& [what, times] : counters) {
+    std::printf("%12" PRId64 "  %s\n", times, what.c_str());
   }
   std::printf("%" PRIu64 " runs, %" PRIu64 " failed, %" PRId64 " versions, %" PRId64 " conflicts\n",
               seeds, failed, accepted, conflicts);

@@ -42,15 +42,34 @@ class World {
   void After(absl::Duration delay, std::function<void()> what) {
     queue_[{now() + std::max(delay, absl::ZeroDuration()), ++sequence_}] = std::move(what);
   }
+  void Every(absl::Duration period, std::function<void()> what) {
+    After(period, [this, period, what] {
+      what();
+      Every(period, what);
+    });
+  }
   // Runs everything up to `until`, then stands there.
   void RunUntil(absl::Duration until) {
     while (!queue_.empty() && queue_.begin()->first.first <= until) {
       auto node = queue_.extract(queue_.begin());
       clock_.Advance(node.key().first - now());
       node.mapped()();
+      for (const auto& look : after_each_) look();
     }
     if (until > now()) clock_.Advance(until - now());
   }
+
+  // Called after everything that happened.
+  void AfterEach(std::function<void()> look) { after_each_.push_back(std::move(look)); }
+
+  // A kind of fault or event that happened. Over all runs none may be at 0.
+  void Count(const std::string& what, int64_t times = 1) { counters_[what] += times; }
+  const std::map<std::string, int64_t>& counters() const { return counters_; }
+
+  // Somebody undid one half of what an app had committed as one: a person, or
+  // who set files back. From here on half a transfer proves nothing.
+  void PairsMayBreak() { pairs_hold_ = false; }
+  bool pairs_hold() const { return pairs_hold_; }
 
   bool Chance(double probability) {
     return static_cast<double>(rng_.Below(1'000'000)) < probability * 1e6;
@@ -80,7 +99,10 @@ class World {
   const bool print_;
   const EntityKey watch_;
   std::map<std::pair<absl::Duration, uint64_t>, std::function<void()>> queue_;
+  std::vector<std::function<void()>> after_each_;
+  std::map<std::string, int64_t> counters_;
   uint64_t sequence_ = 0;
+  bool pairs_hold_ = true;
   uint64_t trace_hash_ = 0;
   std::string failure_;
 };
@@ -96,6 +118,8 @@ struct Chaos {
   double half_crash = 0;     // for each fail point inside an action
   double service_crash = 0;  // for each group commit
   double lost_wake = 0;      // nobody hears of an app's commit
+  double disk_crash = 0;     // a life of an agent or the service that ends inside of a disk call
+  uint64_t disk_errors = 0;  // each disk call of either, in 1/1,000,000
   absl::Duration app_pause = absl::Seconds(2);  // between two transactions of an app
 };
 
