@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <limits>
+#include <system_error>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -154,6 +156,11 @@ Database::~Database() = default;
 absl::StatusOr<Database> Database::Open(const std::string& path, const OpenOptions& options) {
   auto connection = std::make_shared<Connection>();
   const char* vfs = options.vfs.empty() ? nullptr : options.vfs.c_str();
+  // SQLite opens a directory, and fails to read it in words that help nobody.
+  std::error_code unknown;
+  if (vfs == nullptr && std::filesystem::is_directory(path, unknown)) {
+    return ErrorStatus(nullptr, SQLITE_CANTOPEN_ISDIR);
+  }
   const int code = sqlite3_open_v2(path.c_str(), &connection->db, OpenFlags(options.mode), vfs);
   if (code != SQLITE_OK) return ErrorStatus(connection->db, code);
   Database database(std::move(connection));

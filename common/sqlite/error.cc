@@ -47,8 +47,10 @@ constexpr CodeName kCodeNames[] = {
     PT_CODE(SQLITE_AUTH),
     PT_CODE(SQLITE_RANGE),
     PT_CODE(SQLITE_NOTADB),
+    PT_CODE(SQLITE_ERROR_MISSING_COLLSEQ),
     PT_CODE(SQLITE_BUSY_RECOVERY),
     PT_CODE(SQLITE_BUSY_SNAPSHOT),
+    PT_CODE(SQLITE_CANTOPEN_ISDIR),
     PT_CODE(SQLITE_ABORT_ROLLBACK),
     PT_CODE(SQLITE_READONLY_DBMOVED),
     PT_CODE(SQLITE_READONLY_CANTINIT),
@@ -109,6 +111,7 @@ absl::StatusCode CodeOfCantOpen(int system_errno) {
 }
 
 absl::StatusCode StatusCodeOf(int code, int system_errno) {
+  if (code == SQLITE_CANTOPEN_ISDIR) return absl::StatusCode::kFailedPrecondition;
   switch (Primary(code)) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
@@ -171,6 +174,7 @@ absl::Status MakeStatus(int code, int system_errno, absl::string_view detail) {
   if (Primary(code) == SQLITE_NOTADB) {
     absl::StrAppend(&message, ": the file is not an SQLite database or is encrypted");
   }
+  if (code == SQLITE_CANTOPEN_ISDIR) absl::StrAppend(&message, ": the path is a directory");
   if (!detail.empty()) absl::StrAppend(&message, ": ", detail.substr(0, kComplaintBytesMax));
   absl::Status status(StatusCodeOf(code, system_errno), message);
   Attach(kCodePayload, absl::StrCat(code), &status);
@@ -190,7 +194,7 @@ absl::Status ErrorStatus(sqlite3* db, int code) {
 }
 
 absl::Status CompileError(sqlite3* db, int code) {
-  if (code != SQLITE_ERROR) return ErrorStatus(db, code);
+  if (Primary(code) != SQLITE_ERROR) return ErrorStatus(db, code);
   return MakeStatus(code, 0, sqlite3_errmsg(db));
 }
 

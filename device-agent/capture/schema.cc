@@ -160,9 +160,10 @@ absl::Status ReadUniques(sqlite::Database& db, TableInfo* table) {
 }
 
 absl::Status ReadForeignKeys(sqlite::Database& db, TableInfo* table) {
-  PT_ASSIGN_OR_RETURN(sqlite::Statement rows,
-                      db.Prepare("SELECT id, \"table\", \"from\", \"to\" FROM "
-                                 "pragma_foreign_key_list(?1, 'main') ORDER BY id, seq"));
+  PT_ASSIGN_OR_RETURN(
+      sqlite::Statement rows,
+      db.Prepare("SELECT id, \"table\", \"from\", \"to\", on_delete, on_update FROM "
+                 "pragma_foreign_key_list(?1, 'main') ORDER BY id, seq"));
   rows.Bind(1, table->name);
   int64_t last_id = -1;
   while (true) {
@@ -170,7 +171,8 @@ absl::Status ReadForeignKeys(sqlite::Database& db, TableInfo* table) {
     if (!more) return absl::OkStatus();
     if (rows.Int(0) != last_id) {
       last_id = rows.Int(0);
-      table->foreign_keys.push_back(ForeignKeyInfo{std::string(rows.Text(1)), {}, {}});
+      table->foreign_keys.push_back(ForeignKeyInfo{
+          std::string(rows.Text(1)), {}, {}, std::string(rows.Text(4)), std::string(rows.Text(5))});
     }
     ForeignKeyInfo& key = table->foreign_keys.back();
     key.columns.emplace_back(rows.Text(2));

@@ -41,6 +41,9 @@ struct ForeignKeyInfo {
   std::string parent_table;
   std::vector<std::string> columns;
   std::vector<std::string> parent_columns;  // empty = the parent's primary key
+  // As SQLite spells them: NO ACTION, RESTRICT, SET NULL, SET DEFAULT, CASCADE.
+  std::string on_delete = "NO ACTION";
+  std::string on_update = "NO ACTION";
 };
 
 struct TableInfo {

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_split.h"
 #include "common/base/status.h"
 #include "common/model/reason.h"
 
@@ -35,6 +37,7 @@ const ConfigSchema& Schema() {
                            {"log", "entity_ids", ConfigType::kText, "hash", "hash|plain"},
                            {"entity", "type", ConfigType::kText, "", ""},
                            {"entity", "table", ConfigType::kText, "", ""},
+                           {"entity", "key", ConfigType::kText, "", ""},
                            {"entity", "columns", ConfigType::kTextList, "", ""},
                            {"entity", "exclude_columns", ConfigType::kTextList, "", ""},
                            {"entity", "after_apply", ConfigType::kTextList, "", ""},
@@ -60,6 +63,10 @@ absl::Status ReadEntities(const Config& config, PlanRequest* plan) {
     entity.type = table.Text("type");
     if (entity.table.empty()) entity.table = entity.type;
     if (entity.table.empty()) return table.Error("table", "names a table and may not be empty");
+    for (const absl::string_view column :
+         absl::StrSplit(table.Text("key"), ',', absl::SkipWhitespace())) {
+      entity.key.emplace_back(absl::StripAsciiWhitespace(column));
+    }
     entity.columns = table.TextList("columns");
     entity.exclude_columns = table.TextList("exclude_columns");
     entity.after_apply = table.TextList("after_apply");

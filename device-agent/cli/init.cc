@@ -120,18 +120,25 @@ void PrintPlan(const Plan& plan, const std::string& database) {
 
 // A table that was asked for by name and is refused stops init; with
 // --all-tables the rest goes on.
-absl::Status CheckPlan(const Plan& plan, bool all_tables) {
+absl::Status CheckPlan(const Plan& plan, bool all_tables, const std::string& database) {
   if (!all_tables && !plan.refusals.empty()) {
     const Refusal& first = plan.refusals.front();
     return ReasonError(
         absl::StatusCode::kFailedPrecondition, first.reason,
-        absl::StrCat("Table ", first.table, " cannot be synced as it is. Nothing was changed. ",
-                     first.remedy));
+        absl::StrCat("Table ", first.table, " cannot be synced as it is: ", first.what,
+                     ". Nothing was changed. To sync it: ", first.remedy, "."));
+  }
+  if (plan.tables.empty() && plan.refusals.empty()) {
+    return ReasonError(absl::StatusCode::kFailedPrecondition, "NOTHING_TO_SYNC",
+                       absl::StrCat(database,
+                                    " has no table yet. Nothing was changed. Start the app once, "
+                                    "so that it makes its tables, and run init again."));
   }
   if (plan.tables.empty()) {
     return ReasonError(absl::StatusCode::kFailedPrecondition, "NOTHING_TO_SYNC",
-                       "No table can be synced. Nothing was changed. Name tables with --table or "
-                       "--all-tables; the plan above says what stands in the way.");
+                       absl::StrCat("No table of ", database,
+                                    " can be synced. Nothing was changed. The plan says of each "
+                                    "what stands in the way, and the way out."));
   }
   return absl::OkStatus();
 }
@@ -185,10 +192,11 @@ absl::StatusOr<int64_t> Install(AgentContext& context, const InitArgs& args, con
 
 absl::StatusOr<Plan> ShowPlan(AgentContext& context, const InitArgs& args,
                               const PlanRequest& request) {
-  PT_ASSIGN_OR_RETURN(auto db, OpenApp(context.config.agent.replica.database, false));
+  const std::string& database = context.config.agent.replica.database;
+  PT_ASSIGN_OR_RETURN(auto db, OpenApp(database, false));
   PT_ASSIGN_OR_RETURN(Plan plan, MakePlan(db, request));
   if (args.print_sql) {
-    PT_RETURN_IF_ERROR(CheckPlan(plan, request.all_tables));
+    PT_RETURN_IF_ERROR(CheckPlan(plan, request.all_tables, database));
     PT_ASSIGN_OR_RETURN(const std::string script, InstallScript(db, plan));
     std::fputs(script.c_str(), stdout);
   } else if (!context.json) {
@@ -196,7 +204,7 @@ absl::StatusOr<Plan> ShowPlan(AgentContext& context, const InitArgs& args,
   } else if (args.dry_run) {
     PrintJson(PlanJson(plan));
   }
-  PT_RETURN_IF_ERROR(CheckPlan(plan, request.all_tables));
+  PT_RETURN_IF_ERROR(CheckPlan(plan, request.all_tables, database));
   return plan;
 }
 

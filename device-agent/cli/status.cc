@@ -61,6 +61,7 @@ Json StatusJson(const AgentStatus& status) {
   object["setAside"] = status.set_aside();
   object["held"] = status.held();
   object["stale"] = status.stale();
+  object["backfill"] = status.backfill();
   object["deviceId"] = status.device_id();
   object["database"] = status.database();
   object["service"] = status.service_address();
@@ -131,6 +132,10 @@ std::string Text(const AgentStatus& status, absl::Time now) {
   if (status.recovering()) line("recovery", "the file was set back or replaced; comparing");
   if (status.held() > 0) {
     line("held", absl::StrCat(Plural(status.held(), "deletion"), ": device-agent queue confirm"));
+  }
+  if (status.backfill() > 0) {
+    line("backfill", absl::StrCat(Plural(status.backfill(), "row waits", "rows wait"),
+                                  " for a column that the app has gained"));
   }
   if (status.set_aside() > 0) {
     line("set aside",

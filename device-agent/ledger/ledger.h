@@ -101,6 +101,9 @@ struct StaleNote {
   EntityKey key;
   Revision revision = 0;  // newest that was seen
   bool put_back = false;  // fetch and apply even at an equal revision
+  // Put back only for the columns that the app has gained: the row is as its
+  // state says in those that the state knows. Less than put_back alone.
+  bool backfill = false;
 };
 
 // A version that the schema refuses, the newest of its entity. Holds content.
@@ -186,11 +189,13 @@ class Ledger {
   absl::StatusOr<int64_t> PruneArchives(absl::Time before);  // resolved ones only
 
   // Stale notes and set-aside versions.
-  absl::Status NoteStale(const StaleNote& note);  // the greater revision stays
+  // The greater revision stays, and what asks for more.
+  absl::Status NoteStale(const StaleNote& note);
   absl::StatusOr<std::optional<StaleNote>> FindStale(const EntityKey& key);
   absl::Status ClearStale(const EntityKey& key);
   absl::StatusOr<std::vector<StaleNote>> ListFetchable(size_t limit);  // without an open item
-  absl::StatusOr<uint32_t> CountStale();
+  absl::StatusOr<uint32_t> CountStale();  // without those to be backfilled
+  absl::StatusOr<uint32_t> CountBackfill();
   absl::Status PutSetAside(const SetAside& entry);  // the greater revision stays
   absl::Status ClearSetAside(const EntityKey& key);
   absl::StatusOr<std::optional<SetAside>> FindSetAside(const EntityKey& key);

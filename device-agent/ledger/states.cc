@@ -9,6 +9,9 @@
 namespace ptdoc::sync {
 namespace {
 
+// SyncStale.PutBack: 0 = newer only, 1 = put back, 2 = backfill.
+constexpr int64_t kBackfill = 2;
+
 // Columns: EntityId, Revision, CheckBytes, LastModifiedNs, RowHashes, Unconfirmed.
 absl::StatusOr<RowState> ReadState(absl::string_view type, const sqlite::Statement& stmt) {
   RowState state;
@@ -135,8 +138,10 @@ absl::Status Ledger::NoteStale(const StaleNote& note) {
       db_.Prepare("INSERT INTO SyncStale(EntityType, EntityId, Revision, PutBack) VALUES(?1, ?2, "
                   "?3, ?4) ON CONFLICT(EntityType, EntityId) DO UPDATE SET "
                   "Revision = max(Revision, excluded.Revision), "
-                  "PutBack = max(PutBack, excluded.PutBack)"));
-  stmt.Bind(1, note.key.type).Bind(2, note.key.id).Bind(3, note.revision).Bind(4, note.put_back);
+                  "PutBack = CASE WHEN 1 IN (PutBack, excluded.PutBack) THEN 1 "
+                  "ELSE max(PutBack, excluded.PutBack) END"));
+  stmt.Bind(1, note.key.type).Bind(2, note.key.id).Bind(3, note.revision);
+  stmt.Bind(4, note.backfill ? kBackfill : static_cast<int64_t>(note.put_back));
   return stmt.Run();
 }
 
@@ -146,7 +151,7 @@ absl::StatusOr<std::optional<StaleNote>> Ledger::FindStale(const EntityKey& key)
   stmt.Bind(1, key.type).Bind(2, key.id);
   PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
   if (!found) return std::nullopt;
-  return StaleNote{key, stmt.Int(0), stmt.Int(1) != 0};
+  return StaleNote{key, stmt.Int(0), stmt.Int(1) != 0, stmt.Int(1) == kBackfill};
 }
 
 absl::Status Ledger::ClearStale(const EntityKey& key) {
@@ -166,13 +171,22 @@ absl::StatusOr<std::vector<StaleNote>> Ledger::ListFetchable(size_t limit) {
   while (true) {
     PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
     if (!found) return notes;
-    notes.push_back(
-        {{std::string(stmt.Text(0)), std::string(stmt.Text(1))}, stmt.Int(2), stmt.Int(3) != 0});
+    notes.push_back({{std::string(stmt.Text(0)), std::string(stmt.Text(1))},
+                     stmt.Int(2),
+                     stmt.Int(3) != 0,
+                     stmt.Int(3) == kBackfill});
   }
 }
 
 absl::StatusOr<uint32_t> Ledger::CountStale() {
-  PT_ASSIGN_OR_RETURN(const int64_t count, db_.QueryInt("SELECT count(*) FROM SyncStale"));
+  PT_ASSIGN_OR_RETURN(const int64_t count,
+                      db_.QueryInt("SELECT count(*) FROM SyncStale WHERE PutBack != 2"));
+  return static_cast<uint32_t>(count);
+}
+
+absl::StatusOr<uint32_t> Ledger::CountBackfill() {
+  PT_ASSIGN_OR_RETURN(const int64_t count,
+                      db_.QueryInt("SELECT count(*) FROM SyncStale WHERE PutBack = 2"));
   return static_cast<uint32_t>(count);
 }
 

@@ -108,6 +108,10 @@ void AgentCore::Start() {
 void AgentCore::OnCommitSeen() {
   Post(events::CommitSeen{});
 }
+void AgentCore::Look() {
+  const absl::StatusOr<bool> changed = replica_.AppChanged();
+  if (changed.ok() && *changed) OnCommitSeen();
+}
 void AgentCore::OnReconnected() {
   Post(events::Reconnected{});
 }

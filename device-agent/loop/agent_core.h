@@ -57,6 +57,9 @@ class AgentCore final : public PeerEvents {
   // The four triggers, and what else can happen.
   void Start();
   void OnCommitSeen();
+  // Drains what the app has committed so far, if its file is free: whoever asks
+  // next sees it.
+  void Look();
   void OnReconnected();
   void OnTokenChanged();
   // Items were retried or cancelled, deletions confirmed, archives restored.

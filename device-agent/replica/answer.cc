@@ -163,11 +163,24 @@ absl::Status ReplicaImpl::SettleResult(Answering& answering, QueueItem item,
   return ledger_->UpdateItem(item);
 }
 
+// The app has gained a column since the base was known, or since the row was
+// sent: what the service holds in it was neither sent nor is it here.
+absl::StatusOr<bool> ReplicaImpl::HasGainedColumns(const QueueItem& item) {
+  PT_ASSIGN_OR_RETURN(const std::optional<RowState> base, ledger_->FindState(item.key));
+  if (!base.has_value() || base->revision == 0) return false;
+  if (base->row.absent || item.sent.absent) return false;
+  const Table* table = TableOf(item.key.type);
+  return base->row.columns_id != item.sent.columns_id ||
+         (table != nullptr && table->columns_id != item.sent.columns_id);
+}
+
 absl::Status ReplicaImpl::MoveState(const QueueItem& item, const ChangeResult& result) {
+  PT_ASSIGN_OR_RETURN(const bool gained, HasGainedColumns(item));
   PT_RETURN_IF_ERROR(
       ledger_->PutState({item.key, result.revision, result.check, item.time, item.sent, false}));
+  if (gained) PT_RETURN_IF_ERROR(ledger_->NoteStale({item.key, result.revision, true, true}));
   PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(item.key));
-  if (note.has_value() && note->revision <= result.revision) {
+  if (!gained && note.has_value() && note->revision <= result.revision) {
     PT_RETURN_IF_ERROR(ledger_->ClearStale(item.key));
   }
   PT_ASSIGN_OR_RETURN(const std::optional<SetAside> aside, ledger_->FindSetAside(item.key));

@@ -50,28 +50,28 @@ absl::Status ReplicaImpl::Classify(Planning& planning, const Version& version) {
 
 absl::Status ReplicaImpl::ClassifyKnown(Planning& planning, const Version& version, Table& table,
                                         const std::optional<RowState>& state) {
-  bool put_back = false;
   const bool rebaselining = mode_ == Mode::kRebaselining;
   PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(version.key));
   // What was set aside at the state's own revision is a put-back that the schema
   // refused: the row is still not what its state says.
-  put_back = (note.has_value() && note->put_back) ||
-             (planning.source == Source::kSetAside && state.has_value() &&
-              state->revision == version.revision);
+  const bool put_back = (note.has_value() && note->put_back && !note->backfill) ||
+                        (planning.source == Source::kSetAside && state.has_value() &&
+                         state->revision == version.revision);
+  const bool backfill = note.has_value() && note->backfill;
   if (rebaselining && state.has_value() && state->unconfirmed) {
     return ClassifyRebaselined(planning, version, table, state, put_back);
   }
   const Revision revision = state.has_value() ? state->revision : 0;
   const bool missing = version.revision == 0;  // the service holds nothing at all
   if (!missing && state.has_value() &&
-      (version.revision < revision || (version.revision == revision && !put_back))) {
+      (version.revision < revision || (version.revision == revision && !put_back && !backfill))) {
     ++planning.report.skipped;
     if (planning.source == Source::kFetch) return ledger_->ClearStale(version.key);
     if (planning.source == Source::kSetAside) return ledger_->ClearSetAside(version.key);
     return absl::OkStatus();
   }
   if (missing && !state.has_value()) return ledger_->ClearStale(version.key);
-  const bool look = put_back || planning.findings.look_at.count(version.key) > 0;
+  const bool look = put_back || backfill || planning.findings.look_at.count(version.key) > 0;
   if (look) return ClassifyByRow(planning, version, table, state, put_back);
   return PlanTarget(planning, version, table, state.has_value() ? state->row : Absent(), nullptr);
 }
@@ -154,6 +154,9 @@ absl::StatusOr<bool> ReplicaImpl::AdoptOffered(Planning& planning, const Version
   if (!item.has_value() || !(item->initial || item->reoffer) || version.revision == 0) return false;
   PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> sending, ledger_->FindProcessing(version.key));
   if (sending.has_value() || version.deleted) return false;
+  // An edit since then may still be taken back by a power cut; and a later time
+  // must reach the service, for it decides against what comes in between.
+  if (item->drain != 0 || (!item->reoffer && item->time > version.last_modified)) return false;
   const absl::StatusOr<std::vector<Value>> key = table.KeyFromId(version.key.id);
   if (!key.ok()) return false;
   PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, table, *ledger_, *key));
@@ -162,6 +165,9 @@ absl::StatusOr<bool> ReplicaImpl::AdoptOffered(Planning& planning, const Version
   target.table = &table;
   PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, &row));
   if (!storable || row.absent || target.after != row.hashes) return false;
+  PT_ASSIGN_OR_RETURN(const LogMark last, LastMark(*app_));
+  PT_ASSIGN_OR_RETURN(const LogMark drained, GetMark("drained"));
+  if (!(last == drained)) return false;
   target.act = Act::kAdopt;
   target.closes_item = item->id;
   ++planning.report.skipped;

@@ -80,10 +80,10 @@ absl::Status ReplicaImpl::CompareRow(const EntityKey& key, Table& table, const R
     state->time = std::max(state->time, sending->time);
   } else if (state.has_value()) {
     PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(key));
-    if (note.has_value() && note->put_back) return absl::OkStatus();
+    if (note.has_value() && note->put_back && !note->backfill) return absl::OkStatus();
     PT_ASSIGN_OR_RETURN(const bool same, SameRow(table, *ledger_, state->row, row));
     // Only the columns are others than then: what was dropped so far is fetched.
-    if (same) return ledger_->NoteStale({key, state->revision, true});
+    if (same) return ledger_->NoteStale({key, state->revision, true, true});
   }
   ++comparison_->found;
   return EnqueueFound(key, state, row);
@@ -101,7 +101,7 @@ absl::StatusOr<bool> ReplicaImpl::IsGone(sqlite::Database& db, Table& table,
   PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> sending, ledger_->FindProcessing(state.key));
   if (sending.has_value()) return !sending->sent.absent;
   PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(state.key));
-  return !(note.has_value() && note->put_back);
+  return !(note.has_value() && note->put_back && !note->backfill);
 }
 
 absl::Status ReplicaImpl::CompareStates(sqlite::Database& db, Table& table) {
@@ -114,11 +114,33 @@ absl::Status ReplicaImpl::CompareStates(sqlite::Database& db, Table& table) {
   }
   if (states.size() == kSliceRows) return absl::OkStatus();
   PT_RETURN_IF_ERROR(EnqueueGone(db, table));
+  PT_RETURN_IF_ERROR(CompareSending(db, table));
   comparison_->gone.clear();
   comparison_->after.clear();
   comparison_->after_id.clear();
   comparison_->rows_done = false;
   ++comparison_->at;
+  return absl::OkStatus();
+}
+
+// Rows that are being sent for the first time have no state yet: the deletion of
+// one is seen by its item alone.
+absl::Status ReplicaImpl::CompareSending(sqlite::Database& db, Table& table) {
+  PT_ASSIGN_OR_RETURN(const std::vector<std::string> batches, ledger_->OpenBatches());
+  for (const std::string& batch : batches) {
+    PT_ASSIGN_OR_RETURN(const std::vector<QueueItem> items, ledger_->ListBatch(batch));
+    for (const QueueItem& item : items) {
+      if (item.key.type != table.type() || item.sent.absent) continue;
+      PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(item.key));
+      const absl::StatusOr<std::vector<Value>> key = table.KeyFromId(item.key.id);
+      if (state.has_value() || !key.ok()) continue;
+      PT_ASSIGN_OR_RETURN(const Row row, ReadRow(db, table, *ledger_, *key));
+      if (!row.absent) continue;
+      ++comparison_->found;
+      const RowState sent{item.key, 0, "", item.time, {}, false};
+      PT_RETURN_IF_ERROR(EnqueueFound(item.key, sent, row));
+    }
+  }
   return absl::OkStatus();
 }
 

@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/model/reason.h"
 #include "device-agent/replica/replica_impl.h"
 
 namespace ptdoc::sync {
@@ -16,18 +18,29 @@ absl::StatusOr<int64_t> Replica::Initialise(const ReplicaOptions& options, const
 }
 
 absl::StatusOr<int64_t> ReplicaImpl::InitialiseFiles() {
+  accepts_new_keys_ = true;
   PT_RETURN_IF_ERROR(TakeLock());
-  PT_RETURN_IF_ERROR(Reconnect());
+  PT_RETURN_IF_ERROR(AsDatabaseError(Reconnect()));
   PT_RETURN_IF_ERROR(OpenLedger(/*create=*/true));
   PT_ASSIGN_OR_RETURN(const std::string file_id, ledger_->Get("file_id"));
   if (file_id.empty() && !Recovering()) {
-    PT_RETURN_IF_ERROR(InstallAtFirst());
+    PT_RETURN_IF_ERROR(AsDatabaseError(InstallAtFirst()));
   }
   // From here on as at every start: objects of new tables are put in, and a
   // file that is not the ledger's begins a recovery, which enqueues by itself.
   PT_ASSIGN_OR_RETURN(const FileState state, Ready());
-  if (state == FileState::kBlockedByApp) return absl::AbortedError("the app holds its file");
-  if (state != FileState::kReady) return absl::FailedPreconditionError("the file cannot be used");
+  if (state == FileState::kBlockedByApp) {
+    return ReasonError(absl::StatusCode::kUnavailable, "BLOCKED_BY_APP",
+                       absl::StrCat("The app holds its file: ", options_.database,
+                                    ". The app's rows were not changed. Run init again when the "
+                                    "app has let go of it."));
+  }
+  if (state != FileState::kReady) {
+    return ReasonError(absl::StatusCode::kFailedPrecondition, "DATABASE_UNUSABLE",
+                       absl::StrCat("This file cannot be used: ", file_problem_,
+                                    ". The app's rows were not changed. Put it right, and run "
+                                    "device-agent init again."));
+  }
   if (mode_ != Mode::kNormal) return 0;
   PT_ASSIGN_OR_RETURN(const sqlite::Transaction snapshot,
                       sqlite::Transaction::Begin(*snapshot_, sqlite::Transaction::Kind::kRead));

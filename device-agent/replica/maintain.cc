@@ -13,10 +13,12 @@ absl::StatusOr<ReplicaFacts> ReplicaImpl::Facts() {
   PT_ASSIGN_OR_RETURN(facts.queue, ledger_->Health());
   PT_ASSIGN_OR_RETURN(facts.held, ledger_->CountHeld());
   PT_ASSIGN_OR_RETURN(facts.stale, ledger_->CountStale());
+  PT_ASSIGN_OR_RETURN(facts.backfill, ledger_->CountBackfill());
   facts.initial = facts.queue.initial;
   facts.recovering = Recovering();
   facts.rebaselining = mode_ == Mode::kRebaselining;
   facts.file = last_state_;
+  facts.file_problem = file_problem_;
   facts.warnings = problems_;
   for (const TablePlan& plan : plan_.tables) {
     // The plan's advice is init's to show; what does not work belongs here.
@@ -50,8 +52,7 @@ absl::StatusOr<bool> ReplicaImpl::Maintain() {
       PageReport retried;
       PT_RETURN_IF_ERROR(RetrySetAside(/*caught_up=*/true, &retried));
     }
-    PT_RETURN_IF_ERROR(TrimAppLog());
-    return false;
+    return TrimAppLog();
   }();
   if (!more.ok() && FileStateOf(more.status()).has_value()) return false;
   if (!more.ok() || *more) return more;
@@ -63,18 +64,20 @@ absl::StatusOr<bool> ReplicaImpl::Maintain() {
 }
 
 // Only below the last sent row, so that a file that is set back is noticed, and
-// Seq never starts again.
-absl::Status ReplicaImpl::TrimAppLog() {
+// Seq never starts again. A little at a time: the app may want to write. True if
+// more is to be done.
+absl::StatusOr<bool> ReplicaImpl::TrimAppLog() {
   PT_ASSIGN_OR_RETURN(const LogMark sent, GetMark("sent"));
   PT_ASSIGN_OR_RETURN(const int64_t first, app_->QueryInt("SELECT min(Seq) FROM SyncLog"));
-  if (sent.seq - first < kTrimRowsMin) return absl::OkStatus();
+  if (sent.seq - first < kTrimRowsMin) return false;
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, sqlite::Transaction::Begin(*app_));
   PT_ASSIGN_OR_RETURN(const ControlRow control, ReadControl(*app_));
   PT_ASSIGN_OR_RETURN(const bool unchanged, IsFileUnchanged(control));
-  if (!unchanged) return absl::OkStatus();
-  PT_RETURN_IF_ERROR(TrimLog(*app_, sent.seq));
+  if (!unchanged) return false;
+  PT_RETURN_IF_ERROR(TrimLog(*app_, first + kTrimRowsAtOnce));
   own_commit_ = true;
-  return tx.Commit();
+  PT_RETURN_IF_ERROR(tx.Commit());
+  return true;
 }
 
 }  // namespace ptdoc::sync

@@ -57,11 +57,17 @@ absl::StatusOr<PageReport> ReplicaImpl::ApplyVersions(const std::vector<Version>
       return report;
     }
     items_made |= planning.report.items_made;
-    PT_ASSIGN_OR_RETURN(const Attempt done, Execute(planning.work, &findings));
+    const absl::StatusOr<Attempt> done = Execute(planning.work, &findings);
+    if (!done.ok() && NoteFileState(done.status()).has_value()) {
+      // Read-only, or broken since: the next call finds out what was done of it.
+      report.file = last_state_;
+      return report;
+    }
+    PT_RETURN_IF_ERROR(done.status());
     report = planning.report;
     report.items_made = items_made;
-    if (done == Attempt::kDone) return report;
-    if (done == Attempt::kBlocked) break;
+    if (*done == Attempt::kDone) return report;
+    if (*done == Attempt::kBlocked) break;
   }
   report = PageReport();
   report.items_made = items_made;

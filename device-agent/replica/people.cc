@@ -17,6 +17,13 @@ absl::Status NotOpen(int64_t id) {
                                   "the service's answer, or look at the list again."));
 }
 
+absl::Status TooLongToArchive(int64_t id) {
+  return ReasonError(absl::StatusCode::kFailedPrecondition, "ROW_TOO_LARGE",
+                     absl::StrCat("The row of item ", id,
+                                  " is too long to be kept in the archive. Nothing was changed. "
+                                  "Make it shorter in the app first."));
+}
+
 absl::Status SchemaRefuses(absl::string_view what, const Refused& why) {
   return ReasonError(
       absl::StatusCode::kFailedPrecondition, "SCHEMA_REFUSES",
@@ -90,6 +97,7 @@ absl::StatusOr<FileState> ReplicaImpl::CancelItem(int64_t id) {
   if (table == nullptr) return FileState::kMissing;
   PT_ASSIGN_OR_RETURN(const std::vector<Value> key, table->KeyFromId(item->key.id));
   PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, *table, *ledger_, key));
+  if (row.unreadable) return TooLongToArchive(id);
   const std::optional<Fields> lost =
       row.absent ? std::nullopt : std::optional(table->FieldsOf(row.values));
   ArchiveEntry entry = LossOf(item->key, "", Resolution::kNone, "", nullptr, lost);
@@ -181,6 +189,8 @@ absl::Status ReplicaImpl::WriteRestored(Table& table, const Version& version) {
     PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, &row));
     if (!storable) return absl::InvalidArgumentError("the archived row fits no column of today");
     PT_RETURN_IF_ERROR(SetTriggers(captured));
+    // What foreign keys delete with it is captured by nobody else.
+    if (!captured) PT_RETURN_IF_ERROR(ledger_->PutInt("compare", 1));
     const absl::Status status =
         version.deleted ? DeleteRow(*app_, table, target.key)
         : row.absent    ? InsertRow(*app_, table, target.values, nullptr)

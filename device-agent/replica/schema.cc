@@ -53,10 +53,34 @@ absl::StatusOr<PlanRequest> ReplicaImpl::RequestOf() {
   return request;
 }
 
-// A table that is gone must not stop the others.
 absl::StatusOr<Plan> ReplicaImpl::PlanOfWhatIsThere() {
-  PT_ASSIGN_OR_RETURN(PlanRequest request, RequestOf());
   problems_.clear();
+  PT_ASSIGN_OR_RETURN(Plan plan, PlanOfTables());
+  PT_RETURN_IF_ERROR(LeaveOutOtherKeys(&plan));
+  return plan;
+}
+
+// Under another key every row would be another entity: all that the service
+// knows would go. Only `init` accepts that.
+absl::Status ReplicaImpl::LeaveOutOtherKeys(Plan* plan) {
+  std::set<std::string> others;
+  for (const TablePlan& table : plan->tables) {
+    const std::string now = absl::StrJoin(table.key, ", ");
+    PT_ASSIGN_OR_RETURN(const std::string known, ledger_->Get(absl::StrCat("key:", table.type)));
+    if (known.empty() || known == now || accepts_new_keys_) continue;
+    others.insert(table.type);
+    problems_.push_back(absl::StrCat(
+        table.table, " is not as it was: its key was ", known, " and is ", now,
+        ". Its changes stay queued and nothing is applied to it until its key is the old one, or "
+        "`device-agent init` takes the new one for good."));
+  }
+  std::erase_if(plan->tables, [&](const TablePlan& table) { return others.contains(table.type); });
+  return absl::OkStatus();
+}
+
+// A table that is gone must not stop the others.
+absl::StatusOr<Plan> ReplicaImpl::PlanOfTables() {
+  PT_ASSIGN_OR_RETURN(PlanRequest request, RequestOf());
   absl::StatusOr<Plan> whole = MakePlan(*app_, request);
   if (!absl::IsNotFound(whole.status())) return whole;
   PlanRequest there = request;
@@ -83,6 +107,7 @@ absl::StatusOr<Plan> ReplicaImpl::PlanOfWhatIsThere() {
 absl::Status ReplicaImpl::MakeTables() {
   PT_ASSIGN_OR_RETURN(const std::vector<TableInfo> schema, ReadSchema(*app_));
   tables_.clear();
+  references_ = ReferencesOf(schema);
   for (const TablePlan& plan : plan_.tables) {
     PT_ASSIGN_OR_RETURN(Table table, MakeTable(plan, schema, *app_, *ledger_));
     tables_[plan.type] = std::make_unique<Table>(std::move(table));
@@ -116,6 +141,10 @@ absl::Status ReplicaImpl::RememberPlan() {
     types.insert(plan.type);
   }
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
+  for (const TablePlan& plan : plan_.tables) {
+    PT_RETURN_IF_ERROR(
+        ledger_->Put(absl::StrCat("key:", plan.type), absl::StrJoin(plan.key, ", ")));
+  }
   for (const auto& [type, table] : tables_) {
     const std::string name = absl::StrCat("columns:", type);
     PT_ASSIGN_OR_RETURN(const int64_t columns, ledger_->GetInt(name, 0));

@@ -74,7 +74,8 @@ const TableInfo* FindTable(const std::vector<TableInfo>& schema, absl::string_vi
 
 std::optional<Reference> ReferenceOf(const TableInfo& child, const ForeignKeyInfo& key,
                                      const std::vector<TableInfo>& schema) {
-  Reference reference{child.name, key.columns, key.parent_table, key.parent_columns};
+  Reference reference{child.name,         key.columns,   key.parent_table,
+                      key.parent_columns, key.on_delete, key.on_update};
   const TableInfo* parent = FindTable(schema, key.parent_table);
   if (parent == nullptr) return std::nullopt;
   if (reference.parent_columns.empty()) reference.parent_columns = parent->primary_key;
@@ -83,16 +84,12 @@ std::optional<Reference> ReferenceOf(const TableInfo& child, const ForeignKeyInf
 }
 
 void FindReferences(const std::vector<TableInfo>& schema, Table* table) {
-  for (const TableInfo& info : schema) {
-    for (const ForeignKeyInfo& key : info.foreign_keys) {
-      const std::optional<Reference> reference = ReferenceOf(info, key, schema);
-      if (!reference.has_value()) continue;
-      if (absl::EqualsIgnoreCase(info.name, table->plan.table)) {
-        table->parents.push_back(*reference);
-      }
-      if (absl::EqualsIgnoreCase(key.parent_table, table->plan.table)) {
-        table->children.push_back(*reference);
-      }
+  for (const Reference& reference : ReferencesOf(schema)) {
+    if (absl::EqualsIgnoreCase(reference.child_table, table->plan.table)) {
+      table->parents.push_back(reference);
+    }
+    if (absl::EqualsIgnoreCase(reference.parent_table, table->plan.table)) {
+      table->children.push_back(reference);
     }
   }
 }
@@ -205,6 +202,53 @@ void BindAll(sqlite::Statement& stmt, int first, std::span<const Value> values) 
   for (const Value& value : values) stmt.Bind(first++, value);
 }
 
+bool IsTooBig(const absl::Status& status) {
+  constexpr int kTooBig = 18;  // SQLITE_TOOBIG
+  return (sqlite::ExtendedCode(status) & 0xff) == kTooBig;
+}
+
+Row UnreadableRow(const Table& table, const Ledger& ledger, std::span<const Value> key) {
+  Row row;
+  row.absent = false;
+  row.unreadable = true;
+  row.values.assign(table.plan.columns.size(), Value::Null());
+  for (size_t i = 0; i < key.size(); ++i) row.values[table.key_at[i]] = key[i];
+  row.hashes = HashesOf(table, ledger, row.values);
+  return row;
+}
+
+// The keys of a slice, for a slice in which one row is too long to be read.
+absl::StatusOr<std::vector<std::vector<Value>>> ReadKeys(sqlite::Database& db, const Table& table,
+                                                         const std::vector<Value>& after,
+                                                         size_t limit) {
+  const std::string& slice = after.empty() ? table.first_slice_sql : table.slice_sql;
+  const std::string sql = absl::StrCat("SELECT ", QuotedList(table.plan.key),
+                                       slice.substr(slice.find(" FROM " + From(table))));
+  PT_ASSIGN_OR_RETURN(sqlite::Statement stmt, db.Prepare(sql));
+  BindAll(stmt, 1, after);
+  stmt.Bind(static_cast<int>(after.size()) + 1, static_cast<int64_t>(limit));
+  std::vector<std::vector<Value>> keys;
+  while (true) {
+    PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
+    if (!found) return keys;
+    std::vector<Value>& key = keys.emplace_back();
+    for (int i = 0; i < stmt.column_count(); ++i) key.push_back(stmt.ColumnValue(i));
+  }
+}
+
+absl::StatusOr<std::vector<Row>> ReadOneByOne(sqlite::Database& db, const Table& table,
+                                              const Ledger& ledger, const std::vector<Value>& after,
+                                              size_t limit) {
+  PT_ASSIGN_OR_RETURN(const std::vector<std::vector<Value>> keys,
+                      ReadKeys(db, table, after, limit));
+  std::vector<Row> rows;
+  for (const std::vector<Value>& key : keys) {
+    PT_ASSIGN_OR_RETURN(Row row, ReadRow(db, table, ledger, key));
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
 struct Stamp {
   std::string column;
   Value value;
@@ -229,6 +273,17 @@ std::vector<Stamp> StampsOf(const Table& table, const Version* version) {
 }
 
 }  // namespace
+
+std::vector<Reference> ReferencesOf(const std::vector<TableInfo>& schema) {
+  std::vector<Reference> references;
+  for (const TableInfo& info : schema) {
+    for (const ForeignKeyInfo& key : info.foreign_keys) {
+      std::optional<Reference> reference = ReferenceOf(info, key, schema);
+      if (reference.has_value()) references.push_back(*std::move(reference));
+    }
+  }
+  return references;
+}
 
 bool Table::IsKey(size_t column) const {
   return std::find(key_at.begin(), key_at.end(), column) != key_at.end();
@@ -291,10 +346,12 @@ absl::StatusOr<Row> ReadRow(sqlite::Database& db, const Table& table, const Ledg
                             std::span<const Value> key) {
   PT_ASSIGN_OR_RETURN(sqlite::Statement stmt, db.Prepare(table.select_sql));
   BindAll(stmt, 1, key);
-  PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
+  const absl::StatusOr<bool> found = stmt.Step();
+  if (IsTooBig(found.status())) return UnreadableRow(table, ledger, key);
+  PT_RETURN_IF_ERROR(found.status());
   Row row;
   row.hashes.absent = true;
-  if (!found) return row;
+  if (!*found) return row;
   Row there = RowFrom(table, ledger, stmt);
   for (size_t i = 0; i < key.size(); ++i) {
     if (there.values[table.key_at[i]] == key[i]) continue;
@@ -313,10 +370,13 @@ absl::StatusOr<std::vector<Row>> ReadSlice(sqlite::Database& db, const Table& ta
   stmt.Bind(static_cast<int>(after.size()) + 1, static_cast<int64_t>(limit));
   std::vector<Row> rows;
   while (true) {
-    PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
-    if (!found) return rows;
+    const absl::StatusOr<bool> found = stmt.Step();
+    if (IsTooBig(found.status())) break;
+    PT_RETURN_IF_ERROR(found.status());
+    if (!*found) return rows;
     rows.push_back(RowFrom(table, ledger, stmt));
   }
+  return ReadOneByOne(db, table, ledger, after, limit);
 }
 
 absl::StatusOr<Value> DefaultOf(sqlite::Database& db, const Table& table, size_t column) {
@@ -353,6 +413,19 @@ absl::StatusOr<std::vector<bool>> ChangedColumns(Table& table, Ledger& ledger,
                           : !IsNoEdit(table, i, now, null_hash);
   }
   return changed;
+}
+
+absl::StatusOr<Fields> KnownFields(Table& table, Ledger& ledger, const RowHashes& then,
+                                   const Row& now) {
+  if (then.absent || then.columns_id == now.hashes.columns_id) return table.FieldsOf(now.values);
+  PT_ASSIGN_OR_RETURN(const std::vector<int>* at, EarlierColumns(table, ledger, then.columns_id));
+  const uint64_t null_hash = ledger.HashOf(Value::Null());
+  std::vector<Field> fields;
+  for (size_t i = 0; i < now.values.size(); ++i) {
+    if ((*at)[i] < 0 && IsNoEdit(table, i, now, null_hash)) continue;
+    fields.push_back({table.plan.columns[i], now.values[i]});
+  }
+  return Fields(std::move(fields));
 }
 
 absl::StatusOr<bool> SameRow(Table& table, Ledger& ledger, const RowHashes& then, const Row& now) {

@@ -26,6 +26,9 @@ struct Row {
   // Absent, but the key's collation finds another row that is written
   // differently (RED for red): nothing may be inserted here.
   bool other_spelling = false;
+  // Longer than a connection reads (sqlite::kValueBytesMax): `values` are its key
+  // and NULLs. It is like nothing that anybody knows, and cannot be sent.
+  bool unreadable = false;
 };
 
 // A foreign key that leads into or out of a synced table.
@@ -34,7 +37,12 @@ struct Reference {
   std::vector<std::string> child_columns;
   std::string parent_table;
   std::vector<std::string> parent_columns;
+  std::string on_delete = "NO ACTION";
+  std::string on_update = "NO ACTION";
 };
+
+// Every foreign key of the file whose parent is there.
+std::vector<Reference> ReferencesOf(const std::vector<TableInfo>& schema);
 
 // One synced table as the replica works on it: the plan's entry with its SQL.
 struct Table {
@@ -87,6 +95,10 @@ RowHashes HashesOf(const Table& table, const Ledger& ledger, const std::vector<V
 // default: a migration is no edit.
 absl::StatusOr<std::vector<bool>> ChangedColumns(Table& table, Ledger& ledger,
                                                  const RowHashes& then, const Row& now);
+// The whole row but for columns that the app has gained since `then` and that
+// nobody has written yet: of those the service may hold what is not here.
+absl::StatusOr<Fields> KnownFields(Table& table, Ledger& ledger, const RowHashes& then,
+                                   const Row& now);
 absl::StatusOr<bool> SameRow(Table& table, Ledger& ledger, const RowHashes& then, const Row& now);
 
 // Writes one row: INSERT or UPDATE, as the caller knows which. `written` says

@@ -25,7 +25,8 @@ namespace {
 constexpr size_t kChooseChunk = 500;
 
 std::string RowTooLarge(const EntityKey& key, size_t bytes, size_t limit) {
-  return absl::StrCat("ROW_TOO_LARGE: a row of ", key.type, " has ", bytes, " bytes, at most ",
+  return absl::StrCat("ROW_TOO_LARGE: a row of ", key.type, " has ", bytes,
+                      bytes >= sqlite::kValueBytesMax ? " bytes or more" : " bytes", ", at most ",
                       limit,
                       " can be sent. It stays on this device. Make it smaller, or raise "
                       "max_row_bytes on the service.");
@@ -155,9 +156,13 @@ absl::Status ReplicaImpl::TakeItem(Taking& taking, QueueItem item) {
   if (table == nullptr) return absl::OkStatus();  // Away for now; status says so.
   const absl::StatusOr<std::vector<Value>> key = table->KeyFromId(item.key.id);
   if (!key.ok()) return FailItem(std::move(item), "INVALID_KEY: the key cannot be read");
+  // An error of the disk is no fault of this row: all of it is tried again.
   const absl::StatusOr<Row> row = ReadRow(taking.db, *table, *ledger_, *key);
-  if (!row.ok() && FileStateOf(row.status()).has_value()) return row.status();
-  if (!row.ok()) return FailItem(std::move(item), "INTERNAL: the row cannot be read");
+  if (!row.ok()) return row.status();
+  if (row->unreadable) {
+    return FailItem(std::move(item),
+                    RowTooLarge(item.key, sqlite::kValueBytesMax, taking.limits.row_bytes));
+  }
   PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(item.key));
   // Never sent. (Of a re-offer the service may well hold something.)
   if (!state.has_value() && row->absent && !item.reoffer) {
@@ -232,9 +237,14 @@ absl::StatusOr<Change> ReplicaImpl::MakeChange(QueueItem& item, Table& table, co
   // Where a winner was set aside the row is not what its base holds, nor does
   // the state say in what they differ.
   PT_ASSIGN_OR_RETURN(const std::optional<SetAside> aside, ledger_->FindSetAside(item.key));
-  if (!based || anew || item.whole || aside.has_value()) {
+  if (!based || anew) {
     change.complete = true;
     change.fields = table.FieldsOf(row.values);
+    return change;
+  }
+  if (item.whole || aside.has_value()) {
+    change.complete = true;
+    PT_ASSIGN_OR_RETURN(change.fields, KnownFields(table, *ledger_, state->row, row));
     return change;
   }
   PT_ASSIGN_OR_RETURN(const std::vector<bool> changed,

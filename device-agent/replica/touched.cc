@@ -1,4 +1,5 @@
 // What the app's triggers and foreign keys did while versions were written.
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -65,6 +66,7 @@ absl::StatusOr<std::optional<EntityKey>> ReplicaImpl::NoteTouched(Writing& writi
     absl::StatusOr<std::string> id = table->IdOf(row.key);
     if (!id.ok()) continue;
     EntityKey key{table->type(), *std::move(id)};
+    if (!triggers_on_) writing.cascaded.insert(table);
     if (own != nullptr && key == *own && !own_seen) {
       own_seen = true;
       continue;
@@ -109,7 +111,10 @@ absl::Status ReplicaImpl::RunAfterApply(Writing& writing) {
 // What was applied stands as it was sent, whatever the app's triggers made of
 // it: else two devices would never hold the same row.
 absl::Status ReplicaImpl::PutTouchedBack(Writing& writing) {
-  for (const EntityKey& key : writing.touched_targets) {
+  // Putting one back may touch another: a cascade over its children.
+  std::vector<EntityKey> todo(writing.touched_targets.begin(), writing.touched_targets.end());
+  for (size_t i = 0; i < todo.size(); ++i) {
+    const EntityKey key = todo[i];
     Target& target = *writing.targets.at(key);
     PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, *target.table, *ledger_, target.key));
     if (row.hashes == target.after) continue;
@@ -117,12 +122,19 @@ absl::Status ReplicaImpl::PutTouchedBack(Writing& writing) {
     target.is_there = !row.absent;
     PT_ASSIGN_OR_RETURN(sqlite::Savepoint savepoint, sqlite::Savepoint::Begin(*app_));
     const absl::Status status = WriteValues(target).status();
-    if (status.ok()) {
-      PT_RETURN_IF_ERROR(savepoint.Release());
-    } else if (IsRefusal(status)) {
+    if (!status.ok() && !IsRefusal(status)) return status;
+    if (!status.ok()) {
       writing.Refuse(key, RefusalOf(status));
-    } else {
-      return status;
+      continue;
+    }
+    PT_ASSIGN_OR_RETURN(const std::optional<EntityKey> edit, NoteTouched(writing, nullptr));
+    if (edit.has_value()) {
+      writing.Refuse(key, {"TOUCHES_EDIT", absl::StrCat(edit->type, "/", edit->id)});
+      continue;
+    }
+    PT_RETURN_IF_ERROR(savepoint.Release());
+    for (const EntityKey& touched : writing.touched_targets) {
+      if (std::find(todo.begin(), todo.end(), touched) == todo.end()) todo.push_back(touched);
     }
   }
   return absl::OkStatus();
@@ -193,6 +205,7 @@ absl::Status ReplicaImpl::RebuildSearchIndexes(Writing& writing) {
     const bool put_back = writing.touched_targets.contains(target->version.key);
     if (off || put_back) indexes.insert(target->table->fts.begin(), target->table->fts.end());
   }
+  for (const Table* table : writing.cascaded) indexes.insert(table->fts.begin(), table->fts.end());
   for (const std::string& index : indexes) {
     const std::string name = QuoteName(index);
     const absl::Status status =

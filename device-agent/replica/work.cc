@@ -134,7 +134,7 @@ std::string EncodeWork(const Work& work) {
   for (const StaleNote& note : work.notes) {
     PutKey(out, note.key);
     PutInt(out, note.revision);
-    out.U8(note.put_back ? 1 : 0);
+    out.U8(note.backfill ? 2 : note.put_back ? 1 : 0);
   }
   out.Varint(work.archives.size());
   for (const ArchiveEntry& entry : work.archives) PutArchive(out, entry);
@@ -159,7 +159,9 @@ absl::StatusOr<Work> DecodeWork(absl::string_view bytes) {
     StaleNote& note = work.notes.emplace_back();
     note.key = GetKey(in);
     note.revision = GetInt(in);
-    note.put_back = in.U8() == 1;
+    const uint8_t put_back = in.U8();
+    note.put_back = put_back != 0;
+    note.backfill = put_back == 2;
   }
   for (uint64_t i = in.Varint(); i > 0 && in.ok(); --i) work.archives.push_back(GetArchive(in));
   if (!in.ok() || !in.AtEnd()) return malformed;

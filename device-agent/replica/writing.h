@@ -22,6 +22,8 @@ struct ReplicaImpl::Writing {
   // Targets that something else than their own statement has written to.
   absl::flat_hash_set<EntityKey> touched_targets;
   bool touched_others = false;
+  // Of rows that foreign keys have written while triggers were off.
+  std::set<const Table*> cascaded;
   bool refused_any = false;
 
   void Refuse(const EntityKey& key, Refused why) {

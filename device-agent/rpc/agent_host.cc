@@ -153,6 +153,7 @@ class AgentHostImpl final : public AgentHost {
   std::unique_ptr<UnixSocketListener> listener_;
   std::unique_ptr<grpc::Server> server_;
   std::thread ticker_;
+  bool started_ = false;
 
   Mutex mutex_;
   CondVar wake_;
@@ -176,7 +177,10 @@ absl::Status AgentHostImpl::Open() {
   service_ = std::make_unique<ControlService>(*runner_, identity_, clock_);
   PT_RETURN_IF_ERROR(OpenControl());
   StartRunner();
+  // Whoever connected before waits: the cycle has begun when he is answered.
+  if (listener_ != nullptr) listener_->Start();
   ticker_ = std::thread([this] { TickLoop(); });
+  started_ = true;
   Log(options_.automatic ? LogLevel::kInfo : LogLevel::kDebug, "agent.started",
       {LogField::Code("version", identity_.agent_version),
        LogField::Code("device", identity_.device_id)});
@@ -231,7 +235,6 @@ absl::Status AgentHostImpl::OpenControl() {
   grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
   health->SetServingStatus(true);
   health->SetServingStatus(v1::AgentService::service_full_name(), true);
-  if (listener_ != nullptr) listener_->Start();
   return absl::OkStatus();
 }
 
@@ -242,12 +245,12 @@ void AgentHostImpl::StartRunner() {
     core.SetObserver([service = service_.get()] { service->NoteChange(); });
     if (pause_ > absl::ZeroDuration()) core.Pause(pause_);
     // What the app wrote while no agent ran is to be seen by the first status.
-    if (!options_.automatic) core.OnCommitSeen();
+    core.OnCommitSeen();
     // What is posted from here runs after the cycle began.
     runner_->Post([begun](AgentCore&) { begun->Set(); });
   });
   runner_->Start();
-  if (!options_.automatic) begun->Wait();
+  begun->Wait();
 }
 
 bool AgentHostImpl::WaitTick() {
@@ -316,6 +319,8 @@ void AgentHostImpl::Stop() {
   }
   service_.reset();
   runner_.reset();  // Waits for the streams.
+  // One that never began has nothing to say.
+  if (!started_) return;
   Log(options_.automatic ? LogLevel::kInfo : LogLevel::kDebug, "agent.stopped");
 }
 

@@ -92,7 +92,8 @@ HealthLevel LevelOf(const CoreSnapshot& snapshot) {
 
 void SetWarnings(const CoreSnapshot& snapshot, v1::AgentServiceStatusResponse* out) {
   if (IsAway(snapshot.facts.file)) {
-    out->add_warnings(std::string(FileError(snapshot.facts.file).message()));
+    const absl::Status error = FileError(snapshot.facts.file, snapshot.facts.file_problem);
+    out->add_warnings(ToUtf8(error.message()));
   }
   if (!snapshot.session.local_error.ok()) {
     out->add_warnings(ToUtf8(LocalError(snapshot.session.local_error).message()));
@@ -154,6 +155,7 @@ absl::StatusOr<v1::AgentServiceStatusResponse> StatusOf(AgentCore& core,
   out.set_blocked_by_app(snapshot.session.blocked_by_app || facts.file == FileState::kBlockedByApp);
   out.set_held(facts.held);
   out.set_stale(facts.stale);
+  out.set_backfill(facts.backfill);
   SetProgress(snapshot, &out);
   SetWarnings(snapshot, &out);
   out.set_agent_version(ToUtf8(identity.agent_version));

@@ -40,13 +40,19 @@ absl::Status OverloadedError() {
 }
 
 absl::Status RunError(AgentCore& core, const absl::Status& error) {
+  if (ReasonOf(error) == "FILE_AWAY") {
+    const absl::StatusOr<ReplicaFacts> facts = core.replica().Facts();
+    const absl::Status why =
+        facts.ok() ? FileError(facts->file, facts->file_problem) : absl::OkStatus();
+    if (ReasonOf(why) == "FILE_AWAY") return why;
+  }
   if (!ReasonOf(error).empty()) return error;
   if (absl::IsCancelled(error)) return StoppingError();
   if (error == core.View().local_error) return LocalError(error);
   return Unreachable(core);
 }
 
-absl::Status FileError(FileState state) {
+absl::Status FileError(FileState state, absl::string_view problem) {
   switch (state) {
     case FileState::kReady:
       return absl::OkStatus();
@@ -64,9 +70,14 @@ absl::Status FileError(FileState state) {
     case FileState::kUnreadable:
       break;
   }
-  return ReasonError(absl::StatusCode::kFailedPrecondition, "FILE_AWAY",
-                     "The app's file, or a table of it, is missing or cannot be read. Nothing was "
-                     "changed. See `device-agent doctor`.");
+  return ReasonError(
+      absl::StatusCode::kFailedPrecondition, "FILE_AWAY",
+      absl::StrCat("The app's file ",
+                   state == FileState::kMissing ? "or a table of it is missing"
+                                                : "cannot be read or written",
+                   problem.empty() ? "" : absl::StrCat(" (", problem, ")"),
+                   ". What waits stays in the queue, and nothing was changed. Put the file or its "
+                   "rights right; the agent goes on by itself."));
 }
 
 absl::Status LocalError(const absl::Status& status) {
@@ -79,7 +90,8 @@ absl::Status LocalError(const absl::Status& status) {
   return ReasonError(
       status.code(), "LOCAL_STORE",
       absl::StrCat("The agent's work on its own files failed (", status.message(),
-                   "). Nothing was changed. See `device-agent doctor`, then try again."));
+                   "). Nothing was changed. `device-agent status` says whether it lasts; "
+                   "look at the files' rights and disk."));
 }
 
 absl::Status ItemUnknown(int64_t id) {

@@ -21,7 +21,8 @@ absl::Status RunError(AgentCore& core, const absl::Status& error);
 
 // OK for kReady. UNAVAILABLE (BLOCKED_BY_APP), FAILED_PRECONDITION (FILE_AWAY,
 // RECOVERING): nothing was changed.
-absl::Status FileError(FileState state);
+// `problem` is ReplicaFacts::file_problem.
+absl::Status FileError(FileState state, absl::string_view problem = "");
 
 // An error of the agent's own file gets its reason, LOCAL_STORE or DISK_FULL;
 // others stand as they are.

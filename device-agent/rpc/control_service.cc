@@ -34,6 +34,8 @@ grpc::ServerUnaryReactor* ControlService::Answer(
   // If it is not taken, the ticket's end is the answer.
   runner_.Post([ticket, work = std::move(work)](AgentCore& core) {
     if (ticket->answered()) return;
+    // What was committed before the call is part of the answer.
+    core.Look();
     absl::StatusOr<Response> answer = work(core);
     if (!answer.ok()) answer = LocalError(answer.status());
     ticket->Answer(std::move(answer));

@@ -44,14 +44,15 @@ absl::StatusOr<ArchiveEntry> FindArchive(AgentCore& core, const std::string& con
 
 // Does `work`, again where the app was in the way for a moment.
 template <typename Work>
-absl::Status OnFile(const Work& work) {
+absl::Status OnFile(AgentCore& core, const Work& work) {
   absl::StatusOr<FileState> state = FileState::kBlockedByApp;
   for (int i = 0; i < kBlockedTriesMax; ++i) {
     state = work();
     if (!state.ok() || *state != FileState::kBlockedByApp) break;
   }
   PT_RETURN_IF_ERROR(state.status());
-  return FileError(*state);
+  PT_ASSIGN_OR_RETURN(const ReplicaFacts facts, core.replica().Facts());
+  return FileError(*state, facts.file_problem);
 }
 
 absl::Status AlreadyResolved(const ArchiveEntry& entry) {
@@ -121,7 +122,7 @@ absl::StatusOr<v1::CancelQueueItemResponse> CancelItem(AgentCore& core,
   if (item.status != ItemStatus::kPending && item.status != ItemStatus::kFailed) {
     return ItemState(item.id, absl::StrCat("is ", ItemStatusName(item.status), " already"));
   }
-  PT_RETURN_IF_ERROR(OnFile([&] { return core.replica().CancelItem(item.id); }));
+  PT_RETURN_IF_ERROR(OnFile(core, [&] { return core.replica().CancelItem(item.id); }));
   PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> after,
                       core.replica().ledger().FindItem(item.id));
   core.OnQueueChanged();
@@ -178,7 +179,8 @@ absl::StatusOr<v1::ResolveDeviceConflictResponse> ResolveConflict(
                                                               identity.user, kKept));
     core.OnQueueChanged();
   } else if (!entry.is_resolved) {
-    PT_RETURN_IF_ERROR(OnFile([&] { return core.replica().RestoreArchived(entry.conflict_id); }));
+    PT_RETURN_IF_ERROR(
+        OnFile(core, [&] { return core.replica().RestoreArchived(entry.conflict_id); }));
     // The app's table was written: that is an edit like the app's own.
     core.OnCommitSeen();
     core.OnQueueChanged();

@@ -111,6 +111,10 @@ std::string LineOf(const RowState& state) {
 }
 
 std::string LineOf(const StaleNote& stale) {
+  if (stale.backfill) {
+    return absl::StrCat("The app has gained a column: what the service holds in it (revision ",
+                        stale.revision, " or newer) is to be filled in.");
+  }
   if (stale.put_back) {
     return absl::StrCat("The service's version (revision ", stale.revision,
                         " or newer) is to be put back into the app's table.");

@@ -80,6 +80,8 @@ void Session::On(events::Requested event) {
   halt_ = Halt::kNone;
   probe_at_ = absl::InfiniteDuration();
   push_.not_before = pull_.not_before = fetch_.not_before = now_.monotonic;
+  // Whoever asks may just have made room, or put rights right.
+  if (!blocked_since_.has_value()) file_not_before_ = now_.monotonic;
   WantEverything();
 }
 
@@ -100,8 +102,8 @@ bool Session::Met(FileIs file, Work work) {
     blocked_since_.reset();
     file_not_before_ = now_.monotonic + options_.interval;
     FailRequest(ReasonError(absl::StatusCode::kFailedPrecondition, "FILE_AWAY",
-                            "the app's file cannot be read (FILE_AWAY). Nothing was changed. "
-                            "See `device-agent doctor`."));
+                            "The app's file cannot be read. Nothing was changed, and what waits "
+                            "stays in the queue. `device-agent status` says why."));
     return false;
   }
   if (!blocked_since_.has_value()) blocked_since_ = now_.monotonic;

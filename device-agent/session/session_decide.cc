@@ -50,8 +50,8 @@ void Session::CheckSilence() {
   if (request_.has_value() && blocked_since_.has_value() &&
       now >= std::max(*blocked_since_, request_->started) + kRequestBlockedMax) {
     FailRequest(ReasonError(absl::StatusCode::kUnavailable, "BLOCKED_BY_APP",
-                            "the app holds its file (BLOCKED_BY_APP). Nothing is lost; the agent "
-                            "goes on as soon as the app lets go. Run again then."));
+                            "The app holds its file. Nothing is lost; the agent goes on as soon as "
+                            "the app lets go. Run again then."));
   }
 }
 

@@ -34,6 +34,7 @@ TEST_P(StoreContractTest, HeadHasEverythingThatWasAppended) {
   stored.version.modified_by = "a claim";
   stored.user = "";
   stored.device = "Gerät 1";
+  stored.raised_by = "Gerät 2";
   stored.version.conflict = ConflictNotice{"c-1", Resolution::kMerged, "device-2", 4};
   for (size_t i = 0; i < stored.version.fields.size(); ++i) {
     stored.field_times.push_back(stored.version.last_modified - static_cast<TimeNs>(i * i));
@@ -45,6 +46,7 @@ TEST_P(StoreContractTest, HeadHasEverythingThatWasAppended) {
   ASSERT_TRUE(head.has_value());
   EXPECT_EQ(head->version, stored.version);
   EXPECT_EQ(head->device, stored.device);
+  EXPECT_EQ(head->raised_by, stored.raised_by);
   EXPECT_EQ(head->user, stored.user);
   EXPECT_EQ(head->claimed_time, stored.claimed_time);
   EXPECT_EQ(head->content_hash, stored.content_hash);
@@ -326,12 +328,13 @@ TEST_P(StoreContractTest, RaiseTimeMovesTheVersionAndLeavesItsFields) {
   Commit(versions);
   const std::unique_ptr<StoreWriter> writer = BeginWrite();
 
-  ASSERT_EQ(writer->RaiseTime(kClinic, Patient("a"), 1, 9'000), absl::OkStatus());
+  ASSERT_EQ(writer->RaiseTime(kClinic, Patient("a"), 1, 9'000, "", {}), absl::OkStatus());
   ASSERT_EQ(writer->Commit(), absl::OkStatus());
 
   const StoredVersion head = *Get(Read()->Head(kClinic, Patient("a")));
   EXPECT_EQ(head.version.last_modified, 9'000);
   EXPECT_EQ(head.claimed_time, 5'000);
+  EXPECT_EQ(head.raised_by, "");
   EXPECT_THAT(head.field_times, testing::ElementsAre(4'000, 5'000));
   EXPECT_EQ(head.version.fields, versions[0].stored.version.fields);
   EXPECT_EQ(Get(Read()->Newest(kClinic)).sequence, 1);
@@ -342,17 +345,33 @@ TEST_P(StoreContractTest, RaiseTimeSetsFieldTimesWhenTheyAreGiven) {
   const std::vector<TimeNs> times = {9'000, 5'000};
   const std::unique_ptr<StoreWriter> writer = BeginWrite();
 
-  ASSERT_EQ(writer->RaiseTime(kClinic, Patient("a"), 1, 9'000, times), absl::OkStatus());
+  ASSERT_EQ(writer->RaiseTime(kClinic, Patient("a"), 1, 9'000, "", times), absl::OkStatus());
   ASSERT_EQ(writer->Commit(), absl::OkStatus());
 
   EXPECT_EQ(Get(Read()->Head(kClinic, Patient("a")))->field_times, times);
+}
+
+TEST_P(StoreContractTest, RaiseTimeNamesWhoRaisedItAndStillWhoWroteIt) {
+  Commit({Named(Patient("a"), "A")});
+  const std::unique_ptr<StoreWriter> writer = BeginWrite();
+
+  ASSERT_EQ(writer->RaiseTime(kClinic, Patient("a"), 1, 5'000, "device-2", {}), absl::OkStatus());
+  ASSERT_EQ(writer->RaiseTime(kClinic, Patient("a"), 1, 6'000, "", {}), absl::OkStatus());
+  ASSERT_EQ(writer->Commit(), absl::OkStatus());
+
+  const StoredVersion head = *Get(Read()->Head(kClinic, Patient("a")));
+  EXPECT_EQ(head.version.last_modified, 6'000);
+  EXPECT_EQ(head.raised_by, "device-2");
+  EXPECT_EQ(head.device, "device-1");
+  EXPECT_EQ(Get(Read()->FindVersion(kClinic, Patient("a"), 1))->raised_by, "device-2");
+  EXPECT_EQ(Get(Read()->History(kClinic, Patient("a")))[0].raised_by, "device-2");
 }
 
 TEST_P(StoreContractTest, RaiseTimeOfAnotherEntitysVersionIsNotFound) {
   Commit({Named(Patient("a"), "A"), Named(Patient("b"), "B")});
   const std::unique_ptr<StoreWriter> writer = BeginWrite();
 
-  const absl::Status status = writer->RaiseTime(kClinic, Patient("a"), 2, 9'000);
+  const absl::Status status = writer->RaiseTime(kClinic, Patient("a"), 2, 9'000, "z", {});
 
   EXPECT_TRUE(absl::IsNotFound(status));
   EXPECT_EQ(writer->Commit(), absl::OkStatus());

@@ -62,6 +62,28 @@ class ServiceTest(unittest.TestCase):
         listed = json.loads(self.world.service_run("conflicts", "list", "--json").stdout)["items"]
         self.assertEqual([c["resolutionType"] for c in listed], ["LocalWins", "ServerWins"])
 
+    def test_conflict_is_not_resolved_over_a_revision_that_the_reviewer_did_not_see(self):
+        base = self.a.run(change("Patient", "p1", {"Id": "p1", "N": "0"}, "CREATE", seconds=1000))
+        revision = base.results[0].revision
+        self.b.run(change("Patient", "p1", {"N": "b"}, base=revision, seconds=2000))
+        lost = self.a.run(change("Patient", "p1", {"N": "a"}, base=revision, seconds=1500))
+        conflict = lost.results[0].conflict_id
+        shown = self.world.service_run("conflicts", "show", conflict).stdout
+        self.assertIn(f"--restore --revision {lost.results[0].revision} ", shown)
+        newer = self.b.run(change("Patient", "p1", {"N": "c"}, base=lost.results[0].revision))
+
+        def resolve(seen):
+            return self.world.service_run("conflicts", "resolve", conflict, "--restore", "--revision",
+                                          seen, "--reason", "TYPO", check=False)
+        stale = resolve(lost.results[0].revision)
+        fresh = resolve(newer.results[0].revision)
+
+        self.assertNotEqual(stale.returncode, 0)
+        self.assertIn("REVISION", stale.stderr)
+        self.assertEqual(fresh.returncode, 0, fresh.stderr)
+        last = [version for page in self.b.pull() for version in page.versions][-1]
+        self.assertEqual(last.fields["N"].text, "a")
+
     def test_signed_note_and_locked_form_are_refused(self):
         made = self.a.run(
             change("ClinicalNote", "n1", {"Id": "n1", "T": "x", "SignatureHash": "s"}, "CREATE"),

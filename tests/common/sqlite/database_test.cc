@@ -31,6 +31,16 @@ TEST(DatabaseTest, OpenSaysThatTheFileIsNoDatabaseOrEncrypted) {
       << status;
 }
 
+TEST(DatabaseTest, OpenSaysThatThePathIsADirectory) {
+  const TestDir dir;
+  std::filesystem::create_directory(dir.File("folder.db"));
+
+  const absl::Status status = Database::Open(dir.File("folder.db"), OpenOptions()).status();
+
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(status.message(), "SQLITE_CANTOPEN_ISDIR: the path is a directory");
+}
+
 TEST(DatabaseTest, WriteFailsWhenOpenedReadOnly) {
   const TestDir dir;
   ASSERT_TRUE(MustOpen(dir.File("a.db"), Create()).Exec("CREATE TABLE t(x)").ok());

@@ -142,5 +142,15 @@ TEST(SqliteErrorTest, SqlThatDoesNotCompileSaysWhatIsMissing) {
   EXPECT_EQ(status.message(), "SQLITE_ERROR: no such table: gone");
 }
 
+TEST(SqliteErrorTest, SqlThatNeedsACollationOfTheAppSaysWhichOne) {
+  Database db = InMemory();
+
+  const absl::Status status = db.Prepare("SELECT 1 WHERE 'a' = 'b' COLLATE app_order").status();
+
+  EXPECT_EQ(status.message(),
+            "SQLITE_ERROR_MISSING_COLLSEQ: no such collation sequence: app_order");
+  EXPECT_EQ(ExtendedCode(status) & 0xff, 1);
+}
+
 }  // namespace
 }  // namespace ptdoc::sqlite

@@ -149,6 +149,19 @@ TEST_F(LedgerTest, StaleNoteKeepsTheGreaterRevisionWhenNotedTwice) {
   EXPECT_TRUE((*note)->put_back);
 }
 
+TEST_F(LedgerTest, NoteThatPutsBackTheWholeRowBeatsOneThatBackfills) {
+  ASSERT_TRUE(ledger_->NoteStale({{"T", "1"}, 9, true, true}).ok());
+  ASSERT_TRUE(ledger_->NoteStale({{"T", "2"}, 9, true, true}).ok());
+  ASSERT_TRUE(ledger_->NoteStale({{"T", "2"}, 9, true}).ok());
+  ASSERT_TRUE(ledger_->NoteStale({{"T", "2"}, 9, true, true}).ok());
+
+  EXPECT_TRUE((*ledger_->FindStale({"T", "1"}))->backfill);
+  EXPECT_TRUE((*ledger_->FindStale({"T", "1"}))->put_back);
+  EXPECT_FALSE((*ledger_->FindStale({"T", "2"}))->backfill);
+  EXPECT_EQ(*ledger_->CountStale(), 1u);
+  EXPECT_EQ(*ledger_->CountBackfill(), 1u);
+}
+
 TEST_F(LedgerTest, FetchableLeavesOutEntitiesWhenAnItemIsOpen) {
   ASSERT_TRUE(ledger_->NoteStale({{"Patient", "a"}, 1, false}).ok());
   ASSERT_TRUE(ledger_->NoteStale({{"Patient", "b"}, 1, false}).ok());

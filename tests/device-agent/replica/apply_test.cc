@@ -335,7 +335,8 @@ TEST_F(ApplyTest, RowsOfEveryKindOfValueArriveUnchanged) {
   BeginBoth(kSchema);
   a_.Sql(
       "INSERT INTO T VALUES(x'00ff', 'k', 9223372036854775807, -0.0, 'Zoë'),"
-      "(1, '', 9e999, CAST(x'ff00' AS TEXT), NULL), (1.5, 'a', '1', 1.0, 'x')");
+      "(1, '', 9e999, CAST(x'ff00' AS TEXT), NULL), (1.5, 'a', '1', 1.0, 'x'),"
+      "('r', 'z', -9223372036854775808, -9e999, 'nul' || char(0) || 'inside')");
 
   Sync(a_);
   Sync(b_);
@@ -343,8 +344,30 @@ TEST_F(ApplyTest, RowsOfEveryKindOfValueArriveUnchanged) {
   const std::string all =
       "SELECT quote(K1), quote(K2), quote(A), typeof(A), quote(B), typeof(B), hex(B), \"or\"\"der "
       "by\" FROM T ORDER BY K1, K2";
-  EXPECT_THAT(b_.Query(all), SizeIs(3));
+  EXPECT_THAT(b_.Query(all), SizeIs(4));
   EXPECT_EQ(b_.Query(all), a_.Query(all));
+  EXPECT_THAT(b_.Query("SELECT hex(\"or\"\"der by\") FROM T WHERE K2 = 'z'"),
+              ElementsAre("6E756C00696E73696465"));
+}
+
+TEST_F(ApplyTest, GeneratedColumnsAreNeverSentAndWideTablesArriveWhole) {
+  std::string schema =
+      "CREATE TABLE T(Id TEXT PRIMARY KEY, Twice TEXT AS (C0 || C0) STORED, Thrice AS (C0 || C1)";
+  std::string values = "'t1'";
+  for (int i = 0; i < 100; ++i) {
+    absl::StrAppend(&schema, ", C", i, " TEXT");
+    absl::StrAppend(&values, ", 'v", i, "'");
+  }
+  BeginBoth(schema + ")");
+  a_.Sql(absl::StrCat("INSERT INTO T VALUES(", values, ")"));
+  const std::vector<std::string>& columns = a_.replica().plan().ByType("T")->columns;
+
+  Sync(a_);
+  Sync(b_);
+
+  EXPECT_THAT(columns, SizeIs(101));
+  EXPECT_THAT(columns, testing::Not(testing::Contains("Twice")));
+  EXPECT_THAT(b_.Query("SELECT Twice, Thrice, C99 FROM T"), ElementsAre("v0v0|v0v1|v99"));
 }
 
 TEST_F(ApplyTest, AppRowsEqualOnBothSidesAreAdoptedAtInit) {
@@ -356,6 +379,38 @@ TEST_F(ApplyTest, AppRowsEqualOnBothSidesAreAdoptedAtInit) {
   ASSERT_TRUE(b_.PullAll(service_).ok());
 
   EXPECT_THAT(b_.OpenQueue(), ElementsAre("p2|0|0"));
+}
+
+TEST_F(ApplyTest, EqualRowWithALaterTimeIsSentAtInitForTheServiceMustLearnTheTime) {
+  constexpr char kSchema[] = "CREATE TABLE T(Id TEXT PRIMARY KEY, X TEXT, At INTEGER)";
+  for (TestDevice* device : {&a_, &b_}) {
+    device->options().plan.all_tables = false;
+    EntityConfig& config = device->options().plan.entities.emplace_back();
+    config.table = "T";
+    config.last_modified_column = "At";
+    config.time_format = "unix";
+  }
+  a_.Begin(kSchema, "INSERT INTO T VALUES('t1', 'x', 1000), ('t2', 'x', 1000)");
+  Sync(a_);
+  b_.Begin(kSchema, "INSERT INTO T VALUES('t1', 'x', 1000), ('t2', 'x', 2000)");
+
+  ASSERT_TRUE(b_.PullAll(service_).ok());
+
+  EXPECT_THAT(b_.OpenQueue(), ElementsAre("t2|0|0"));
+}
+
+TEST_F(ApplyTest, RowThatIsBeingEditedIsNotAdoptedAtInit) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  Sync(a_);
+  b_.Begin(kClinic, "INSERT INTO Patient VALUES('p1', 'Other', '1')");
+  b_.Sql("UPDATE Patient SET Name = 'Ann'");  // Nobody drained it.
+
+  ASSERT_TRUE(b_.PullAll(service_).ok());
+
+  EXPECT_THAT(b_.OpenQueue(), ElementsAre("p1|0|0"));
+  Sync(b_);
+  EXPECT_THAT(b_.OpenQueue(), IsEmpty());
 }
 
 }  // namespace

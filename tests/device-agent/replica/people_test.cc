@@ -130,6 +130,50 @@ TEST_F(PeopleTest, FoundEditIsReadInATransactionThatSetsAPageMark) {
   EXPECT_FALSE(a_.Drain().recovery_begun);
 }
 
+TEST_F(PeopleTest, LogIsTrimmedALittleAtATimeAndOnlyBelowWhatWasSent) {
+  constexpr char kCount[] = "SELECT count(*) FROM SyncLog";
+  a_.Begin(kClinic);
+  a_.Sql(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6500) "
+      "INSERT INTO Patient(Id) SELECT 'p' || i FROM n");
+  a_.Sql("DELETE FROM Patient");
+  EXPECT_FALSE(a_.Take().batch.has_value());  // Created and deleted unsent.
+  const int64_t before = *a_.app().QueryInt(kCount);
+
+  const bool more = *a_.replica().Maintain();
+  const int64_t after_one = *a_.app().QueryInt(kCount);
+  while (*a_.replica().Maintain()) continue;
+  const int64_t at_the_end = *a_.app().QueryInt(kCount);
+
+  EXPECT_TRUE(more);
+  EXPECT_LT(after_one, before);
+  EXPECT_GE(after_one, before - kTrimRowsAtOnce);
+  EXPECT_LE(at_the_end, kTrimRowsMin);
+  a_.Sql("INSERT INTO Patient(Id) VALUES('p1')");
+  EXPECT_FALSE(a_.Drain().recovery_begun);
+  EXPECT_TRUE(a_.Take().batch.has_value());
+}
+
+TEST_F(PeopleTest, SilentDeletionOfARowThatIsBeingSentForTheFirstTimeIsFound) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  const TakeReport taken = a_.Take();
+  ASSERT_TRUE(taken.batch.has_value());
+  ASSERT_TRUE(a_.app().EnableTriggers(false).ok());
+  a_.Sql("DELETE FROM Patient");
+  ASSERT_TRUE(a_.ledger().PutInt("compare", 1).ok());
+  while (*a_.replica().Maintain()) continue;
+
+  const auto answer = service_.Push(a_.name(), *taken.batch, "");
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  a_.Finish(*answer);
+  const TakeReport deletion = a_.Take();
+
+  ASSERT_TRUE(deletion.batch.has_value());
+  EXPECT_EQ(deletion.batch->changes.at(0).operation, Operation::kDelete);
+  EXPECT_EQ(deletion.batch->changes.at(0).base_revision, answer->results.at(0).revision);
+}
+
 TEST_F(PeopleTest, MassDeletionThatOnlyTheComparisonFoundIsHeld) {
   a_.Begin(kClinic);
   for (int i = 0; i < 30; ++i) {

@@ -292,6 +292,64 @@ TEST_F(QueueTest, TableThatIsAwaySendsNothingAndSaysSo) {
   EXPECT_THAT(a_.OpenQueue(), ElementsAre("p1|0|0"));
 }
 
+TEST_F(QueueTest, TableWhoseKeyIsAnotherSendsNothingAndSaysSo) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  Sync(a_);
+  a_.Sql("ALTER TABLE Patient RENAME COLUMN Id TO Uuid; UPDATE Patient SET Name = 'Anne'");
+
+  const DrainReport report = a_.Drain();
+  const TakeReport taken = a_.Take();
+  a_.Sql("ALTER TABLE Patient RENAME COLUMN Uuid TO Id");
+  const TakeReport later = a_.Take();
+
+  EXPECT_THAT(report.problems, testing::Contains(HasSubstr("its key was Id and is Uuid")));
+  EXPECT_FALSE(taken.batch.has_value());
+  ASSERT_TRUE(later.batch.has_value());
+  EXPECT_EQ(*later.batch->changes.at(0).fields.Find("Name"), Value::Text("Anne"));
+}
+
+TEST_F(QueueTest, InitTakesANewKeyForGood) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  Sync(a_);
+  a_.Close();
+  a_.Sql("ALTER TABLE Patient RENAME COLUMN Id TO Uuid");
+
+  a_.Init();
+  a_.Open();
+
+  EXPECT_NE(a_.replica().plan().ByType("Patient"), nullptr);
+  EXPECT_THAT(a_.Drain().problems, testing::Not(testing::Contains(HasSubstr("key"))));
+}
+
+TEST_F(QueueTest, TableKeepsItsNumberWhileItIsAway) {
+  a_.Begin(kClinic);
+  const int number = a_.replica().plan().ByType("Visit")->number;
+  a_.Sql("DROP TABLE Visit; CREATE TABLE Other(Id TEXT PRIMARY KEY)");
+  a_.Drain();
+  a_.Close();
+  a_.Sql("CREATE TABLE Visit(Id TEXT PRIMARY KEY, Note TEXT)");
+
+  a_.Open();
+
+  EXPECT_EQ(a_.replica().plan().ByType("Visit")->number, number);
+  EXPECT_NE(a_.replica().plan().ByType("Other")->number, number);
+}
+
+TEST_F(QueueTest, VictimOfAReplaceThatDidNotHappenIsNotSent) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Visit(Id, Code) VALUES('v1', 'X')");
+  Sync(a_);
+  a_.Sql("INSERT OR IGNORE INTO Visit(Id, Code) VALUES('v2', 'X')");
+
+  const TakeReport taken = a_.Take();
+
+  EXPECT_FALSE(taken.batch.has_value());
+  EXPECT_THAT(a_.OpenQueue(), IsEmpty());
+  EXPECT_THAT(a_.Query("SELECT Id FROM Visit"), ElementsAre("v1"));
+}
+
 TEST_F(QueueTest, SecondAgentStandsBack) {
   a_.Begin(kClinic);
 

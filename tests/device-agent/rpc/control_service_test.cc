@@ -86,6 +86,33 @@ TEST(ControlServiceTest, AWatcherSeesWhatChanges) {
   EXPECT_TRUE(seen_item);
 }
 
+TEST(ControlServiceTest, WhatWasCommittedBeforeTheCallIsInEveryAnswerOfADaemon) {
+  TestAgent agent(kNobody);
+  agent.options.automatic = true;
+  agent.Start();
+
+  for (int i = 1; i <= 40; ++i) {
+    agent.Sql(absl::StrCat("INSERT INTO Patient VALUES('p", i, "', 'Ada', '1')"));
+    if (i % 2 == 0) {
+      ASSERT_EQ(Queue(agent).items_size(), i);
+    } else {
+      const v1::AgentServiceStatusResponse status = agent.Status();
+      ASSERT_EQ(status.pending() + status.processing(), static_cast<uint32_t>(i));
+    }
+  }
+}
+
+TEST(ControlServiceTest, TheFirstAnswerOfADaemonKnowsWhatWasWrittenWhileNoneRan) {
+  TestAgent agent(kNobody);
+  agent.options.automatic = true;
+  for (int i = 0; i < 5; ++i) {
+    agent.Sql(absl::StrCat("INSERT INTO Patient VALUES('p", i, "', 'Ada', '1')"));
+    agent.Start();
+    EXPECT_EQ(Queue(agent).items_size(), i + 1);
+    agent.Stop();
+  }
+}
+
 TEST(ControlServiceTest, TheQueueIsListedWithoutContent) {
   TestAgent agent(kNobody);
   agent.Sql("INSERT INTO Patient VALUES('p1', 'Secret Name', '1')");

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/device-agent/session/script.h"
 
 namespace ptdoc::sync {
@@ -269,6 +271,25 @@ TEST(SessionRunTest, APushOnANewDeviceReadsTheFeedFirst) {
   EXPECT_THAT(before, ElementsAre("open pull"));
   EXPECT_THAT(script.Sent(), ElementsAre("open push", "batch b1", "close push", "close pull"));
   EXPECT_THAT(script.results, SizeIs(1));
+}
+
+TEST(SessionRunTest, LooksAtTheFilesAtOnceWhenAskedAfterALocalFailure) {
+  SeededRng rng(1);
+  Session session(OnRequest(), rng);
+  const Moment now{absl::Seconds(100), absl::FromUnixSeconds(4'000'000'000)};
+  const auto is_local = [](const Action& action) {
+    return std::holds_alternative<actions::Drain>(action) ||
+           std::holds_alternative<actions::ListOpen>(action);
+  };
+  session.Handle(events::Started{false, true}, now);
+  session.Handle(events::CommitSeen{}, now);
+  const std::vector<Action> failed =
+      session.Handle(events::LocalFailed{absl::ResourceExhaustedError("full")}, now);
+
+  const std::vector<Action> asked = session.Handle(events::Requested{1, true, true}, now);
+
+  EXPECT_FALSE(std::any_of(failed.begin(), failed.end(), is_local));
+  EXPECT_TRUE(std::any_of(asked.begin(), asked.end(), is_local));
 }
 
 TEST(SessionRunTest, SaysSoonThatTheServiceIsAway) {
