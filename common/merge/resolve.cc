@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "common/base/planted.h"
 #include "common/base/status.h"
 
 namespace ptdoc::sync {
@@ -82,6 +83,8 @@ int CompareRank(const Candidate& a, const Candidate& b) {
 bool IncomingIsLater(const Candidate& incoming, const Candidate& current) {
   if (incoming.clamped) return false;
   const int rank = CompareRank(incoming, current);
+  if (PT_PLANTED("the later arrival wins")) return true;
+  if (PT_PLANTED("an equal time wins")) return incoming.time >= current.time;
   return rank != 0 ? rank > 0 : incoming.content_hash > current.content_hash;
 }
 
@@ -136,9 +139,14 @@ Decision Resolve(const Question& question) {
   if (SameContent(*question.incoming, *question.current)) {
     return Unchanged(*question.incoming, *question.current);
   }
+  if (PT_PLANTED("sign check after last write wins") && !question.base_is_current && has_base &&
+      IncomingIsLater(*question.incoming, *question.current)) {
+    return IncomingWins(Resolution::kLocalWins, "8");
+  }
   if (current == Standing::kSigned) return CurrentStands(Resolution::kRejectedImmutable, "4");
   if (current == Standing::kLocked) return CurrentStands(Resolution::kRejectedLocked, "5");
   const bool nothing_there = !has_base && current == Standing::kDeleted;
+  if (PT_PLANTED("the base is not looked at")) return Accepted();
   if (question.base_is_current || nothing_there) return Accepted();
   if (!has_base && question.collision_possible) return KeyCollision();
   return ResolveConflict(question, incoming);
@@ -148,6 +156,7 @@ TimeNs EffectiveTime(std::optional<TimeNs> claimed, TimeNs now, TimeNs max_skew_
                      std::optional<TimeNs> base_time) {
   const TimeNs after_base = OneStepAfter(base_time.value_or(kSmallestTime));
   TimeNs time = std::max(claimed.value_or(now), kSmallestTime);
+  if (PT_PLANTED("clamp to the time of arrival")) return std::min(time, now);
   if (IsClamped(claimed, now, max_skew_ns)) time = after_base;
   return base_time.has_value() ? std::max(time, after_base) : time;
 }

@@ -2,12 +2,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status.h"
@@ -171,6 +173,11 @@ absl::Status WriteConfig(const AgentContext& context, const InitArgs& args, cons
 PlanRequest RequestOf(const AgentContext& context, const InitArgs& args) {
   PlanRequest request = context.config.agent.replica.plan;
   for (const std::string& table : args.tables) {
+    // A second init with the flags of the first finds them in agent.toml.
+    const auto is_it = [&](const EntityConfig& known) {
+      return absl::EqualsIgnoreCase(known.table, table);
+    };
+    if (std::any_of(request.entities.begin(), request.entities.end(), is_it)) continue;
     EntityConfig entity;
     entity.table = table;
     request.entities.push_back(std::move(entity));

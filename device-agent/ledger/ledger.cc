@@ -139,7 +139,7 @@ absl::Status Ledger::ForgetEverythingSynced() {
   return db_.Exec(
       "DELETE FROM SyncQueueItems WHERE Status IN (0, 1, 3);"
       "DELETE FROM SyncStale; DELETE FROM SyncSetAside; DELETE FROM SyncRowStates;"
-      "DELETE FROM SyncMeta WHERE Name = 'cursor'");
+      "DELETE FROM SyncMeta WHERE Name IN ('cursor', 'witness', 'witness_revision')");
 }
 
 }  // namespace ptdoc::sync

@@ -70,8 +70,10 @@ struct RowState {
   Revision revision = 0;
   std::string check;
   TimeNs time = kSmallestTime;
-  RowHashes row;             // of the row as sent or applied
-  bool unconfirmed = false;  // re-baseline: no version has confirmed it yet
+  RowHashes row;  // of the row as sent or applied
+  // Re-baseline: no version or answer has confirmed it yet, and its revision may
+  // be of a history that is gone. Stays where an open item is to be answered.
+  bool unconfirmed = false;
 };
 
 struct ArchiveEntry {
@@ -105,6 +107,8 @@ struct StaleNote {
   // state says in those that the state knows. Less than put_back alone.
   bool backfill = false;
 };
+
+inline constexpr Revision kVoidRevision = -1;
 
 // A version that the schema refuses, the newest of its entity. Holds content.
 struct SetAside {
@@ -176,8 +180,15 @@ class Ledger {
   absl::Status DeleteState(const EntityKey& key);
   absl::StatusOr<std::vector<RowState>> ListStates(absl::string_view type,
                                                    absl::string_view after_id, size_t limit);
-  absl::Status MarkAllUnconfirmed();  // live rows with revision > 0 and no open item
+  // All with revision > 0. The revisions of stale notes become 0, and those of
+  // set-aside versions kVoidRevision: they may be of a history that is gone, and
+  // whatever is told anew counts for more.
+  absl::Status MarkAllUnconfirmed();
+  // Those without an open item, and without a version that was told since but is
+  // set aside: the service holds that one.
   absl::StatusOr<std::vector<RowState>> ListUnconfirmed(size_t limit);
+  // Set-aside versions that were not told anew, but for those of open items.
+  absl::Status DropVoidSetAside();
 
   // Archives.
   absl::StatusOr<int64_t> PutArchive(const ArchiveEntry& entry);  // once per ConflictId

@@ -110,10 +110,16 @@ absl::StatusOr<std::vector<RowState>> Ledger::ListStates(absl::string_view type,
 
 absl::Status Ledger::MarkAllUnconfirmed() {
   return db_.Exec(
-      "UPDATE SyncRowStates SET Unconfirmed = 1 WHERE Revision > 0 AND "
-      "substr(RowHashes, 1, 1) = x'00' AND NOT EXISTS (SELECT 1 FROM SyncQueueItems q, SyncTypes t "
-      "WHERE t.Id = SyncRowStates.TypeId AND q.EntityType = t.Name AND "
-      "q.EntityId = SyncRowStates.EntityId AND +q.Status IN (0, 1, 3))");
+      "UPDATE SyncRowStates SET Unconfirmed = 1 WHERE Revision > 0;"
+      "UPDATE SyncStale SET Revision = 0;"
+      "UPDATE SyncSetAside SET Revision = -1");
+}
+
+absl::Status Ledger::DropVoidSetAside() {
+  return db_.Exec(
+      "DELETE FROM SyncSetAside WHERE Revision = -1 AND NOT EXISTS (SELECT 1 FROM SyncQueueItems q "
+      "WHERE q.EntityType = SyncSetAside.EntityType AND q.EntityId = SyncSetAside.EntityId AND "
+      "+q.Status IN (0, 1, 3))");
 }
 
 absl::StatusOr<std::vector<RowState>> Ledger::ListUnconfirmed(size_t limit) {
@@ -121,7 +127,11 @@ absl::StatusOr<std::vector<RowState>> Ledger::ListUnconfirmed(size_t limit) {
       auto stmt,
       db_.Prepare("SELECT s.EntityId, s.Revision, s.CheckBytes, s.LastModifiedNs, s.RowHashes, "
                   "s.Unconfirmed, t.Name FROM SyncRowStates s JOIN SyncTypes t ON t.Id = s.TypeId "
-                  "WHERE s.Unconfirmed = 1 LIMIT ?1"));
+                  "WHERE s.Unconfirmed = 1 AND NOT EXISTS (SELECT 1 FROM SyncQueueItems q "
+                  "WHERE q.EntityType = t.Name AND q.EntityId = s.EntityId AND "
+                  "+q.Status IN (0, 1, 3)) AND NOT EXISTS (SELECT 1 FROM SyncSetAside a WHERE "
+                  "a.EntityType = t.Name AND a.EntityId = s.EntityId AND a.Revision != -1) "
+                  "LIMIT ?1"));
   stmt.Bind(1, static_cast<int64_t>(limit));
   std::vector<RowState> states;
   while (true) {

@@ -252,12 +252,19 @@ std::vector<std::string> AgentCore::Types() const {
   return types;
 }
 
+// Unread it is not shown, and nothing is checked; the next call shows it.
+void AgentCore::ShowWitness() {
+  const absl::StatusOr<std::string> witness = replica_.ledger().Get("witness");
+  peer_.SetWitness(witness.ok() ? *witness : std::string());
+}
+
 void AgentCore::Do(const actions::OpenPush&) {
   peer_.OpenPush();
 }
 
 void AgentCore::Do(const actions::SendBatch& action) {
   const OutgoingBatch* batch = replica_.InMemory(action.batch_id);
+  ShowWitness();
   if (batch == nullptr) return peer_.SendSettle(action.batch_id, Queue());
   const absl::StatusOr<std::string> cursor = replica_.Cursor();
   // Without a cursor the service checks nothing; it decides all the same.
@@ -265,6 +272,7 @@ void AgentCore::Do(const actions::SendBatch& action) {
 }
 
 void AgentCore::Do(const actions::SendSettle& action) {
+  ShowWitness();
   peer_.SendSettle(action.batch_id, Queue());
 }
 
@@ -284,6 +292,7 @@ void AgentCore::Do(const actions::OpenPull& action) {
     // An empty list would mean every type.
     return Post(events::PullClosed{absl::UnavailableError("no table is synced")});
   }
+  ShowWitness();
   peer_.OpenPull(*cursor, types, action.follow, Queue());
 }
 
@@ -292,6 +301,7 @@ void AgentCore::Do(const actions::ClosePull&) {
 }
 
 void AgentCore::Do(const actions::Fetch& action) {
+  ShowWitness();
   peer_.Fetch(action.keys);
 }
 

@@ -107,6 +107,7 @@ class AgentCore final : public PeerEvents {
   void Do(const actions::ApplyFetched& action);
   void Do(const actions::BeginRebaseline& action);
   void Do(const actions::Maintain&);
+  void ShowWitness();
   void Do(const actions::OpenPush&);
   void Do(const actions::SendBatch& action);
   void Do(const actions::SendSettle& action);

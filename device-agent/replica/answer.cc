@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/backoff.h"
+#include "common/base/planted.h"
 #include "common/base/status.h"
 #include "common/model/row_json.h"
 #include "device-agent/replica/replica_impl.h"
@@ -129,6 +130,14 @@ absl::Status ReplicaImpl::SettleResults(Answering& answering) {
   PT_ASSIGN_OR_RETURN(const std::vector<QueueItem> items, ledger_->ListBatch(answer.batch_id));
   absl::flat_hash_map<EntityKey, const ChangeResult*> results;
   for (const ChangeResult& result : answer.results) results[result.key] = &result;
+  if (!answer.voided && !Recovering()) {
+    Revision newest = 0;
+    for (const ChangeResult& result : answer.results) {
+      newest = std::max(newest, result.revision);
+      if (result.current.has_value()) newest = std::max(newest, result.current->revision);
+    }
+    PT_RETURN_IF_ERROR(RememberWitness(answer.witness, newest));
+  }
   for (const QueueItem& item : items) {
     const auto found = results.find(item.key);
     // During a recovery answers move nothing: everything is asked anew.
@@ -142,6 +151,16 @@ absl::Status ReplicaImpl::SettleResults(Answering& answering) {
   return tx.Commit();
 }
 
+// What an answer or a fetch tells is ahead of the cursor: were the service set
+// back behind it before the feed brings it, the cursor would still fit. The
+// witness of the newest revision that was told covers all before it.
+absl::Status ReplicaImpl::RememberWitness(const std::string& witness, Revision newest) {
+  PT_ASSIGN_OR_RETURN(const Revision known, ledger_->GetInt("witness_revision", 0));
+  if (witness.empty() || newest < known) return absl::OkStatus();
+  PT_RETURN_IF_ERROR(ledger_->Put("witness", witness));
+  return ledger_->PutInt("witness_revision", newest);
+}
+
 absl::Status ReplicaImpl::SettleResult(Answering& answering, QueueItem item,
                                        const ChangeResult& result) {
   AnswerReport& report = answering.report;
@@ -153,6 +172,11 @@ absl::Status ReplicaImpl::SettleResult(Answering& answering, QueueItem item,
         {item.key, result.resolution, std::string(ResolutionReason(result.resolution))});
   } else if (!again) {
     ++report.success;
+  }
+  if (PT_PLANTED("the base moves on ServerWins") && result.revision > 0) {
+    PT_RETURN_IF_ERROR(MoveState(item, result));
+    Complete(&item, clock_.Now());
+    return ledger_->UpdateItem(item);
   }
   if (!HoldsWhatWasSent(result)) {
     answering.losers.emplace_back(std::move(item), &result);

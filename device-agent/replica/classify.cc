@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/base/planted.h"
 #include "common/base/status.h"
 #include "common/model/entity_id.h"
 #include "common/model/row_json.h"
@@ -39,7 +40,7 @@ absl::Status ReplicaImpl::Classify(Planning& planning, const Version& version) {
     PT_ASSIGN_OR_RETURN(const bool adopted, AdoptOffered(planning, version, *table));
     if (adopted) return absl::OkStatus();
     ++planning.report.skipped;
-    if (planning.source == Source::kPage) {
+    if (planning.source == Source::kPage && !PT_PLANTED("skip the stale note")) {
       planning.work.notes.push_back({version.key, version.revision, false});
     }
     return absl::OkStatus();
@@ -61,9 +62,13 @@ absl::Status ReplicaImpl::ClassifyKnown(Planning& planning, const Version& versi
   if (rebaselining && state.has_value() && state->unconfirmed) {
     return ClassifyRebaselined(planning, version, table, state, put_back);
   }
-  const Revision revision = state.has_value() ? state->revision : 0;
+  // Of a history that may be gone: nothing is older than that.
+  const bool comparable = state.has_value() && !state->unconfirmed;
+  const Revision revision = comparable ? state->revision : 0;
   const bool missing = version.revision == 0;  // the service holds nothing at all
-  if (!missing && state.has_value() &&
+  const bool blind = PT_PLANTED("a set-aside version is tried whatever its revision") &&
+                     planning.source == Source::kSetAside;
+  if (!missing && comparable && !blind &&
       (version.revision < revision || (version.revision == revision && !put_back && !backfill))) {
     ++planning.report.skipped;
     if (planning.source == Source::kFetch) return ledger_->ClearStale(version.key);
@@ -137,7 +142,13 @@ absl::Status ReplicaImpl::ClassifyRebaselined(Planning& planning, const Version&
   PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, &row));
   const bool equal = storable && target.after == row.hashes;
   PT_ASSIGN_OR_RETURN(const bool as_known, SameRow(table, *ledger_, state->row, row));
-  if (!equal && as_known && !put_back && state->revision > shared_revision_) {
+  // Heads only grow: a deletion above the version that is held now was lost. One
+  // below it may be merely old, and is not offered.
+  const bool may_be_lost = row.absent ? state->revision > version.revision : true;
+  if (PT_PLANTED("apply before the re-offer")) {
+    return PlanTarget(planning, version, table, row.hashes, &row);
+  }
+  if (!equal && as_known && !put_back && may_be_lost && state->revision > shared_revision_) {
     // The service may have lost it: it is offered again, and stays till then.
     ++planning.report.skipped;
     planning.report.items_made = true;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/base/log.h"
+#include "common/base/planted.h"
 #include "common/base/status.h"
 #include "device-agent/replica/replica_impl.h"
 
@@ -24,6 +25,10 @@ absl::Status ReplicaImpl::CompareAll() {
 }
 
 absl::StatusOr<bool> ReplicaImpl::CompareSlice() {
+  if (PT_PLANTED("rows are not compared")) {
+    PT_RETURN_IF_ERROR(ledger_->PutInt("compare", 0));
+    return false;
+  }
   if (comparison_ == nullptr) {
     comparison_ = std::make_unique<Comparison>();
     for (const Table* table : ParentsFirst()) comparison_->types.push_back(table->type());
@@ -175,13 +180,14 @@ absl::StatusOr<int64_t> ReplicaImpl::CountLiveStates(absl::string_view type) {
 
 // A commit of somebody else that left no row in the log: a table that is not
 // synced, or a program that runs with triggers off.
-absl::Status ReplicaImpl::NoticeSilentCommit(sqlite::Database& db, int64_t log_rows) {
-  PT_ASSIGN_OR_RETURN(const int64_t version, db.QueryInt("PRAGMA data_version"));
+absl::Status ReplicaImpl::NoticeSilentCommit(int64_t log_rows) {
+  // Of the connection that writes: our own commits do not count there.
+  PT_ASSIGN_OR_RETURN(const int64_t version, app_->QueryInt("PRAGMA data_version"));
   const int64_t before = std::exchange(seen_data_version_, version);
-  const bool own = std::exchange(own_commit_, false);
-  if (before == version || before == -1 || own || log_rows > 0) return absl::OkStatus();
-  if (scan_at_.has_value()) return absl::OkStatus();
+  if (before == version || log_rows > 0 || scan_at_.has_value()) return absl::OkStatus();
   PT_ASSIGN_OR_RETURN(const int64_t finds, ledger_->GetInt("scan_found", 0));
+  // Nobody looked while the agent was away; where it happened before, it may have then.
+  if (before == -1 && finds == 0) return absl::OkStatus();
   scan_at_ = clock_.Monotonic() + (finds != 0 ? kScanDebounce : scan_delay_);
   return absl::OkStatus();
 }

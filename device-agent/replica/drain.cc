@@ -56,8 +56,7 @@ absl::StatusOr<DrainReport> ReplicaImpl::Drain() {
     PT_RETURN_IF_ERROR(CheckSnapshot(*snapshot_));
     PT_RETURN_IF_ERROR(DrainIn(*snapshot_, &report));
     PT_RETURN_IF_ERROR(At("drained"));
-    PT_RETURN_IF_ERROR(tx.Commit());
-    return NoticeSilentCommit(*snapshot_, report.log_rows);
+    return tx.Commit();
   }();
   if (status.ok()) return report;
   const std::optional<FileState> in_the_way = FileStateOf(status);
@@ -104,6 +103,7 @@ absl::Status ReplicaImpl::DrainIn(sqlite::Database& db, DrainReport* report) {
     mark = {rows.back().seq, rows.back().tag};
     if (rows.size() < kLogChunkRows) break;
   }
+  PT_RETURN_IF_ERROR(NoticeSilentCommit(report->log_rows));
   if (mark == before) return absl::OkStatus();
   PT_RETURN_IF_ERROR(HoldMassDeletions(db, deleted));
   if (report->items > 0) PT_RETURN_IF_ERROR(ledger_->PutInt("drain", drain));

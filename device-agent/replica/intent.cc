@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/planted.h"
 #include "common/base/status.h"
 #include "device-agent/replica/replica_impl.h"
 
@@ -55,6 +56,10 @@ absl::StatusOr<Attempt> ReplicaImpl::Execute(Work& work, Findings* findings) {
     return intent.status();
   }
   std::optional<LogMark> drained;
+  if (PT_PLANTED("finish before apply")) {
+    PT_RETURN_IF_ERROR(SettleInLedger(work, nullptr, std::nullopt));
+    PT_RETURN_IF_ERROR(At("settled too early"));
+  }
   absl::StatusOr<Attempt> attempt = WriteToApp(work, *intent, findings, &drained);
   if (!attempt.ok()) {
     // Busy is known to have changed nothing. Of anything else the page mark will
@@ -81,6 +86,10 @@ absl::Status ReplicaImpl::SettleOpenIntent() {
   // it needs the intent no more.
   if (absl::IsNotFound(control.status())) return DropIntent(*intent);
   if (!control.ok()) return control.status();
+  if (PT_PLANTED("an intent is taken for done")) {
+    PT_ASSIGN_OR_RETURN(const Work hoped, DecodeWork(intent->payload));
+    return SettleInLedger(hoped, &*intent, std::nullopt);
+  }
   if (control->page_number != intent->page_number || control->page_tag != intent->page_tag) {
     return DropIntent(*intent);
   }

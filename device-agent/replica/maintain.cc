@@ -75,7 +75,6 @@ absl::StatusOr<bool> ReplicaImpl::TrimAppLog() {
   PT_ASSIGN_OR_RETURN(const bool unchanged, IsFileUnchanged(control));
   if (!unchanged) return false;
   PT_RETURN_IF_ERROR(TrimLog(*app_, first + kTrimRowsAtOnce));
-  own_commit_ = true;
   PT_RETURN_IF_ERROR(tx.Commit());
   return true;
 }

@@ -175,18 +175,21 @@ absl::Status ReplicaImpl::OpenFiles() {
   if (!has_ledger && !absl::IsNotFound(has)) return has;
   const absl::Status opened = Reconnect();
   if (!opened.ok() && !FileStateOf(opened).has_value()) return opened;
-  if (!has_ledger) {
+  // A ledger without a file id is one that somebody died over while making it.
+  std::string file_id;
+  if (has_ledger) {
+    PT_ASSIGN_OR_RETURN(file_id, ledger_->Get("file_id"));
+  }
+  if (file_id.empty() && mode_ != Mode::kRecovering) {
     // Without a ledger only our objects in the app's file tell that this file
     // was ours: then the ledger was lost.
     if (!opened.ok()) return NotInitialised(options_.database);
     const absl::StatusOr<ControlRow> control = ReadControl(*app_);
     if (absl::IsNotFound(control.status())) return NotInitialised(options_.database);
     PT_RETURN_IF_ERROR(control.status());
-    PT_RETURN_IF_ERROR(OpenLedger(/*create=*/true));
+    if (!has_ledger) PT_RETURN_IF_ERROR(OpenLedger(/*create=*/true));
     PT_RETURN_IF_ERROR(BeginRecovery());
   }
-  PT_ASSIGN_OR_RETURN(const std::string file_id, ledger_->Get("file_id"));
-  if (file_id.empty() && mode_ != Mode::kRecovering) return NotInitialised(options_.database);
   return Ready().status();
 }
 

@@ -80,8 +80,20 @@ absl::StatusOr<std::string> ReplicaImpl::Cursor() {
   return ledger_->Get("cursor");
 }
 
+// The token decides what this device is called, unless the configuration does:
+// notices of lost conflicts come under that name.
+absl::Status ReplicaImpl::LearnName(const std::string& device) {
+  if (device.empty() || !options_.device_id.empty() || device == device_id_) {
+    return absl::OkStatus();
+  }
+  PT_RETURN_IF_ERROR(ledger_->Put("device_id", device));
+  device_id_ = device;
+  return absl::OkStatus();
+}
+
 absl::StatusOr<PageReport> ReplicaImpl::Apply(const IncomingPage& page) {
   ObserveServerTime(page.server_time);
+  PT_RETURN_IF_ERROR(LearnName(page.device));
   Work work;
   work.kind = "page";
   PT_ASSIGN_OR_RETURN(const std::string cursor, ledger_->Get("cursor"));
@@ -173,7 +185,8 @@ absl::StatusOr<std::vector<EntityKey>> ReplicaImpl::KeysToFetch(size_t limit) {
   for (const StaleNote& note : notes) {
     if (TableOf(note.key.type) == nullptr) continue;
     PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(note.key));
-    if (!note.put_back && state.has_value() && state->revision >= note.revision) {
+    if (!note.put_back && state.has_value() && !state->unconfirmed &&
+        state->revision >= note.revision) {
       PT_RETURN_IF_ERROR(ledger_->ClearStale(note.key));
       continue;
     }
@@ -197,6 +210,9 @@ absl::StatusOr<PageReport> ReplicaImpl::ApplyFetched(const IncomingFetch& fetch)
     gone.deleted = true;
     versions.push_back(std::move(gone));
   }
+  Revision newest = 0;
+  for (const Version& version : versions) newest = std::max(newest, version.revision);
+  PT_RETURN_IF_ERROR(RememberWitness(fetch.witness, newest));
   Work work;
   work.kind = "fetch";
   return ApplyVersions(versions, Source::kFetch, work);

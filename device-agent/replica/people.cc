@@ -17,6 +17,14 @@ absl::Status NotOpen(int64_t id) {
                                   "the service's answer, or look at the list again."));
 }
 
+// Whether the service takes what was sent decides what is put back.
+absl::Status IsBeingSent(int64_t id) {
+  return ReasonError(absl::StatusCode::kFailedPrecondition, "ITEM_NOT_OPEN",
+                     absl::StrCat("An earlier edit of the row of item ", id,
+                                  " is being sent. Nothing was changed. Wait for the service's "
+                                  "answer, and cancel then."));
+}
+
 absl::Status TooLongToArchive(int64_t id) {
   return ReasonError(absl::StatusCode::kFailedPrecondition, "ROW_TOO_LARGE",
                      absl::StrCat("The row of item ", id,
@@ -93,6 +101,8 @@ absl::StatusOr<FileState> ReplicaImpl::CancelItem(int64_t id) {
   if (item->status != ItemStatus::kPending && item->status != ItemStatus::kFailed) {
     return NotOpen(id);
   }
+  PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> sending, ledger_->FindProcessing(item->key));
+  if (sending.has_value()) return IsBeingSent(id);
   Table* table = TableOf(item->key.type);
   if (table == nullptr) return FileState::kMissing;
   PT_ASSIGN_OR_RETURN(const std::vector<Value> key, table->KeyFromId(item->key.id));
@@ -198,7 +208,6 @@ absl::Status ReplicaImpl::WriteRestored(Table& table, const Version& version) {
     PT_RETURN_IF_ERROR(SetTriggers(true));
     PT_RETURN_IF_ERROR(status);
     PT_RETURN_IF_ERROR(tx.Commit());
-    own_commit_ = true;
   }
   if (captured) return absl::OkStatus();
   PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(version.key));

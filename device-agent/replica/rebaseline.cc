@@ -10,7 +10,7 @@ namespace ptdoc::sync {
 
 absl::Status ReplicaImpl::BeginRebaseline(Revision shared_revision) {
   // A recovery pulls everything anew as it is.
-  if (Recovering()) return ledger_->Put("cursor", "");
+  if (Recovering()) return ledger_->ForgetEverythingSynced();
   Log(LogLevel::kWarning, "replica.rebaseline_begun",
       {LogField::Count("shared_revision", shared_revision)});
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
@@ -32,6 +32,8 @@ absl::Status ReplicaImpl::BeginRebaseline(Revision shared_revision) {
     if (items.size() < kSliceRows) break;
   }
   PT_RETURN_IF_ERROR(ledger_->Put("cursor", ""));
+  PT_RETURN_IF_ERROR(ledger_->Put("witness", ""));
+  PT_RETURN_IF_ERROR(ledger_->PutInt("witness_revision", 0));
   PT_RETURN_IF_ERROR(ledger_->Put("epoch", ""));
   PT_RETURN_IF_ERROR(ledger_->Put("mode", "rebaselining"));
   PT_RETURN_IF_ERROR(ledger_->PutInt("shared_revision", shared_revision));
@@ -43,9 +45,6 @@ absl::Status ReplicaImpl::BeginRebaseline(Revision shared_revision) {
 
 // Original time and author: nothing that is merely old may win.
 absl::Status ReplicaImpl::OfferUnconfirmed(const RowState& state) {
-  RowState confirmed = state;
-  confirmed.unconfirmed = false;
-  PT_RETURN_IF_ERROR(ledger_->PutState(confirmed));
   PT_ASSIGN_OR_RETURN(const bool open, ledger_->HasOpenItem(state.key));
   if (open) return absl::OkStatus();
   QueueItem item;
@@ -78,6 +77,7 @@ absl::Status ReplicaImpl::EndRebaseline(bool* blocked) {
     if (more) continue;
     PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
     PT_RETURN_IF_ERROR(ledger_->Put("mode", ""));
+    PT_RETURN_IF_ERROR(ledger_->DropVoidSetAside());
     PT_RETURN_IF_ERROR(tx.Commit());
     mode_ = Mode::kNormal;
     Log(LogLevel::kInfo, "replica.rebaseline_ended", {});
@@ -92,9 +92,10 @@ absl::StatusOr<bool> ReplicaImpl::PlanUnconfirmed(const Findings& findings, Work
   PT_ASSIGN_OR_RETURN(const std::vector<RowState> states, ledger_->ListUnconfirmed(kSliceRows));
   for (const RowState& state : states) {
     Table* table = TableOf(state.key.type);
-    PT_ASSIGN_OR_RETURN(const bool open, ledger_->HasOpenItem(state.key));
-    if (table == nullptr || open) {
-      // An edit meanwhile: it stays on its old base.
+    if (state.row.absent) {
+      // Deleted here, and not even a tombstone there: both hold nothing.
+      PT_RETURN_IF_ERROR(ledger_->DeleteState(state.key));
+    } else if (table == nullptr) {
       RowState kept = state;
       kept.unconfirmed = false;
       PT_RETURN_IF_ERROR(ledger_->PutState(kept));

@@ -48,7 +48,6 @@ absl::Status ReplicaImpl::StepRecovery() {
     if (sqlite::IsBusy(committed)) PT_RETURN_IF_ERROR(DropIntent(intent));
     return committed;
   }
-  own_commit_ = true;
   PT_RETURN_IF_ERROR(At("recover_committed"));
   PT_RETURN_IF_ERROR(SettleInLedger(work, &intent, std::nullopt));
   recovery_ready_ = true;

@@ -128,6 +128,7 @@ class ReplicaImpl final : public Replica {
   // FileStateOf, kept for status.
   std::optional<FileState> NoteFileState(const absl::Status& status);
   absl::Status CheckFile();
+  absl::Status LearnName(const std::string& device);
   // Device and inode of the file that stands there now; absent: none.
   using FileIdentity = std::pair<uint64_t, uint64_t>;
   std::optional<FileIdentity> IdentityNow() const;
@@ -262,6 +263,7 @@ class ReplicaImpl final : public Replica {
   struct Answering;
   bool RemoveAnswered(const std::string& batch_id);
   absl::Status SettleResults(Answering& answering);
+  absl::Status RememberWitness(const std::string& witness, Revision newest);
   absl::Status SettleResult(Answering& answering, QueueItem item, const ChangeResult& result);
   absl::Status FailResult(Answering& answering, QueueItem item, const ChangeResult& result);
   absl::StatusOr<bool> HasGainedColumns(const QueueItem& item);
@@ -308,7 +310,7 @@ class ReplicaImpl final : public Replica {
   absl::Status EnqueueGone(sqlite::Database& db, Table& table);
   absl::Status CompareSending(sqlite::Database& db, Table& table);
   absl::StatusOr<int64_t> CountLiveStates(absl::string_view type);
-  absl::Status NoticeSilentCommit(sqlite::Database& db, int64_t log_rows);
+  absl::Status NoticeSilentCommit(int64_t log_rows);
   absl::StatusOr<bool> ScanSlice();
 
   // --- people.cc, maintain.cc, initialise.cc
@@ -370,7 +372,6 @@ class ReplicaImpl final : public Replica {
   std::unique_ptr<Comparison> comparison_;
   // Scan mode: see NoticeSilentCommit.
   int64_t seen_data_version_ = -1;
-  bool own_commit_ = false;
   bool retry_set_aside_ = false;
   int64_t scan_found_ = 0;
   absl::Duration scan_delay_ = absl::Minutes(1);

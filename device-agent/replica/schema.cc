@@ -193,7 +193,6 @@ absl::Status ReplicaImpl::PutObjectsBack() {
     PT_RETURN_IF_ERROR(WriteControl(*app_, control));
     return tx.Commit();
   }();
-  own_commit_ = true;
   if (!written.ok()) {
     if (sqlite::IsBusy(written)) PT_RETURN_IF_ERROR(DropIntent(intent));
     return written;

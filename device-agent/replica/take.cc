@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/planted.h"
 #include "common/base/status.h"
 #include "device-agent/replica/replica_impl.h"
 
@@ -71,7 +72,8 @@ absl::StatusOr<TakeReport> ReplicaImpl::TakeFrom(sqlite::Database& db, const Tak
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
   PT_RETURN_IF_ERROR(CheckSnapshot(db));
   DrainReport drained;
-  PT_RETURN_IF_ERROR(DrainIn(db, &drained));
+  PT_RETURN_IF_ERROR(At("snapshot"));
+  PT_RETURN_IF_ERROR(DrainIn(PT_PLANTED("drain behind the snapshot") ? *app_ : db, &drained));
   Taking taking{db, limits, report, {}, 0, false, {}};
   taking.batch.batch_id = NewUuid(rng_);
   PT_RETURN_IF_ERROR(ChooseItems(taking));
@@ -88,13 +90,12 @@ absl::StatusOr<TakeReport> ReplicaImpl::TakeFrom(sqlite::Database& db, const Tak
     control.clock_offset_ns = clock_offset_;
     PT_RETURN_IF_ERROR(WriteControl(db, control));
     PT_RETURN_IF_ERROR(snapshot.Commit());
-    own_commit_ = true;
     if (!taking.full) PT_RETURN_IF_ERROR(ledger_->PutInt("found", 0));
     PT_RETURN_IF_ERROR(ledger_->FinishIntent(*mark));
   } else if (any || report.completed > 0) {
     // What is sent, or counts as sent, must survive a power cut in the app's
     // file, too, whatever `synchronous` the app has chosen.
-    PT_RETURN_IF_ERROR(db.SyncJournal());
+    if (!PT_PLANTED("the app's journal is not synced")) PT_RETURN_IF_ERROR(db.SyncJournal());
   }
   PT_RETURN_IF_ERROR(At("synced"));
   PT_RETURN_IF_ERROR(tx.Commit());
@@ -138,7 +139,8 @@ absl::Status ReplicaImpl::ChooseItems(Taking& taking) {
                                               after_id, kChooseChunk));
     for (const QueueItem& item : items) {
       after_id = item.id;
-      if (item.held || blocked_drains.count(item.drain) > 0 || unanswered_.contains(item.key)) {
+      if (item.held || blocked_drains.count(item.drain) > 0 ||
+          (unanswered_.contains(item.key) && !PT_PLANTED("two open batches for one entity"))) {
         continue;
       }
       PT_RETURN_IF_ERROR(TakeItem(taking, item));
@@ -160,8 +162,8 @@ absl::Status ReplicaImpl::TakeItem(Taking& taking, QueueItem item) {
   const absl::StatusOr<Row> row = ReadRow(taking.db, *table, *ledger_, *key);
   if (!row.ok()) return row.status();
   if (row->unreadable) {
-    return FailItem(std::move(item),
-                    RowTooLarge(item.key, sqlite::kValueBytesMax, taking.limits.row_bytes));
+    const std::string why = RowTooLarge(item.key, sqlite::kValueBytesMax, taking.limits.row_bytes);
+    return FailItem(std::move(item), why);
   }
   PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(item.key));
   // Never sent. (Of a re-offer the service may well hold something.)
@@ -170,14 +172,23 @@ absl::Status ReplicaImpl::TakeItem(Taking& taking, QueueItem item) {
   }
   if (state.has_value() && state->revision > 0 && !item.reoffer) {
     PT_ASSIGN_OR_RETURN(const bool same, SameRow(*table, *ledger_, state->row, *row));
-    if (same) return CompleteItem(taking, std::move(item));
+    const bool asks = same && state->unconfirmed && !row->absent;
+    if (same && !asks && !PT_PLANTED("send unchanged rows")) {
+      return CompleteItem(taking, std::move(item));
+    }
+    if (asks) {
+      // Undone; but whether the service still holds that, nobody has said yet.
+      item.reoffer = true;
+      item.time = state->time;
+    }
   }
   PT_ASSIGN_OR_RETURN(const bool undecided, ParentIsUndecided(*table, *row));
   if (undecided) return absl::OkStatus();
   PT_ASSIGN_OR_RETURN(Change change, MakeChange(item, *table, *row, state));
   const size_t size = change.fields.ByteSize();
   if (size > taking.limits.row_bytes) {
-    return FailItem(std::move(item), RowTooLarge(item.key, size, taking.limits.row_bytes));
+    const std::string why = RowTooLarge(item.key, size, taking.limits.row_bytes);
+    return FailItem(std::move(item), why);
   }
   taking.full = taking.batch.changes.size() >= taking.limits.changes ||
                 (!taking.batch.changes.empty() && taking.bytes + size > taking.limits.bytes);
@@ -219,11 +230,12 @@ absl::StatusOr<Change> ReplicaImpl::MakeChange(QueueItem& item, Table& table, co
   change.integer_key = table.plan.integer_key;
   change.reoffer = item.reoffer;
   change.modified_by = row.user.empty() && !item.reoffer ? options_.user : row.user;
-  const bool based = state.has_value() && state->revision > 0 && !item.reoffer;
+  // A deletion says what it deletes, also where the service may have lost that.
+  const bool based = state.has_value() && state->revision > 0 && (!item.reoffer || row.absent);
   if (based) {
     change.base_revision = state->revision;
     change.base_check = state->check;
-    item.time = std::max(item.time, state->time + 1);
+    if (!item.reoffer) item.time = std::max(item.time, state->time + 1);
   }
   change.last_modified = item.time;
   if (row.absent) {

@@ -168,7 +168,9 @@ absl::Status AgentHostImpl::Open() {
       options_.replica.database, std::move(replica_),
       [this](Runner& runner) {
         return std::make_unique<GrpcPeer>(
-            GrpcPeerOptions{channel_, identity_.device_id, identity_.agent_version}, *token_,
+            GrpcPeerOptions{channel_, identity_.device_id, identity_.agent_version,
+                            !options_.replica.device_id.empty()},
+            *token_,
             [&runner](std::function<void(PeerEvents&)> report) {
               return runner.Post([report = std::move(report)](AgentCore& core) { report(core); });
             });

@@ -144,7 +144,9 @@ absl::StatusOr<v1::AgentServiceStatusResponse> StatusOf(AgentCore& core,
   v1::AgentServiceStatusResponse out;
   SetQueue(facts.queue, &out);
   out.set_health(HealthToProto(LevelOf(snapshot)));
-  out.set_device_id(ToUtf8(identity.device_id));
+  // Not as at the start: the token's name for this device is learned.
+  PT_ASSIGN_OR_RETURN(std::string device, core.replica().ledger().Get("device_id"));
+  out.set_device_id(ToUtf8(std::move(device)));
   out.set_database(ToUtf8(identity.database));
   out.set_service_address(ToUtf8(identity.service_address));
   SetLink(snapshot, &out);

@@ -31,7 +31,10 @@ GrpcPeer::~GrpcPeer() {
 void GrpcPeer::Prepare(grpc::ClientContext& context) {
   const std::string token = token_.Token();
   if (!token.empty()) context.AddMetadata("authorization", absl::StrCat("Bearer ", token));
-  context.AddMetadata("ptdoc-device", options_.device_id);
+  // With a token the service knows the device by it, and refuses another name.
+  if (token.empty() || options_.id_is_configured) {
+    context.AddMetadata("ptdoc-device", options_.device_id);
+  }
   context.AddMetadata("ptdoc-agent", absl::StrCat(options_.agent_version, "; packed"));
   // The session decides when to try again. The channel's own backoff would only
   // make an attempt fail that nobody made.
@@ -55,6 +58,7 @@ void GrpcPeer::SendBatch(const OutgoingBatch& batch, const std::string& cursor,
   v1::PushRequest request;
   request.set_batch_id(batch.batch_id);
   request.set_cursor(cursor);
+  request.set_witness(witness_);
   PackChanges(batch.changes, &request);
   QueueHealthToProto(queue, request.mutable_queue());
   push_->Send(std::move(request), /*is_report=*/false);
@@ -65,6 +69,7 @@ void GrpcPeer::SendSettle(const std::string& batch_id, const QueueHealth& queue)
   v1::PushRequest request;
   request.set_batch_id(batch_id);
   request.set_settle(true);
+  request.set_witness(witness_);
   QueueHealthToProto(queue, request.mutable_queue());
   push_->Send(std::move(request), /*is_report=*/false);
 }
@@ -89,6 +94,7 @@ void GrpcPeer::OpenPull(const std::string& cursor, const std::vector<std::string
   if (pull_ != nullptr && !pull_->closed()) pull_->Close();
   v1::PullRequest request;
   request.set_cursor(cursor);
+  request.set_witness(witness_);
   for (const std::string& type : types) request.add_entity_types(ToUtf8(type));
   request.set_follow(follow);
   request.set_packed(true);
@@ -107,6 +113,7 @@ void GrpcPeer::ClosePull() {
 void GrpcPeer::Fetch(const std::vector<EntityKey>& keys) {
   v1::PullRequest request;
   request.set_packed(true);
+  request.set_witness(witness_);
   for (const EntityKey& key : keys) {
     v1::EntityRef* const entity = request.add_entities();
     entity->set_entity_type(ToUtf8(key.type));

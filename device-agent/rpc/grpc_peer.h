@@ -18,6 +18,8 @@ struct GrpcPeerOptions {
   std::shared_ptr<grpc::Channel> channel;
   std::string device_id;      // printable ASCII
   std::string agent_version;  // printable ASCII
+  // The configuration names the device; else its token does, where there is one.
+  bool id_is_configured = true;
 };
 
 // The way to the service over gRPC. Calls belong to the session's thread, to
@@ -35,6 +37,7 @@ class GrpcPeer final : public Peer {
   GrpcPeer(GrpcPeerOptions options, TokenFile& token, PostReport post);
   ~GrpcPeer() override;
 
+  void SetWitness(const std::string& witness) override { witness_ = witness; }
   void OpenPush() override;
   void SendBatch(const OutgoingBatch& batch, const std::string& cursor,
                  const QueueHealth& queue) override;
@@ -54,6 +57,7 @@ class GrpcPeer final : public Peer {
   TokenFile& token_;
   const std::unique_ptr<v1::SyncService::Stub> stub_;
   const std::shared_ptr<PeerLink> link_;
+  std::string witness_;
   std::shared_ptr<PushStream> push_;
   std::shared_ptr<PushStream> leaving_;  // closed by us; it may still be writing
   std::shared_ptr<PullStream> pull_;

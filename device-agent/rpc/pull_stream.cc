@@ -18,6 +18,7 @@ absl::StatusOr<IncomingPage> PageFromProto(v1::PullResponse* in) {
   page.batch_end = in->batch_end();
   page.caught_up = in->caught_up();
   if (in->has_remaining()) page.remaining = in->remaining();
+  page.device = std::move(*in->mutable_device_id());
   page.epoch = std::move(*in->mutable_epoch());
   page.server_time = TimeFromProto(in->server_time()).value_or(absl::UnixEpoch());
   return page;
@@ -115,6 +116,7 @@ absl::Status FetchCall::Take() {
     fetched_.missing.push_back(
         {std::move(*missing.mutable_entity_type()), std::move(*missing.mutable_entity_id())});
   }
+  fetched_.witness = std::move(*response_.mutable_witness());
   fetched_.epoch = std::move(page.epoch);
   fetched_.server_time = page.server_time;
   return absl::OkStatus();

@@ -17,6 +17,7 @@ absl::StatusOr<IncomingAnswer> AnswerFromProto(v1::PushResponse* in) {
   PT_ASSIGN_OR_RETURN(answer.results, ResultsFromProto(in));
   answer.batch_id = std::move(*in->mutable_batch_id());
   answer.voided = in->voided();
+  answer.witness = std::move(*in->mutable_witness());
   answer.epoch = std::move(*in->mutable_epoch());
   answer.server_time = TimeFromProto(in->server_time()).value_or(absl::UnixEpoch());
   return answer;

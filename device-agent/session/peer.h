@@ -22,6 +22,7 @@ struct IncomingAnswer {
   std::string batch_id;
   std::vector<ChangeResult> results;
   bool voided = false;
+  std::string witness;  // empty: not to be remembered
   std::string epoch;
   absl::Time server_time;
 };
@@ -33,6 +34,7 @@ struct IncomingPage {
   bool batch_end = false;
   bool caught_up = false;
   std::optional<uint64_t> remaining;
+  std::string device;  // what the token calls this device; may be empty
   std::string epoch;
   absl::Time server_time;
 };
@@ -40,6 +42,7 @@ struct IncomingPage {
 struct IncomingFetch {
   std::vector<Version> versions;
   std::vector<EntityKey> missing;
+  std::string witness;
   std::string epoch;
   absl::Time server_time;
 };
@@ -51,6 +54,10 @@ struct IncomingFetch {
 class Peer {
  public:
   virtual ~Peer() = default;
+
+  // Goes with every batch, settle, pull and fetch from now on, beside the
+  // cursor. May be empty.
+  virtual void SetWitness(const std::string& /*witness*/) {}
 
   virtual void OpenPush() = 0;
   // `cursor` may be empty. At most 8 may be unanswered.

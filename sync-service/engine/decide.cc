@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/planted.h"
 #include "common/base/status.h"
 #include "sync-service/engine/answer.h"
 #include "sync-service/engine/archive.h"
@@ -145,7 +146,7 @@ absl::StatusOr<Head> BatchDecider::FindHead(const EntityKey& key) {
 
 absl::StatusOr<bool> BatchDecider::IsOldContent(const Change& change, const Head& head,
                                                 const StoredVersion& incoming) {
-  if (!change.reoffer) return false;
+  if (!change.reoffer || PT_PLANTED("old content is taken for new")) return false;
   // What is held now is row 3, which also keeps the greater time.
   if (head.stored.has_value() && head.stored->content_hash == incoming.content_hash) return false;
   const std::string as_sent = ContentHash(change.key, incoming.version.deleted, change.fields);
@@ -217,7 +218,7 @@ std::string BatchDecider::AddArchive(const Head& head, const Base& base,
   loss.loser = decision.archive_incoming ? &incoming : current;
   loss.winner = decision.archive_incoming ? current : &incoming;
   loss.base = BaseVersion(base, head);
-  plan_.archives.push_back(MakeArchive(loss));
+  if (!PT_PLANTED("skip the archive")) plan_.archives.push_back(MakeArchive(loss));
   return loss.conflict_id;
 }
 

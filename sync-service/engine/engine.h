@@ -54,7 +54,8 @@ struct PushBatch {
   Principal who;
   std::string batch_id;
   std::vector<Change> changes;
-  std::string cursor;  // empty = not checked
+  std::string cursor;   // empty = not checked
+  std::string witness;  // the same: PushAnswer's or FetchPage's of before
   // With this, and no batch_id, changes or settle, the call is only a report.
   std::optional<QueueHealth> queue;
   bool settle = false;
@@ -66,6 +67,9 @@ struct PushAnswer {
   std::string commit_cursor;
   std::string epoch;
   absl::Time server_time;
+  // Of everything that the results rely on. Empty if the caller's own witness
+  // is of another history, which its pull will tell.
+  std::string witness;
   bool voided = false;
   bool appended = false;  // the feed grew: wake its followers
   Revision newest = 0;    // where the batch stands; 0 for a report or a void one
@@ -74,6 +78,7 @@ struct PushAnswer {
 struct PullQuery {
   Principal who;
   std::string cursor;
+  std::string witness;  // as in PushBatch
   std::vector<std::string> types;
   size_t page_size = 0;
 };
@@ -108,6 +113,7 @@ struct FetchPage {
   std::vector<EntityKey> missing;
   absl::Time server_time;
   std::string epoch;
+  std::string witness;  // of these versions
 };
 
 struct RunAnswer {
@@ -175,7 +181,9 @@ class Engine {
   absl::Status CheckPull(const PullQuery& query);
 
   // These entities as they are now, at most kFetchKeysMax (MESSAGE_TOO_LARGE).
-  absl::StatusOr<FetchPage> Fetch(const Principal& who, std::span<const EntityKey> keys);
+  // A witness of another history: as Pull.
+  absl::StatusOr<FetchPage> Fetch(const Principal& who, std::span<const EntityKey> keys,
+                                  absl::string_view witness = {});
 
   // Push and one page, for thin clients. The batch id is made if it is empty,
   // and batch.cursor is query.cursor: a cursor that cannot be pulled from

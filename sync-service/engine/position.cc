@@ -52,14 +52,22 @@ absl::Status RebaselineError(StoreReader& reader, absl::string_view tenant,
                      {{kMetaSharedRevision, absl::StrCat(shared)}});
 }
 
+namespace {
+
+// With the error that a device starts its re-baseline from.
+absl::StatusOr<Cursor> OpenSealed(StoreReader& reader, absl::string_view tenant,
+                                  const StoreMeta& meta, absl::string_view text) {
+  absl::StatusOr<Cursor> cursor = OpenCursor(text, tenant, meta.mac_key, meta.epoch);
+  if (cursor.ok() || !absl::IsFailedPrecondition(cursor.status())) return cursor;
+  return RebaselineError(reader, tenant, ReasonOf(cursor.status()), cursor.status().message());
+}
+
+}  // namespace
+
 absl::StatusOr<Cursor> OpenFeedCursor(StoreReader& reader, absl::string_view tenant,
                                       const StoreMeta& meta, absl::string_view text) {
-  const absl::StatusOr<Cursor> cursor = OpenCursor(text, tenant, meta.mac_key, meta.epoch);
-  if (!cursor.ok()) {
-    if (!absl::IsFailedPrecondition(cursor.status())) return cursor.status();
-    return RebaselineError(reader, tenant, ReasonOf(cursor.status()), cursor.status().message());
-  }
-  const BatchEnd ground = GroundOf(*cursor);
+  PT_ASSIGN_OR_RETURN(Cursor cursor, OpenSealed(reader, tenant, meta, text));
+  const BatchEnd ground = GroundOf(cursor);
   PT_ASSIGN_OR_RETURN(const BatchEnd newest, reader.Newest(tenant));
   if (ground.sequence > newest.sequence) {
     return RebaselineError(reader, tenant, "HISTORY_FORKED", kForked);
@@ -69,6 +77,31 @@ absl::StatusOr<Cursor> OpenFeedCursor(StoreReader& reader, absl::string_view ten
   PT_ASSIGN_OR_RETURN(const bool forked, IsForked(reader, tenant, ground));
   if (forked) return RebaselineError(reader, tenant, "HISTORY_FORKED", kForked);
   return cursor;
+}
+
+absl::Status CheckWitness(StoreReader& reader, absl::string_view tenant, const StoreMeta& meta,
+                          absl::string_view witness) {
+  if (witness.empty()) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(const Cursor cursor, OpenSealed(reader, tenant, meta, witness));
+  const BatchEnd ground = GroundOf(cursor);
+  PT_ASSIGN_OR_RETURN(const BatchEnd newest, reader.Newest(tenant));
+  bool forked = ground.sequence > newest.sequence;
+  // What retention has taken away can no longer be told from another history.
+  PT_ASSIGN_OR_RETURN(const bool expired, IsExpired(reader, tenant, ground));
+  if (!forked && !expired) {
+    PT_ASSIGN_OR_RETURN(forked, IsForked(reader, tenant, ground));
+  }
+  return forked ? RebaselineError(reader, tenant, "HISTORY_FORKED", kForked) : absl::OkStatus();
+}
+
+absl::StatusOr<std::string> SealWitness(StoreReader& reader, absl::string_view tenant,
+                                        const StoreMeta& meta) {
+  PT_ASSIGN_OR_RETURN(const BatchEnd newest, reader.Newest(tenant));
+  Cursor cursor;
+  cursor.epoch = meta.epoch;
+  cursor.sequence = newest.sequence;
+  cursor.tag = newest.tag;
+  return SealCursor(cursor, tenant, meta.mac_key);
 }
 
 absl::Status CheckPosition(StoreReader& reader, absl::string_view tenant, const StoreMeta& meta,

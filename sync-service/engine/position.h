@@ -21,6 +21,17 @@ absl::StatusOr<Cursor> OpenFeedCursor(StoreReader& reader, absl::string_view ten
 absl::Status CheckPosition(StoreReader& reader, absl::string_view tenant, const StoreMeta& meta,
                            const Cursor& cursor);
 
+// What a device remembers beside its cursor: a place in the history that its
+// rows may rely on, made by SealWitness. Empty = nothing to check. EPOCH_CHANGED
+// and HISTORY_FORKED as above, CURSOR_MALFORMED; never CURSOR_EXPIRED: nobody
+// reads on from a witness.
+absl::Status CheckWitness(StoreReader& reader, absl::string_view tenant, const StoreMeta& meta,
+                          absl::string_view witness);
+
+// A witness of all that the store holds as `reader` sees it.
+absl::StatusOr<std::string> SealWitness(StoreReader& reader, absl::string_view tenant,
+                                        const StoreMeta& meta);
+
 // FAILED_PRECONDITION with this reason and the tenant's shared revision.
 absl::Status RebaselineError(StoreReader& reader, absl::string_view tenant,
                              absl::string_view reason, absl::string_view message);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/planted.h"
 #include "common/base/status.h"
 #include "common/model/reason.h"
 #include "sync-service/engine/answer.h"
@@ -37,6 +38,7 @@ absl::StatusOr<Cursor> OpenQuery(StoreReader& reader, const PullQuery& query, co
                                  const BatchEnd& newest) {
   PT_RETURN_IF_ERROR(CheckTypes(query.types));
   const uint64_t types_digest = TypesDigest(query.types);
+  PT_RETURN_IF_ERROR(CheckWitness(reader, query.who.tenant, meta, query.witness));
   if (query.cursor.empty()) return StartOfFeed(meta, newest, types_digest);
   PT_ASSIGN_OR_RETURN(Cursor cursor, OpenFeedCursor(reader, query.who.tenant, meta, query.cursor));
   if (cursor.types_digest != types_digest) {
@@ -151,6 +153,7 @@ absl::StatusOr<PullPage> Engine::Pull(const PullQuery& query, const PullPosition
   PullPage page;
   PT_ASSIGN_OR_RETURN(page.batch_end,
                       NextVersions(*reader, slice_query, &position, &page.versions));
+  if (PT_PLANTED("a page ends anywhere")) page.batch_end = true;
   page.caught_up = page.batch_end && IsCaughtUp(position.cursor, newest);
   page.server_time = clock_.Now();
   page.epoch = meta.epoch;
@@ -170,14 +173,18 @@ absl::Status Engine::CheckPull(const PullQuery& query) {
   return OpenQuery(*reader, query, meta, newest).status();
 }
 
-absl::StatusOr<FetchPage> Engine::Fetch(const Principal& who, std::span<const EntityKey> keys) {
+absl::StatusOr<FetchPage> Engine::Fetch(const Principal& who, std::span<const EntityKey> keys,
+                                        absl::string_view witness) {
   if (keys.size() > kFetchKeysMax) {
     return TooLarge("The list of entities", keys.size(), kFetchKeysMax, "entries");
   }
   PT_ASSIGN_OR_RETURN(const std::unique_ptr<StoreReader> reader, store_.BeginRead());
   PT_ASSIGN_OR_RETURN(const StoreMeta meta, reader->Meta());
+  // Or the device would take a witness of this history for the one it forgets.
+  PT_RETURN_IF_ERROR(CheckWitness(*reader, who.tenant, meta, witness));
   FetchPage page;
   page.epoch = meta.epoch;
+  PT_ASSIGN_OR_RETURN(page.witness, SealWitness(*reader, who.tenant, meta));
   page.server_time = clock_.Now();
   for (const EntityKey& key : keys) {
     PT_ASSIGN_OR_RETURN(std::optional<StoredVersion> head, reader->Head(who.tenant, key));

@@ -1,5 +1,6 @@
 #include <utility>
 
+#include "common/base/planted.h"
 #include "common/base/status.h"
 #include "common/model/reason.h"
 #include "sync-service/engine/answer.h"
@@ -96,6 +97,7 @@ absl::StatusOr<Receipt> WriteBatch(StoreWriter& writer, const PushBatch& batch, 
   receipt.last_revision = end.sequence;
   receipt.tag = end.tag;
   receipt.committed_at = now;
+  if (PT_PLANTED("drop the receipt")) return receipt;
   PT_RETURN_IF_ERROR(writer.PutReceipt(tenant, batch.who.device, batch.batch_id, receipt));
   return receipt;
 }
@@ -104,6 +106,7 @@ absl::StatusOr<Receipt> WriteBatch(StoreWriter& writer, const PushBatch& batch, 
 absl::StatusOr<Receipt> WriteVoid(StoreWriter& writer, const PushBatch& batch, absl::Time now) {
   Receipt receipt;
   receipt.voided = true;
+  if (PT_PLANTED("a void id is forgotten")) return receipt;
   receipt.committed_at = now;
   PT_RETURN_IF_ERROR(
       writer.PutReceipt(batch.who.tenant, batch.who.device, batch.batch_id, receipt));
@@ -113,7 +116,7 @@ absl::StatusOr<Receipt> WriteVoid(StoreWriter& writer, const PushBatch& batch, a
 absl::StatusOr<Receipt> DecideAndWrite(StoreWriter& writer, const PushBatch& batch,
                                        const StoreMeta& meta, const EngineOptions& options,
                                        Rng& rng, absl::Time now, bool* appended) {
-  if (!batch.cursor.empty()) {
+  if (!batch.cursor.empty() && !PT_PLANTED("push is taken whatever its cursor")) {
     PT_RETURN_IF_ERROR(OpenFeedCursor(writer, batch.who.tenant, meta, batch.cursor).status());
   }
   PT_ASSIGN_OR_RETURN(BatchPlan plan, BatchDecider(writer, batch, options, rng, now).Decide());
@@ -156,6 +159,7 @@ absl::StatusOr<PushAnswer> Engine::PushOne(StoreWriter& writer, const PushBatch&
   // whatever became of its cursor's history since.
   PT_ASSIGN_OR_RETURN(std::optional<Receipt> receipt,
                       writer.FindReceipt(who.tenant, who.device, batch.batch_id));
+  const absl::Status witnessed = CheckWitness(writer, who.tenant, meta, batch.witness);
   bool appended = false;
   if (receipt.has_value()) {
     const bool repeated = batch.settle || receipt->voided ||
@@ -164,11 +168,16 @@ absl::StatusOr<PushAnswer> Engine::PushOne(StoreWriter& writer, const PushBatch&
   } else if (batch.settle) {
     PT_ASSIGN_OR_RETURN(receipt, WriteVoid(writer, batch, now));
   } else {
+    PT_RETURN_IF_ERROR(witnessed);
     PT_ASSIGN_OR_RETURN(receipt,
                         DecideAndWrite(writer, batch, meta, options_, rng_, now, &appended));
   }
   PT_ASSIGN_OR_RETURN(PushAnswer answer, AnswerFrom(writer, batch, meta, *std::move(receipt), now));
   answer.appended = appended;
+  // A device that is told of a fork anew must not forget what it remembers.
+  if (witnessed.ok()) {
+    PT_ASSIGN_OR_RETURN(answer.witness, SealWitness(writer, who.tenant, meta));
+  }
   return answer;
 }
 

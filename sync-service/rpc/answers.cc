@@ -89,6 +89,7 @@ void PushAnswerToProto(PushAnswer answer, v1::PushResponse* out) {
   out->set_epoch(std::move(answer.epoch));
   TimeToProto(answer.server_time, out->mutable_server_time());
   out->set_voided(answer.voided);
+  out->set_witness(std::move(answer.witness));
 }
 
 void RunAnswerToProto(RunAnswer answer, absl::Time completed_at, absl::Duration took,
@@ -184,6 +185,7 @@ std::deque<v1::PullResponse> FetchPageToProto(FetchPage page, bool packed, bool 
     missing->set_entity_type(ToUtf8(std::move(key.type)));
     missing->set_entity_id(ToUtf8(std::move(key.id)));
   }
+  if (last) messages.back().set_witness(std::move(page.witness));
   return messages;
 }
 

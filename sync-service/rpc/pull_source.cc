@@ -9,6 +9,7 @@
 #include "common/base/status.h"
 #include "common/model/reason.h"
 #include "common/wire/convert.h"
+#include "common/wire/values.h"
 #include "sync-service/rpc/answers.h"
 
 namespace ptdoc::sync {
@@ -36,6 +37,7 @@ void Append(FetchPage more, FetchPage* page) {
   std::move(more.missing.begin(), more.missing.end(), std::back_inserter(page->missing));
   page->server_time = more.server_time;
   page->epoch = std::move(more.epoch);
+  page->witness = std::move(more.witness);
 }
 
 }  // namespace
@@ -43,6 +45,7 @@ void Append(FetchPage more, FetchPage* page) {
 PullSource::PullSource(Engine& engine, const v1::PullRequest& request)
     : engine_(engine), packed_(request.packed()) {
   query_.cursor = request.cursor();
+  query_.witness = request.witness();
   query_.types.assign(request.entity_types().begin(), request.entity_types().end());
   query_.page_size = request.page_size();
   for (const v1::EntityRef& key : request.entities()) {
@@ -63,6 +66,7 @@ absl::StatusOr<PullStep> PullSource::NextPage(const Principal& who) {
   if (position_->cursor.snapshot_end == 0) step.seen = position_->cursor.sequence;
   const bool nothing_wanted = quiet_ && page.versions.empty();
   std::deque<v1::PullResponse> messages = PageToProto(std::move(page), packed_);
+  messages.front().set_device_id(ToUtf8(who.device));
   if (nothing_wanted) {
     // Others' types, or a wake-up for what was sent already: nobody needs to wake
     // for that, but the cursor must not stay behind what retention prunes.
@@ -80,7 +84,7 @@ absl::StatusOr<PullStep> PullSource::NextFetch(const Principal& who) {
   do {
     const size_t count = std::min(kFetchStepKeys, keys_.size() - fetched_);
     const std::span<const EntityKey> keys = std::span(keys_).subspan(fetched_, count);
-    PT_ASSIGN_OR_RETURN(FetchPage more, engine_.Fetch(who, keys));
+    PT_ASSIGN_OR_RETURN(FetchPage more, engine_.Fetch(who, keys, query_.witness));
     fetched_ += count;
     Append(std::move(more), &page);
   } while (fetched_ < keys_.size() && page.versions.size() < kPageVersionsDefault &&

@@ -19,6 +19,7 @@ absl::StatusOr<PushBatch> BatchFromProto(v1::PushRequest* request) {
                       ChangesFromProto(request->mutable_changes(), request->mutable_tables()));
   batch.batch_id = std::move(*request->mutable_batch_id());
   batch.cursor = std::move(*request->mutable_cursor());
+  batch.witness = std::move(*request->mutable_witness());
   if (request->has_queue()) batch.queue = QueueHealthFromProto(request->queue());
   batch.settle = request->settle();
   return batch;

@@ -55,6 +55,9 @@ class SimApp {
   // (its triggers are gone), a column more, our triggers dropped.
   void Migrate();
 
+  // A commit that changes no table.
+  bool WriteSilently();
+
   Rows ReadAll();
   int64_t BankSum();
   // Integrity and foreign keys; empty if all is well.
@@ -80,6 +83,8 @@ class SimApp {
   bool wal_ = true;
   bool full_ = false;
   std::optional<sqlite::Database> db_;
+  bool blind_ = false;  // one that writes with triggers off now and then
+  int silent_ = 0;
   int transfers_ = 0;
   std::optional<Rows> long_;  // what was there when it began
 };

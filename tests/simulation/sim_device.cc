@@ -121,9 +121,20 @@ bool SimDevice::MayGoOn(const Action& action) {
   if (dying_ || agent_process_.dead()) return false;
   Watch();
   world_.Trace(absl::StrCat(name_, ": ", NameOf(action)));
+  if (std::holds_alternative<actions::SendBatch>(action)) CheckOpenItems();
   if (!world_.Chance(chaos_.agent_crash)) return true;
   Die(absl::StrCat("before ", NameOf(action)));
   return false;
+}
+
+// One unanswered item per entity, whatever became of earlier batches.
+void SimDevice::CheckOpenItems() {
+  agent_process_.SetQuiet(true);
+  const absl::StatusOr<int64_t> twice = replica_->ledger().db().QueryInt(
+      "SELECT count(*) FROM (SELECT 1 FROM SyncQueueItems WHERE Status = 1 "
+      "GROUP BY EntityType, EntityId HAVING count(*) > 1)");
+  agent_process_.SetQuiet(false);
+  if (twice.ok() && *twice > 0) world_.Fail(name_ + ": two unanswered items of one entity");
 }
 
 void SimDevice::Die(const std::string& where) {
@@ -174,14 +185,13 @@ void SimDevice::ForgetWhatIsGone(bool all) {
   });
 }
 
-void SimDevice::ForgetKept(
-    const std::function<bool(const EntityKey&, const std::optional<Fields>&)>& kept) {
+void SimDevice::ForgetKept(const Judgement& kept, const Judgement& held) {
   const Rows rows = app_.ReadAll();
   std::erase_if(promises_, [&](const Promise& promise) {
     const auto row = rows.find(promise.key);
     const bool stands =
         promise.content.has_value() && row != rows.end() && row->second == *promise.content;
-    return !stands && kept(promise.key, promise.content);
+    return kept(promise.key, promise.content) && !(stands && held(promise.key, promise.content));
   });
 }
 
@@ -222,12 +232,13 @@ void SimDevice::PutBack() {
   world_.Count(kNames[which]);
   world_.Trace(absl::StrCat(name_, ": ", kNames[which], in_place ? " in place" : ""));
   Stop();
+  deletions_count_ = false;
   if (which == 0 || which == 2) SetFile(kFile, copy_, in_place);
   if (which == 1 || which == 2) SetFile(kLedger, copy_, in_place);
   if (which == 3) SetFile(kLedger, {}, false);
   if (which == 4) disk_.Put(kFile, disk_.Read(kFile).value());
   app_.Open();
-  if (which != 4) ForgetWhatIsGone(true);
+  ForgetWhatIsGone(true);
   world_.After(world_.Between(absl::ZeroDuration(), absl::Seconds(5)), [this] { Boot(); });
 }
 
@@ -243,6 +254,7 @@ void SimDevice::BecomeCopyOf(SimDevice& other) {
   SetFile(kLedger, files, false);
   copy_.clear();
   app_.Open();
+  deletions_count_ = false;
   ForgetWhatIsGone(true);
   world_.After(world_.Between(absl::ZeroDuration(), absl::Seconds(5)), [this] { Boot(); });
 }
@@ -291,6 +303,11 @@ void SimDevice::Migrate() {
   app_.Migrate();
 }
 
+void SimDevice::WriteSilently() {
+  if (!app_.WriteSilently()) world_.Fail(name_ + ": the app cannot write");
+  if (alive()) core_->OnCommitSeen();
+}
+
 void SimDevice::FillDisk() {
   disk_.SetFull(true);
   world_.Trace(name_ + ": disk full");
@@ -319,6 +336,7 @@ void SimDevice::Bury() {
 void SimDevice::Observe() {
   if (dying_ || agent_process_.dead()) return;
   Watch();
+  if (!deletions_count_) Quiet();
   if (world_.pairs_hold() && app_.BankSum() != 0) {
     world_.Fail(name_ + ": half a transfer was applied (P8)");
   }
@@ -328,16 +346,30 @@ void SimDevice::Observe() {
   Arm();
 }
 
-// Tells what the device holds of the watched entity, where that changed.
+// Tells what the device holds of the watched entity, where that changed. Reads a
+// copy of its files, so that looking changes nothing.
 void SimDevice::Watch() {
   const EntityKey& key = world_.watch();
   if (key.type.empty()) return;
-  agent_process_.SetQuiet(true);
-  const absl::Cleanup loud = [this] { agent_process_.SetQuiet(false); };
-  const Rows rows = app_.ReadAll();
+  SeededRng rng(1);
+  Disk disk(rng);
+  for (const char* const file : {kFile, kLedger}) {
+    for (const char* const suffix : {"", "-wal", "-journal"}) {
+      const std::string path = absl::StrCat(file, suffix);
+      if (auto bytes = disk_.Read(path); bytes.has_value()) disk.Put(path, *std::move(bytes));
+    }
+  }
+  Process process(disk, "sim-watch-" + name_, clock_);
+  SimApp app(world_, kFile, process.vfs(), name_);
+  app.Open();
+  const Rows rows = app.ReadAll();
+  app.Close();
   const auto row = rows.find(key);
   std::string now = row == rows.end() ? "null" : FieldsToJson(row->second);
-  Ledger& ledger = replica_->ledger();
+  const absl::StatusOr<std::unique_ptr<Ledger>> copy =
+      Ledger::Open(kLedger, /*create=*/false, process.vfs(), rng);
+  if (!copy.ok()) return;
+  Ledger& ledger = **copy;
   if (const auto state = ledger.FindState(key); state.ok() && state->has_value()) {
     absl::StrAppend(&now, " state r", (*state)->revision, (*state)->row.absent ? " absent" : "",
                     (*state)->unconfirmed ? " unconfirmed" : "");
@@ -412,14 +444,21 @@ void SimDevice::Remember(const std::vector<SimApp::Edit>& edits) {
   }
 }
 
-// Only while the agent is alive; else nothing is promised of a deletion.
+// Only while the agent is alive; else nothing is promised of a deletion. Nor of
+// one that is made before a recovery ended: the row reappears.
 bool SimDevice::KnownToService(const EntityKey& key) {
-  if (!alive()) return false;
+  if (!alive() || !deletions_count_) return false;
   const absl::StatusOr<std::optional<RowState>> state = replica_->ledger().FindState(key);
   return state.ok() && state->has_value() && (*state)->revision > 0 && !(*state)->row.absent;
 }
 
 bool SimDevice::Quiet() {
+  const bool quiet = LooksQuiet();
+  deletions_count_ |= quiet;
+  return quiet;
+}
+
+bool SimDevice::LooksQuiet() {
   if (!alive() || dying_ || !core_->View().in_sync) return false;
   if (!core_->View().local_error.ok()) return false;
   const absl::StatusOr<ReplicaFacts> facts = replica_->Facts();

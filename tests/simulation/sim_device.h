@@ -43,9 +43,14 @@ class SimDevice {
   void Meddle();
   void Migrate();
   void FillDisk();
-  // Forgets promises that the service has kept: it is to be set back.
-  void ForgetKept(const std::function<bool(const EntityKey&, const std::optional<Fields>&)>& kept);
+  // The service is to be set back: forgets promises that it has kept (`kept`).
+  // Only what it holds now (`held`) and stands here, too, is to be offered again;
+  // the successor of anything else may be on its way.
+  using Judgement = std::function<bool(const EntityKey&, const std::optional<Fields>&)>;
+  void ForgetKept(const Judgement& kept, const Judgement& held);
   void SetSkew(absl::Duration skew) { clock_.skew = skew; }
+  // A commit of the app that concerns no synced table.
+  void WriteSilently();
   // The app goes on writing by itself until it is told to stop.
   void StartWriting();
   void StopWriting() { writing_ = false; }
@@ -73,6 +78,7 @@ class SimDevice {
  private:
   void WriteOnce();
   void Remember(const std::vector<SimApp::Edit>& edits);
+  bool LooksQuiet();
   bool KnownToService(const EntityKey& key);
   void Observe();
   void Watch();
@@ -80,6 +86,7 @@ class SimDevice {
   bool MayGoOn(const Action& action);
   void Die(const std::string& where);
   void Bury();
+  void CheckOpenItems();
   void Stop();
   void ForgetWhatIsGone(bool all);
   void SetFile(const std::string& path, const std::map<std::string, std::string>& files,
@@ -98,6 +105,8 @@ class SimDevice {
   bool link_up_ = true;
   bool writing_ = false;
   bool dying_ = false;
+  // False from when files were set back until all is in step again.
+  bool deletions_count_ = true;
   int life_ = 0;
   absl::Duration armed_ = absl::InfiniteDuration();
   std::unique_ptr<Replica> replica_;

@@ -96,6 +96,7 @@ void SimPeer::SendReport(const QueueHealth& queue) {
 
 void SimPeer::Send(PushBatch batch) {
   batch.who = Who();
+  batch.witness = witness_;
   if (process_.dead()) return;
   if (push_.id == 0 || push_.ended || !link_up_) return;  // Its end is on the way.
   const int id = push_.id;
@@ -156,8 +157,8 @@ void SimPeer::Arrive(int stream, PushBatch batch) {
     if (self->world_.Chance(self->chaos_.cut)) {
       return self->Close(&self->push_, true, absl::UnavailableError("connection reset"));
     }
-    IncomingAnswer incoming{answer->batch_id, answer->results, answer->voided, answer->epoch,
-                            answer->server_time};
+    IncomingAnswer incoming{answer->batch_id, answer->results, answer->voided,
+                            answer->witness,  answer->epoch,   answer->server_time};
     self->Down(&self->push_, [self, incoming = std::move(incoming)] {
       if (self->events_ != nullptr) self->events_->OnPushAnswer(incoming);
     });
@@ -190,6 +191,7 @@ void SimPeer::OpenPull(const std::string& cursor, const std::vector<std::string>
   pulling_.follow = follow;
   pulling_.query.who = Who();
   pulling_.query.cursor = cursor;
+  pulling_.query.witness = witness_;
   pulling_.query.types = types;
   const size_t sizes[] = {0, 1, 3, 10};
   pulling_.query.page_size = sizes[world_.rng().Below(4)];
@@ -261,14 +263,15 @@ void SimPeer::Fetch(const std::vector<EntityKey>& keys) {
   if (process_.dead()) return;
   const absl::Duration delay = world_.Between(absl::Milliseconds(2), absl::Milliseconds(40));
   const bool lost = world_.Chance(chaos_.cut) || !link_up_;
-  world_.After(delay, [self = shared_from_this(), keys, lost] {
+  world_.After(delay, [self = shared_from_this(), keys, lost, witness = witness_] {
     if (self->events_ == nullptr) return;
     if (lost || !self->service_.up()) {
       return self->events_->OnFetchFailed(absl::UnavailableError("connection reset"));
     }
-    const absl::StatusOr<FetchPage> page = self->service_.Fetch(self->Who(), keys);
+    const absl::StatusOr<FetchPage> page = self->service_.Fetch(self->Who(), keys, witness);
     if (!page.ok()) return self->events_->OnFetchFailed(page.status());
-    IncomingFetch fetch{page->versions, page->missing, page->epoch, page->server_time};
+    IncomingFetch fetch{page->versions, page->missing, page->witness, page->epoch,
+                        page->server_time};
     self->world_.After(self->world_.Between(absl::Milliseconds(1), absl::Milliseconds(20)),
                        [self, fetch = std::move(fetch)] {
                          if (self->events_ != nullptr) self->events_->OnFetched(fetch);

@@ -35,6 +35,7 @@ class SimPeer final : public Peer, public std::enable_shared_from_this<SimPeer> 
   // The feed grew.
   void Wake();
 
+  void SetWitness(const std::string& witness) override { witness_ = witness; }
   void OpenPush() override;
   void SendBatch(const OutgoingBatch& batch, const std::string& cursor,
                  const QueueHealth& queue) override;
@@ -80,6 +81,7 @@ class SimPeer final : public Peer, public std::enable_shared_from_this<SimPeer> 
   const bool& link_up_;
   const std::string device_;
   PeerEvents* events_ = nullptr;
+  std::string witness_;
   int last_stream_ = 0;
   Stream push_;
   Stream pull_;

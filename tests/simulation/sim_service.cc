@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 
@@ -102,8 +103,9 @@ absl::StatusOr<PullPage> SimService::Pull(const PullQuery& query, const PullPosi
 }
 
 absl::StatusOr<FetchPage> SimService::Fetch(const Principal& who,
-                                            const std::vector<EntityKey>& keys) {
-  absl::StatusOr<FetchPage> page = engine_->Fetch(who, keys);
+                                            const std::vector<EntityKey>& keys,
+                                            const std::string& witness) {
+  absl::StatusOr<FetchPage> page = engine_->Fetch(who, keys, witness);
   if (process_.dead() || !page.ok()) return Wire(page.status());
   return page;
 }
@@ -199,13 +201,18 @@ void SimService::Restore(bool new_epoch) {
     SqliteStoreOptions options;
     options.path = "/service.db";
     options.vfs = process_.vfs();
+    process_.SetQuiet(true);
     const absl::Status status = StartNewEpochOfSqliteStore(options, world_.rng());
+    process_.SetQuiet(false);
     if (!status.ok()) world_.Fail("no new epoch: " + status.ToString());
   }
   Start();
 }
 
 std::multimap<EntityKey, std::string> SimService::Archived() {
+  // For the simulation's own eyes: no disk fails meanwhile.
+  process_.SetQuiet(true);
+  const absl::Cleanup loud = [this] { process_.SetQuiet(false); };
   std::multimap<EntityKey, std::string> archived;
   const std::unique_ptr<StoreReader> reader = Read();
   StoreReader::ConflictFilter filter;
@@ -222,6 +229,7 @@ std::multimap<EntityKey, std::string> SimService::Archived() {
       }
       const auto whole = reader->FindConflict(kTenant, row.conflict_id);
       PT_CHECK(whole.ok() && whole->has_value());
+      record_.referee.JudgeLoss(world_, **whole);
       archived.emplace(row.key, (*whole)->archived_json);
     }
     if (rows->size() < filter.limit) break;
@@ -247,7 +255,9 @@ void SimService::Administrate() {
   } else {
     StoreReader::ConflictFilter filter;
     filter.limit = 20;
+    process_.SetQuiet(true);
     const absl::StatusOr<std::vector<ArchiveRow>> open = Read()->ListConflicts(kTenant, filter);
+    process_.SetQuiet(false);
     if (!open.ok() || open->empty()) return;
     const ArchiveRow& row = (*open)[world_.rng().Below(open->size())];
     const auto versions = record_.history.find(row.key);
@@ -277,6 +287,7 @@ void SimService::CheckReoffer(const Change& change) {
 }
 
 void SimService::Note(const PushBatch& batch, const PushAnswer& answer) {
+  record_.referee.Judge(world_, batch, answer, record_.history, world_.clock().Now());
   if (answer.voided || answer.results.size() != batch.changes.size() || batch.changes.empty())
     return;
   if (!record_.noted.insert(absl::StrCat(batch.who.device, "/", batch.batch_id)).second) return;

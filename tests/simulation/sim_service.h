@@ -12,6 +12,7 @@
 #include "sync-service/engine/engine.h"
 #include "sync-service/store/sqlite_store.h"
 #include "tests/simulation/disk.h"
+#include "tests/simulation/referee.h"
 #include "tests/simulation/world.h"
 
 namespace ptdoc::sync::sim {
@@ -36,7 +37,8 @@ class SimService {
   // Joins the next group commit. `reply` is not called if the service dies.
   void Push(PushBatch batch, PushReply reply);
   absl::StatusOr<PullPage> Pull(const PullQuery& query, const PullPosition* resume);
-  absl::StatusOr<FetchPage> Fetch(const Principal& who, const std::vector<EntityKey>& keys);
+  absl::StatusOr<FetchPage> Fetch(const Principal& who, const std::vector<EntityKey>& keys,
+                                  const std::string& witness);
   // Called after each commit that made the feed longer.
   void OnAppend(std::function<void()> follower) { followers_.push_back(std::move(follower)); }
   // Called when the service dies.
@@ -44,7 +46,11 @@ class SimService {
 
   std::unique_ptr<StoreReader> Read();
   static EngineOptions Options();
-  void SetRetention(absl::Duration retention) { retention_ = retention; }
+  // Before it starts. Shorter than a run: receipts go, too.
+  void SetRetention(absl::Duration retention) {
+    retention_ = retention;
+    record_.referee.ForgetReceipts();
+  }
   Disk& disk() { return disk_; }
   void PowerCut();
   void Heal();  // no disk fails any more
@@ -68,6 +74,7 @@ class SimService {
     std::map<std::pair<EntityKey, Revision>, Origin> origins;
     std::map<std::string, Loss> losses;
     std::set<std::string> noted;  // batches by device and id
+    Referee referee;
   };
   const Record& record() const { return record_; }
   // Every archived row's JSON, by entity ("null" = a deletion).

@@ -20,8 +20,6 @@ struct Report {
 // What is printed of a run.
 struct Telling {
   bool trace = false;
-  // Files and the service's store are set back, lost and copied, too.
-  bool mishaps = false;
   EntityKey watch;  // with the trace: an entity whose every step is told
 };
 

@@ -7,18 +7,36 @@
 #include <string>
 
 #include "absl/strings/numbers.h"
+#include "tests/simulation/planted_bugs.h"
 #include "tests/simulation/simulate.h"
 
 namespace {
 
+// The first seed that catches each bug.
+int Plant(const std::string& name, uint64_t from, uint64_t seeds) {
+  int missed = 0;
+  for (const std::string& bug : ptdoc::sync::sim::PlantedBugs()) {
+    if (name != "all" && name != bug) continue;
+    uint64_t seed = from;
+    std::string how;
+    while (seed < from + seeds && !ptdoc::sync::sim::IsCaught(bug, seed, &how)) ++seed;
+    const bool caught = seed < from + seeds;
+    missed += caught ? 0 : 1;
+    std::printf("    {\"%s\", %" PRIu64 "},  // %s\n", bug.c_str(), caught ? seed : 0,
+                caught ? how.substr(0, 100).c_str() : "NOT CAUGHT");
+    std::fflush(stdout);
+  }
+  return missed == 0 ? 0 : 1;
+}
+
 int Usage() {
   std::fprintf(stderr,
-               "usage: ptdoc_simulate [--seeds N] [--from S] [--seed S] [--trace] [--mishaps]\n"
+               "usage: ptdoc_simulate [--seeds N] [--from S] [--seed S] [--trace]\n"
                "                       [--watch TYPE/ID]\n"
                "  --seeds N  how many runs (100)\n"
                "  --from S   the first seed (1)\n"
                "  --seed S   only this one\n"
-               "  --mishaps  files and the store are set back, lost and copied, too\n"
+               "  --plant B  with the planted bug B (or all): the first seed that catches it\n"
                "  --trace    print everything that happens\n"
                "  --watch X  with the trace, what each device holds of this entity\n");
   return 2;
@@ -28,6 +46,7 @@ int Usage() {
 
 int main(int argc, char** argv) {
   uint64_t seeds = 100;
+  std::string plant;
   uint64_t from = 1;
   ptdoc::sync::sim::Telling telling;
   for (int i = 1; i < argc; ++i) {
@@ -36,8 +55,8 @@ int main(int argc, char** argv) {
       telling.trace = true;
       continue;
     }
-    if (flag == "--mishaps") {
-      telling.mishaps = true;
+    if (flag == "--plant" && i + 1 < argc) {
+      plant = argv[++i];
       continue;
     }
     if (flag == "--watch" && i + 1 < argc) {
@@ -60,6 +79,7 @@ int main(int argc, char** argv) {
       return Usage();
     }
   }
+  if (!plant.empty()) return Plant(plant, from, seeds);
   uint64_t failed = 0;
   int64_t accepted = 0;
   int64_t conflicts = 0;

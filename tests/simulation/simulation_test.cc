@@ -8,7 +8,11 @@
 namespace ptdoc::sync::sim {
 namespace {
 
+#ifdef PTDOC_SANITIZED
+constexpr uint64_t kSeeds = 25;
+#else
 constexpr uint64_t kSeeds = 100;
+#endif
 
 TEST(SimulationTest, EveryPromiseHoldsWhateverGoesWrong) {
   int64_t conflicts = 0;

@@ -192,7 +192,7 @@ TEST_F(LedgerTest, OlderSetAsideVersionIsIgnoredWhenANewerStands) {
   EXPECT_EQ((*found)->version.fields.Find("n")->integer(), 5);
 }
 
-TEST_F(LedgerTest, MarkAllUnconfirmedSparesDeletedRowsAndOpenItems) {
+TEST_F(LedgerTest, MarkAllUnconfirmedMakesRevisionsVoid) {
   RowState state;
   state.key = {"Patient", "live"};
   state.revision = 3;
@@ -203,13 +203,28 @@ TEST_F(LedgerTest, MarkAllUnconfirmedSparesDeletedRowsAndOpenItems) {
   state.key.id = "gone";
   state.row.absent = true;
   ASSERT_TRUE(ledger_->PutState(state).ok());
+  ASSERT_TRUE(ledger_->NoteStale({{"Patient", "live"}, 9, true}).ok());
+  SetAside aside;
+  for (const char* id : {"live", "open"}) {
+    aside.version.key = {"Patient", id};
+    aside.version.revision = 9;
+    ASSERT_TRUE(ledger_->PutSetAside(aside).ok());
+  }
 
   ASSERT_TRUE(ledger_->MarkAllUnconfirmed().ok());
-  const auto unconfirmed = ledger_->ListUnconfirmed(10);
+  const auto listed = ledger_->ListUnconfirmed(10);
+  const auto note = ledger_->FindStale({"Patient", "live"});
+  const auto void_aside = ledger_->FindSetAside({"Patient", "live"});
+  ASSERT_TRUE(ledger_->DropVoidSetAside().ok());
 
-  ASSERT_TRUE(unconfirmed.ok());
-  ASSERT_EQ(unconfirmed->size(), 1u);
-  EXPECT_EQ(unconfirmed->front().key.id, "live");
+  ASSERT_TRUE(listed.ok() && note.ok() && void_aside.ok());
+  EXPECT_EQ(listed->size(), 2u);  // The open one is answered for itself.
+  EXPECT_TRUE((*ledger_->FindState({"Patient", "open"}))->unconfirmed);
+  EXPECT_EQ((*note)->revision, 0);
+  EXPECT_TRUE((*note)->put_back);
+  EXPECT_EQ((*void_aside)->version.revision, kVoidRevision);
+  EXPECT_FALSE(ledger_->FindSetAside({"Patient", "live"})->has_value());
+  EXPECT_TRUE(ledger_->FindSetAside({"Patient", "open"})->has_value());
 }
 
 TEST_F(LedgerTest, ColumnsIdIsForgottenWhenItsTransactionRollsBack) {

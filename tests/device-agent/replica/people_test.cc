@@ -60,6 +60,22 @@ TEST_F(PeopleTest, ItemBeingSentCannotBeCancelled) {
   EXPECT_EQ(ReasonOf(cancelled.status()), "ITEM_NOT_OPEN");
 }
 
+TEST_F(PeopleTest, EditBehindOneThatIsBeingSentCannotBeCancelled) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  a_.Take();
+  a_.Sql("DELETE FROM Patient");
+  a_.Drain();
+  const auto items = *a_.ledger().ListItems(false, 0, 10);
+  ASSERT_THAT(items, SizeIs(2));
+
+  const auto cancelled = a_.replica().CancelItem(items[1].id);
+  Sync(a_);
+
+  EXPECT_EQ(ReasonOf(cancelled.status()), "ITEM_NOT_OPEN");
+  EXPECT_TRUE((*service_.Fetch("dev-a", {{"Patient", "p1"}})).versions[0].deleted);
+}
+
 TEST_F(PeopleTest, RestoredArchiveIsANewEdit) {
   a_.Begin(kClinic);
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");

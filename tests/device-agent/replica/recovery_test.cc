@@ -190,6 +190,142 @@ TEST_F(RecoveryTest, RestoredServiceIsHealedByItsDevices) {
   EXPECT_FALSE((*a_.replica().Facts()).rebaselining);
 }
 
+TEST_F(RecoveryTest, ServiceThatForgetsAPushIsFoundOutThoughTheCursorFits) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  SyncBoth();
+  ASSERT_TRUE(service_.store().Backup(Backup()).ok());
+  a_.Sql("INSERT INTO Patient VALUES('p2', 'Bob', '2')");
+  ASSERT_TRUE(a_.PushAll(service_).ok());
+
+  service_.RollBackTo(Backup());
+  b_.Sql("INSERT INTO Patient VALUES('p3', 'Cy', '3')");
+  Sync(b_);
+  SyncBoth();
+
+  const Lines expected = {"p1|Ann|1", "p2|Bob|2", "p3|Cy|3"};
+  EXPECT_EQ(a_.Query("SELECT * FROM Patient ORDER BY Id"), expected);
+  EXPECT_EQ(b_.Query("SELECT * FROM Patient ORDER BY Id"), expected);
+}
+
+TEST_F(RecoveryTest, ServiceThatForgetsWhatWasFetchedIsFoundOut) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  SyncBoth();
+  ASSERT_TRUE(service_.store().Backup(Backup()).ok());
+  b_.Sql("UPDATE Patient SET Name = 'Newer'");
+  ASSERT_TRUE(b_.PushAll(service_).ok());
+  ASSERT_TRUE(a_.ledger().NoteStale({{"Patient", "p1"}, 2, false}).ok());
+  ASSERT_TRUE(a_.FetchAll(service_).ok());
+
+  service_.RollBackTo(Backup());
+  Sync(a_);
+
+  EXPECT_THAT(a_.Query("SELECT Name FROM Patient"), ElementsAre("Newer"));
+  EXPECT_EQ((*a_.ledger().FindState({"Patient", "p1"}))->revision, 2);
+  EXPECT_EQ(
+      (*service_.Fetch("dev-a", {{"Patient", "p1"}})).versions[0].fields.Find("Name")->bytes(),
+      "Newer");
+}
+
+TEST_F(RecoveryTest, DeletionThatTheServiceForgotIsDoneAgain) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1'), ('p2', 'Bob', '2')");
+  SyncBoth();
+  ASSERT_TRUE(service_.store().Backup(Backup()).ok());
+  a_.Sql("DELETE FROM Patient WHERE Id = 'p1'");
+  SyncBoth();
+
+  service_.RestoreFrom(Backup());
+  SyncBoth();
+
+  EXPECT_THAT(a_.Query("SELECT Id FROM Patient"), ElementsAre("p2"));
+  EXPECT_THAT(b_.Query("SELECT Id FROM Patient"), ElementsAre("p2"));
+}
+
+TEST_F(RecoveryTest, OldDeletionDoesNotTouchWhatWasMadeSince) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  SyncBoth();
+  a_.Sql("DELETE FROM Patient");
+  SyncBoth();
+  b_.Sql("INSERT INTO Patient VALUES('p1', 'Anew', '1')");
+  Sync(b_);
+
+  ASSERT_TRUE(a_.replica().BeginRebaseline(0).ok());
+  SyncBoth();
+
+  EXPECT_THAT(a_.Query("SELECT Name FROM Patient"), ElementsAre("Anew"));
+  EXPECT_THAT(ServiceArchives(), IsEmpty());
+}
+
+// The revisions of the new history are lower than those of the old one.
+TEST_F(RecoveryTest, VersionSetAsideInALostHistoryGivesWay) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Visit VALUES('v1', NULL, 'old', NULL, 'taken')");
+  SyncBoth();
+  ASSERT_TRUE(service_.store().Backup(Backup()).ok());
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  SyncBoth();
+  Version refused;
+  refused.key = {"Visit", "v1"};
+  refused.revision = 7;
+  refused.deleted = true;
+  ASSERT_TRUE(b_.ledger().PutSetAside({refused, "SQLITE_CONSTRAINT", "", 1}).ok());
+
+  service_.RestoreFrom(Backup());
+  SyncBoth();
+
+  EXPECT_THAT(b_.Query("SELECT Note FROM Visit"), ElementsAre("old"));
+  EXPECT_FALSE(b_.ledger().FindSetAside(refused.key)->has_value());
+}
+
+TEST_F(RecoveryTest, TouchedRowThatWasDeletedElsewhereGoesInARebaseline) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  SyncBoth();
+  b_.Sql("DELETE FROM Patient WHERE Id = 'p1'");
+  Sync(b_);
+  a_.Sql("UPDATE Patient SET Name = Name");
+  a_.Drain();
+
+  ASSERT_TRUE(a_.replica().BeginRebaseline(1'000).ok());
+  Sync(a_);
+
+  EXPECT_THAT(a_.Query("SELECT Id FROM Patient"), IsEmpty());
+  EXPECT_THAT(ServiceArchives(), IsEmpty());
+}
+
+// As an agent does whose push stream is open: it takes, it does not drain.
+TEST_F(RecoveryTest, WriteWithTriggersOffIsFoundByAnAgentThatOnlyTakes) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  SyncBoth();
+  a_.Take();
+  ASSERT_TRUE(a_.app().EnableTriggers(false).ok());
+  a_.Sql("UPDATE Patient SET Name = 'blind'");
+  ASSERT_TRUE(a_.app().EnableTriggers(true).ok());
+  a_.Take();
+
+  clock_.Advance(absl::Minutes(2));
+  for (int i = 0; i < 20 && *a_.replica().Maintain(); ++i) continue;
+  SyncBoth();
+
+  EXPECT_THAT(b_.Query("SELECT Name FROM Patient"), ElementsAre("blind"));
+}
+
+TEST_F(RecoveryTest, OwnWritesAreNoReasonToScan) {
+  BeginBoth();
+  b_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  Sync(b_);
+  Sync(a_);
+  a_.Take();
+
+  clock_.Advance(absl::Minutes(2));
+
+  EXPECT_FALSE(*a_.replica().Maintain());
+}
+
 TEST_F(RecoveryTest, RowDeletedElsewhereGoesInARebaselineAndIsNotResurrected) {
   BeginBoth();
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1'), ('p2', 'Bob', '2')");

@@ -54,6 +54,16 @@ class TestService {
     OpenStore();
   }
 
+  // Behind its back: under the same epoch.
+  void RollBackTo(const std::string& backup) {
+    engine_.reset();
+    store_.reset();
+    std::filesystem::remove(path_ + "-wal");
+    std::filesystem::remove(path_ + "-shm");
+    std::filesystem::copy_file(backup, path_, std::filesystem::copy_options::overwrite_existing);
+    OpenStore();
+  }
+
   Principal Who(const std::string& device) { return {"clinic", device, "", Role::kDevice, ""}; }
 
   absl::StatusOr<IncomingAnswer> Push(const std::string& device, const OutgoingBatch& batch,
@@ -63,6 +73,7 @@ class TestService {
     push.batch_id = batch.batch_id;
     if (!settle) push.changes = batch.changes;
     push.cursor = cursor;
+    push.witness = witness_;
     push.settle = settle;
     auto answers = engine_->Push({&push, 1});
     if (!answers[0].ok()) return answers[0].status();
@@ -70,6 +81,7 @@ class TestService {
     answer.batch_id = answers[0]->batch_id;
     answer.results = answers[0]->results;
     answer.voided = answers[0]->voided;
+    answer.witness = answers[0]->witness;
     answer.epoch = answers[0]->epoch;
     return answer;
   }
@@ -78,7 +90,7 @@ class TestService {
   absl::StatusOr<IncomingPage> Pull(const std::string& device, const std::string& cursor,
                                     size_t page_size = 0) {
     IncomingPage joined;
-    PullQuery query{Who(device), cursor, {}, page_size};
+    PullQuery query{Who(device), cursor, witness_, {}, page_size};
     std::optional<PullPosition> resume;
     while (true) {
       auto page = engine_->Pull(query, resume.has_value() ? &*resume : nullptr);
@@ -96,19 +108,23 @@ class TestService {
 
   absl::StatusOr<IncomingFetch> Fetch(const std::string& device,
                                       const std::vector<EntityKey>& keys) {
-    auto page = engine_->Fetch(Who(device), keys);
+    auto page = engine_->Fetch(Who(device), keys, witness_);
     if (!page.ok()) return page.status();
     IncomingFetch fetch;
     fetch.versions = page->versions;
     fetch.missing = page->missing;
+    fetch.witness = page->witness;
     fetch.epoch = page->epoch;
     return fetch;
   }
 
+  // What the calling device shows beside its cursor from now on.
+  void set_witness(const std::string& witness) { witness_ = witness; }
   Engine& engine() { return *engine_; }
   Store& store() { return *store_; }
 
  private:
+  std::string witness_;
   const Clock& clock_;
   Rng& rng_;
   std::string path_;
@@ -239,6 +255,7 @@ class TestDevice {
       PT_ASSIGN_OR_RETURN(const TakeReport taken, replica_->Take(TakeLimits()));
       if (!taken.batch.has_value()) return absl::OkStatus();
       PT_ASSIGN_OR_RETURN(const std::string cursor, replica_->Cursor());
+      ShowWitness(service);
       PT_ASSIGN_OR_RETURN(const IncomingAnswer answer, service.Push(name(), *taken.batch, cursor));
       PT_RETURN_IF_ERROR(replica_->Finish(answer).status());
     }
@@ -247,6 +264,7 @@ class TestDevice {
   absl::Status PullAll(TestService& service) {
     for (int round = 0; round < 400; ++round) {
       PT_ASSIGN_OR_RETURN(const std::string cursor, replica_->Cursor());
+      ShowWitness(service);
       PT_ASSIGN_OR_RETURN(const IncomingPage page, service.Pull(name(), cursor, page_size_));
       PT_ASSIGN_OR_RETURN(const PageReport report, replica_->Apply(page));
       if (report.file == FileState::kReady && page.caught_up) return absl::OkStatus();
@@ -256,13 +274,16 @@ class TestDevice {
   absl::Status FetchAll(TestService& service) {
     PT_ASSIGN_OR_RETURN(const std::vector<EntityKey> keys, replica_->ToFetch(1000));
     if (keys.empty()) return absl::OkStatus();
+    ShowWitness(service);
     PT_ASSIGN_OR_RETURN(const IncomingFetch fetch, service.Fetch(name(), keys));
     return replica_->ApplyFetched(fetch).status();
   }
   void set_page_size(size_t size) { page_size_ = size; }
 
  private:
+  void ShowWitness(TestService& service) { service.set_witness(*ledger().Get("witness")); }
   absl::Status SettleOpen(TestService& service) {
+    ShowWitness(service);
     PT_ASSIGN_OR_RETURN(const std::vector<std::string> open, replica_->OpenBatches());
     for (const std::string& id : open) {
       const OutgoingBatch* known = replica_->InMemory(id);

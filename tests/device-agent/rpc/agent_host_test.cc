@@ -39,7 +39,7 @@ class RunInBackground {
   }
 
  private:
-  Call call_;
+  AgentCall call_;
   grpc::Status status_;
   std::thread thread_;
 };
@@ -78,7 +78,7 @@ TEST(AgentHostTest, TheDaemonSendsACommitByItself) {
   agent.Sql("INSERT INTO Patient VALUES('p1', 'Ada', '1')");
 
   EXPECT_TRUE(agent.WatchUntil([&](const auto& status) {
-    Call call;
+    AgentCall call;
     v1::WhyRequest why;
     why.set_entity_type("Patient");
     why.set_entity_id("p1");
@@ -95,7 +95,7 @@ TEST(AgentHostTest, TheInProcessChannelLeadsToTheSameService) {
   ASSERT_TRUE(host.ok()) << host.status();
   const auto stub = v1::AgentService::NewStub((*host)->InProcessChannel());
 
-  Call call;
+  AgentCall call;
   v1::AgentServiceStatusResponse status;
   const grpc::Status done = stub->Status(&call.context, {}, &status);
 
@@ -224,7 +224,7 @@ TEST(AgentHostTest, APauseOutlivesTheProcess) {
   TestAgent agent(service.address());
   agent.Start();
   {
-    Call call;
+    AgentCall call;
     v1::PauseResponse paused;
     const grpc::Status status = agent.stub->Pause(&call.context, {}, &paused);
     ASSERT_TRUE(status.ok()) << status.error_message();
@@ -236,7 +236,7 @@ TEST(AgentHostTest, APauseOutlivesTheProcess) {
   agent.Start();
   const v1::AgentServiceStatusResponse still = agent.Status();
   const size_t calls_while_paused = service.calls();
-  Call call;
+  AgentCall call;
   v1::ResumeResponse resumed;
   const grpc::Status status = agent.stub->Resume(&call.context, {}, &resumed);
 
@@ -255,10 +255,10 @@ TEST(AgentHostTest, APauseOfALengthTellsItsEnd) {
   v1::PauseRequest nothing;
   nothing.mutable_duration();
 
-  Call call;
+  AgentCall call;
   v1::PauseResponse paused;
   const grpc::Status status = agent.stub->Pause(&call.context, two_hours, &paused);
-  Call second;
+  AgentCall second;
   const grpc::Status refused = agent.stub->Pause(&second.context, nothing, &paused);
 
   EXPECT_TRUE(status.ok()) << status.error_message();
@@ -381,7 +381,7 @@ std::string CallByName(const TestAgent& agent, const std::string& path,
   const grpc::ByteBuffer request(&slice, 1);
   grpc::ByteBuffer response;
   grpc::Status status;
-  Call call;
+  AgentCall call;
   const auto pending = stub.PrepareUnaryCall(&call.context, path, request, &queue);
   pending->StartCall();
   pending->Finish(&response, &status, nullptr);

@@ -15,7 +15,7 @@ using ::testing::Not;
 constexpr char kNobody[] = "unix:///nonexistent/ptdoc-service.sock";
 
 std::string WhyText(TestAgent& agent, const std::string& id) {
-  Call call;
+  AgentCall call;
   v1::WhyRequest request;
   request.set_entity_type("Patient");
   request.set_entity_id(id);
@@ -29,7 +29,7 @@ std::string WhyText(TestAgent& agent, const std::string& id) {
 }
 
 v1::ListQueueResponse Queue(TestAgent& agent, bool include_done = false) {
-  Call call;
+  AgentCall call;
   v1::ListQueueRequest request;
   request.set_include_done(include_done);
   v1::ListQueueResponse response;
@@ -134,7 +134,7 @@ TEST(ControlServiceTest, OnlyAFailedItemCanBeRetried) {
   agent.Start();
   const int64_t pending = Queue(agent).items(0).id();
   const auto retry = [&](const v1::RetryQueueItemsRequest& request) {
-    Call call;
+    AgentCall call;
     v1::RetryQueueItemsResponse response;
     return ReasonOf(agent.stub->RetryQueueItems(&call.context, request, &response));
   };
@@ -159,10 +159,10 @@ TEST(ControlServiceTest, ACancelledItemIsNotSent) {
   v1::CancelQueueItemRequest request;
   request.set_id(Queue(agent).items(0).id());
 
-  Call call;
+  AgentCall call;
   v1::CancelQueueItemResponse response;
   const grpc::Status cancelled = agent.stub->CancelQueueItem(&call.context, request, &response);
-  Call again;
+  AgentCall again;
   const grpc::Status twice = agent.stub->CancelQueueItem(&again.context, request, &response);
 
   EXPECT_TRUE(cancelled.ok()) << cancelled.error_message();
@@ -190,7 +190,7 @@ struct Conflict {
   }
 
   v1::ListDeviceConflictsResponse List(bool include_resolved = false) {
-    Call call;
+    AgentCall call;
     v1::ListDeviceConflictsRequest request;
     request.set_include_resolved(include_resolved);
     v1::ListDeviceConflictsResponse response;
@@ -200,7 +200,7 @@ struct Conflict {
   }
   grpc::Status Resolve(const std::string& id, v1::DeviceResolveAction action,
                        v1::Conflict* conflict) {
-    Call call;
+    AgentCall call;
     v1::ResolveDeviceConflictRequest request;
     request.set_conflict_id(id);
     request.set_action(action);
@@ -222,7 +222,7 @@ TEST(ControlServiceTest, AConflictIsListedWithoutAndShownWithItsContents) {
 
   const v1::ListDeviceConflictsResponse list = devices.List();
   ASSERT_EQ(list.conflicts_size(), 1);
-  Call call;
+  AgentCall call;
   v1::GetDeviceConflictRequest request;
   request.set_conflict_id(list.conflicts(0).conflict_id());
   v1::GetDeviceConflictResponse shown;
@@ -280,7 +280,7 @@ TEST(ControlServiceTest, ARestoredRowIsANewEdit) {
 TEST(ControlServiceTest, AConflictThatIsNotThereIsUnknown) {
   Conflict devices;
   v1::Conflict ignored;
-  Call call;
+  AgentCall call;
   v1::GetDeviceConflictRequest request;
   request.set_conflict_id("nothing");
   v1::GetDeviceConflictResponse shown;
@@ -319,7 +319,7 @@ TEST(ControlServiceTest, WhyTellsWhatARowWaitsFor) {
 TEST(ControlServiceTest, WhyOfATypeThatIsNotSyncedIsAnError) {
   TestAgent agent(kNobody);
   agent.Start();
-  Call call;
+  AgentCall call;
   v1::WhyRequest request;
   request.set_entity_type("Patients");
   request.set_entity_id("p1");
@@ -339,11 +339,11 @@ TEST(ControlServiceTest, PushAndPullDoTheirHalfAlone) {
   second.Sql("INSERT INTO Patient VALUES('p2', 'Bob', '2')");
   first.MustRun();
 
-  Call push_call;
+  AgentCall push_call;
   v1::AgentServicePushResponse pushed;
   const grpc::Status push = second.stub->Push(&push_call.context, {}, &pushed);
   const std::string after_push = second.Query("SELECT Name FROM Patient WHERE Id = 'p1'");
-  Call pull_call;
+  AgentCall pull_call;
   v1::AgentServicePullResponse pulled;
   const grpc::Status pull = second.stub->Pull(&pull_call.context, {}, &pulled);
 

@@ -49,9 +49,9 @@ class RealService {
 };
 
 // The context of one call: a deadline that only a hanging test meets.
-class Call {
+class AgentCall {
  public:
-  explicit Call(absl::Duration deadline = absl::Seconds(60)) {
+  explicit AgentCall(absl::Duration deadline = absl::Seconds(60)) {
     context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
   }
   grpc::ClientContext context;
@@ -114,7 +114,7 @@ class TestAgent {
 
   grpc::Status Run(v1::AgentServiceRunResponse* response,
                    absl::Duration deadline = absl::Seconds(60)) {
-    Call call(deadline);
+    AgentCall call(deadline);
     return stub->Run(&call.context, {}, response);
   }
   // A run that must succeed.
@@ -125,7 +125,7 @@ class TestAgent {
     return response;
   }
   v1::AgentServiceStatusResponse Status() {
-    Call call;
+    AgentCall call;
     v1::AgentServiceStatusResponse response;
     const grpc::Status status = stub->Status(&call.context, {}, &response);
     EXPECT_TRUE(status.ok()) << status.error_message();
@@ -133,7 +133,7 @@ class TestAgent {
   }
   // Watches until the status is as wanted.
   bool WatchUntil(const std::function<bool(const v1::AgentServiceStatusResponse&)>& wanted) {
-    Call call;
+    AgentCall call;
     const auto stream = stub->WatchStatus(&call.context, {});
     v1::WatchStatusResponse response;
     bool found = false;

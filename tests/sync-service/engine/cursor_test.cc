@@ -131,6 +131,72 @@ TEST(CursorTest, RevisionThatWasGivenOutAgainIsFoundByTheTagOfItsBatch) {
   ExpectRebaseline(PullWith(service, cursor), "HISTORY_FORKED", "0");
 }
 
+// What a device was last answered, by a service that forgot it since: its cursor
+// is of before that.
+struct Forgotten {
+  std::string cursor;
+  PushBatch batch;
+  std::string witness;
+};
+
+Forgotten ForgetAPush(TestService& service) {
+  Forgotten forgotten;
+  forgotten.cursor = CaughtUpCursor(service);
+  EXPECT_TRUE(service.store().Backup(service.BackupPath()).ok());
+  forgotten.batch = BatchOf(service, "a", {Create(Patient("p2"), kFields)});
+  forgotten.witness = service.Push(forgotten.batch)->witness;
+  service.Close();
+  PutBackByHand(service, service.BackupPath());
+  service.Reopen();
+  return forgotten;
+}
+
+TEST(CursorTest, WitnessTellsAForkThatTheCursorHasNotReached) {
+  TestService service;
+  const Forgotten forgotten = ForgetAPush(service);
+  PushOne(service, "b", Create(Patient("p3"), kFields));
+  PushBatch batch = BatchOf(service, "a", {Create(Patient("new"), kFields)});
+  batch.cursor = forgotten.cursor;
+  batch.witness = forgotten.witness;
+  PullQuery query = PullFrom("a", forgotten.cursor);
+  query.witness = forgotten.witness;
+
+  EXPECT_TRUE(PullWith(service, forgotten.cursor).ok());
+  ExpectRebaseline(service.engine().Pull(query).status(), "HISTORY_FORKED", "0");
+  ExpectRebaseline(service.Push(batch).status(), "HISTORY_FORKED", "0");
+  ExpectRebaseline(service.engine().Fetch(DeviceOf("a"), {}, forgotten.witness).status(),
+                   "HISTORY_FORKED", "0");
+}
+
+TEST(CursorTest, AnswerOfAnotherHistoryReplacesNoWitness) {
+  TestService service;
+  Forgotten forgotten = ForgetAPush(service);
+  // A late copy of the batch comes first, then the device sends it again.
+  const absl::StatusOr<PushAnswer> late = service.Push(forgotten.batch);
+  forgotten.batch.witness = forgotten.witness;
+
+  const absl::StatusOr<PushAnswer> again = service.Push(forgotten.batch);
+
+  ASSERT_TRUE(late.ok() && again.ok());
+  EXPECT_FALSE(late->witness.empty());
+  EXPECT_EQ(again->witness, "");
+}
+
+TEST(CursorTest, WitnessFitsAfterItsHistoryWasPruned) {
+  TestService service;
+  const PushAnswer answer =
+      *service.Push(BatchOf(service, "a", {Create(Patient("p1"), kFields)}));
+  const ChangeResult second =
+      PushOne(service, "a", Delta(Patient("p1"), answer.results[0], Texts({{"Name", "y"}})));
+  PushOne(service, "a", Delta(Patient("p1"), second, Texts({{"Name", "z"}})));
+  service.clock().Advance(absl::Hours(24 * 91));
+  ASSERT_TRUE(service.engine().Prune().ok());
+  PullQuery query = PullFrom("a", "");
+  query.witness = answer.witness;
+
+  EXPECT_TRUE(service.engine().Pull(query).ok());
+}
+
 TEST(CursorTest, CursorInsideASnapshotIsCheckedByTheSnapshotsEnd) {
   TestService service;
   PushOne(service, "a", Create(Patient("p1"), kFields));
