@@ -76,6 +76,12 @@ struct RowState {
   bool unconfirmed = false;
 };
 
+// For a note that asks for the version of this state or a newer one: 0 while
+// its revision may be of a history that is gone, and never be reached again.
+inline Revision ToldRevision(const RowState& state) {
+  return state.unconfirmed ? 0 : state.revision;
+}
+
 struct ArchiveEntry {
   int64_t id = 0;
   std::string conflict_id;

@@ -88,7 +88,7 @@ absl::Status ReplicaImpl::CompareRow(const EntityKey& key, Table& table, const R
     if (note.has_value() && note->put_back && !note->backfill) return absl::OkStatus();
     PT_ASSIGN_OR_RETURN(const bool same, SameRow(table, *ledger_, state->row, row));
     // Only the columns are others than then: what was dropped so far is fetched.
-    if (same) return ledger_->NoteStale({key, state->revision, true, true});
+    if (same) return ledger_->NoteStale({key, ToldRevision(*state), true, true});
   }
   ++comparison_->found;
   return EnqueueFound(key, state, row);

@@ -190,7 +190,7 @@ absl::Status ReplicaImpl::DrainTouched(sqlite::Database& db, const EntityKey& ke
   if (!state.has_value()) return row.absent ? absl::OkStatus() : EnqueueFound(key, state, row);
   PT_ASSIGN_OR_RETURN(const bool same, SameRow(table, *ledger_, state->row, row));
   if (same) return absl::OkStatus();
-  return ledger_->NoteStale({key, state->revision, true});
+  return ledger_->NoteStale({key, ToldRevision(*state), true});
 }
 
 // Deletions that come together with a change of the schema are a migration's

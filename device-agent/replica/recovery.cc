@@ -154,7 +154,7 @@ absl::Status ReplicaImpl::NoteGoneRows(sqlite::Database& db, Table& table) {
       if (!key.ok()) continue;
       PT_ASSIGN_OR_RETURN(const Row row, ReadRow(db, table, *ledger_, *key));
       if (row.absent) {
-        PT_RETURN_IF_ERROR(ledger_->NoteStale({state.key, state.revision, true}));
+        PT_RETURN_IF_ERROR(ledger_->NoteStale({state.key, ToldRevision(state), true}));
       }
     }
     if (states.size() < kSliceRows) return absl::OkStatus();

@@ -46,8 +46,12 @@ absl::StatusOr<bool> IsForked(StoreReader& reader, absl::string_view tenant,
 }  // namespace
 
 absl::Status RebaselineError(StoreReader& reader, absl::string_view tenant,
-                             absl::string_view reason, absl::string_view message) {
-  PT_ASSIGN_OR_RETURN(const Revision shared, reader.SharedRevision(tenant));
+                             absl::string_view reason, absl::string_view message, bool is_ours) {
+  PT_ASSIGN_OR_RETURN(Revision shared, reader.SharedRevision(tenant));
+  // The store knows of restores, not of the times when its file was set back by
+  // hand, and a later restore takes their revisions for shared. What the caller
+  // shows proves that its history is this one, or nothing is known.
+  if (!is_ours) shared = 0;
   return ReasonError(absl::StatusCode::kFailedPrecondition, reason, message,
                      {{kMetaSharedRevision, absl::StrCat(shared)}});
 }

@@ -32,8 +32,10 @@ absl::Status CheckWitness(StoreReader& reader, absl::string_view tenant, const S
 absl::StatusOr<std::string> SealWitness(StoreReader& reader, absl::string_view tenant,
                                         const StoreMeta& meta);
 
-// FAILED_PRECONDITION with this reason and the tenant's shared revision.
+// FAILED_PRECONDITION with this reason and the tenant's shared revision, which is
+// 0 (unknown) unless the caller's history is known to be this one (`is_ours`).
 absl::Status RebaselineError(StoreReader& reader, absl::string_view tenant,
-                             absl::string_view reason, absl::string_view message);
+                             absl::string_view reason, absl::string_view message,
+                             bool is_ours = false);
 
 }  // namespace ptdoc::sync

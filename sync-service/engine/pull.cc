@@ -42,7 +42,7 @@ absl::StatusOr<Cursor> OpenQuery(StoreReader& reader, const PullQuery& query, co
   if (query.cursor.empty()) return StartOfFeed(meta, newest, types_digest);
   PT_ASSIGN_OR_RETURN(Cursor cursor, OpenFeedCursor(reader, query.who.tenant, meta, query.cursor));
   if (cursor.types_digest != types_digest) {
-    return RebaselineError(reader, query.who.tenant, "SCOPE_CHANGED", kScope);
+    return RebaselineError(reader, query.who.tenant, "SCOPE_CHANGED", kScope, /*is_ours=*/true);
   }
   return cursor;
 }
