@@ -18,8 +18,6 @@ std::string& TheBug() {
   return *bug;
 }
 
-PassCounter* g_counter = nullptr;
-
 }  // namespace
 
 void PlantBug(const char* name) {
@@ -93,13 +91,5 @@ bool IsCaught(const std::string& bug, uint64_t seed, std::string* how) {
 }
 
 }  // namespace sim
-
-void CountPasses(PassCounter* to) {
-  g_counter = to;
-}
-
-void Passed(const char* place) {
-  if (g_counter != nullptr) g_counter->Passed(place);
-}
 
 }  // namespace ptdoc::sync
