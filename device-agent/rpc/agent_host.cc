@@ -170,8 +170,7 @@ absl::Status AgentHostImpl::Open() {
         return std::make_unique<GrpcPeer>(
             GrpcPeerOptions{channel_, identity_.device_id, identity_.agent_version,
                             !options_.replica.device_id.empty()},
-            *token_,
-            [&runner](std::function<void(PeerEvents&)> report) {
+            *token_, [&runner](std::function<void(PeerEvents&)> report) {
               return runner.Post([report = std::move(report)](AgentCore& core) { report(core); });
             });
       },
@@ -192,7 +191,8 @@ absl::Status AgentHostImpl::Open() {
 absl::Status AgentHostImpl::OpenReplica() {
   PT_ASSIGN_OR_RETURN(replica_, Replica::Open(options_.replica, clock_, rng_));
   PT_ASSIGN_OR_RETURN(identity_.device_id, replica_->ledger().Get("device_id"));
-  if (!IsHeaderText(identity_.device_id)) {
+  // What a token calls this device may be any text: it is not sent.
+  if (!IsHeaderText(options_.replica.device_id) && !options_.replica.device_id.empty()) {
     return BadConfig(
         "[device] id holds something else than printable ASCII. Nothing was started. Choose "
         "another id, or none: then the agent has a random one.");

@@ -32,7 +32,7 @@ void GrpcPeer::Prepare(grpc::ClientContext& context) {
   const std::string token = token_.Token();
   if (!token.empty()) context.AddMetadata("authorization", absl::StrCat("Bearer ", token));
   // With a token the service knows the device by it, and refuses another name.
-  if (token.empty() || options_.id_is_configured) {
+  if ((token.empty() || options_.id_is_configured) && IsHeaderText(options_.device_id)) {
     context.AddMetadata("ptdoc-device", options_.device_id);
   }
   context.AddMetadata("ptdoc-agent", absl::StrCat(options_.agent_version, "; packed"));

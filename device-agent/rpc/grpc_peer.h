@@ -16,7 +16,7 @@ namespace ptdoc::sync {
 
 struct GrpcPeerOptions {
   std::shared_ptr<grpc::Channel> channel;
-  std::string device_id;      // printable ASCII
+  std::string device_id;      // sent only if it is printable ASCII
   std::string agent_version;  // printable ASCII
   // The configuration names the device; else its token does, where there is one.
   bool id_is_configured = true;

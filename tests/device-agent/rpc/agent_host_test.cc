@@ -355,6 +355,29 @@ TEST(AgentHostTest, RefusesADeviceIdThatFitsIntoNoHeader) {
   EXPECT_EQ(ReasonOf(refused.status()), "CONFIG");
 }
 
+TEST(AgentHostTest, ANameThatTheTokenGivesIsLearnedWhateverItsLetters) {
+  FakeService service;
+  service.on_pull = [](HeldPull& pull) {
+    v1::PullResponse page;
+    page.set_cursor("c0");
+    page.set_epoch("e1");
+    page.set_device_id("Gerät 1");
+    page.set_batch_end(true);
+    page.set_caught_up(true);
+    pull.Send(page);
+  };
+  TestAgent agent(service.address(), /*device=*/"");
+  agent.Start();
+  agent.MustRun();
+  const std::string learned = agent.Status().device_id();
+  agent.Stop();
+
+  agent.Start();
+
+  EXPECT_EQ(learned, "Gerät 1");
+  EXPECT_EQ(agent.Status().device_id(), "Gerät 1");
+}
+
 TEST(AgentHostTest, TheDefaultSocketGivesWayWhereItsFolderIsMissing) {
   const std::string configured = AgentHost::kDefaultControl;
 

@@ -128,8 +128,11 @@ class GrpcPeerTest : public ::testing::Test {
   }
 
   void Connect(const std::shared_ptr<grpc::Channel>& channel) {
-    peer_ = std::make_unique<GrpcPeer>(GrpcPeerOptions{channel, "tablet-1", "1.2.3"}, *token_,
-                                       reports_.Post());
+    Connect(GrpcPeerOptions{channel, "tablet-1", "1.2.3"});
+  }
+  void Connect(GrpcPeerOptions options) {
+    peer_.reset();
+    peer_ = std::make_unique<GrpcPeer>(std::move(options), *token_, reports_.Post());
   }
 
   static OutgoingBatch Batch(const std::string& id) {
@@ -193,6 +196,17 @@ TEST_F(GrpcPeerTest, SaysWhoItIs) {
   EXPECT_EQ(call->Header("authorization"), "Bearer ptd_first");
   EXPECT_EQ(call->Header("ptdoc-device"), "tablet-1");
   EXPECT_EQ(call->Header("ptdoc-agent"), "1.2.3; packed");
+}
+
+TEST_F(GrpcPeerTest, LeavesItsNameToTheTokenWhereNobodyConfiguredOne) {
+  Connect(GrpcPeerOptions{service_.NewChannel(), "learned", "1.2.3", /*id_is_configured=*/false});
+  peer_->OpenPush();
+
+  const auto call = service_.WaitPush(0);
+
+  ASSERT_NE(call, nullptr);
+  EXPECT_EQ(call->Header("authorization"), "Bearer ptd_first");
+  EXPECT_EQ(call->Header("ptdoc-device"), "");
 }
 
 TEST_F(GrpcPeerTest, ReportsAnswersInTheirOrder) {
