@@ -45,6 +45,7 @@ class Run {
     // Longer than a stream that fell silent before goes unnoticed.
     if (!WaitForRest(absl::Minutes(3)) || !FindBlindWrites()) return;
     RunEverywhere();
+    if (world_.pairs_hold()) world_.Count("halves of transfers looked for to the end");
     if (WaitForRest(absl::Seconds(20))) CheckPromises(world_, service_, devices_);
   }
 
