@@ -80,5 +80,8 @@ absl::StatusOr<LogMark> LastMark(sqlite::Database& db);
 // Deletes rows below `below_seq`. The last row always stays: a log that was
 // emptied would count from 1 again.
 absl::Status TrimLog(sqlite::Database& db, int64_t below_seq);
+// Deletes the rows above `after` up to `last`, which the transaction that is
+// open has added itself: nobody else ever sees their numbers.
+absl::Status DropLog(sqlite::Database& db, int64_t after, int64_t last);
 
 }  // namespace ptdoc::sync

@@ -102,6 +102,12 @@ absl::StatusOr<LogMark> LastMark(sqlite::Database& db) {
   return found ? LogMark{rows.Int(0), rows.Int(1)} : LogMark();
 }
 
+absl::Status DropLog(sqlite::Database& db, int64_t after, int64_t last) {
+  PT_ASSIGN_OR_RETURN(sqlite::Statement drop,
+                      db.Prepare("DELETE FROM main.SyncLog WHERE Seq > ?1 AND Seq <= ?2"));
+  return drop.Bind(1, after).Bind(2, last).Run();
+}
+
 absl::Status TrimLog(sqlite::Database& db, int64_t below_seq) {
   PT_ASSIGN_OR_RETURN(
       sqlite::Statement trim,

@@ -1,5 +1,6 @@
 // The one transaction in which versions get into the app's file.
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -17,6 +18,8 @@ constexpr int kError = 1;
 constexpr int kTooBig = 18;
 constexpr int kConstraint = 19;
 constexpr int kMismatch = 20;
+
+constexpr int64_t kLastSeq = std::numeric_limits<int64_t>::max();
 
 absl::string_view CodeName(int code) {
   switch (code) {
@@ -82,7 +85,6 @@ absl::StatusOr<bool> ReplicaImpl::ReadUndrained(Writing& writing) {
                       ReadLog(*app_, plan_, drained.seq, kLogChunkRows));
   if (rows.size() == kLogChunkRows) return false;
   for (const LogRow& row : rows) {
-    writing.anything_undrained = true;
     const TablePlan* plan = plan_.ByNumber(row.table);
     Table* table = plan == nullptr ? nullptr : TableOf(plan->type);
     if (table == nullptr || row.key.empty()) continue;
@@ -122,22 +124,21 @@ absl::StatusOr<Attempt> ReplicaImpl::CheckBeforeWriting(Writing& writing) {
 }
 
 absl::StatusOr<Attempt> ReplicaImpl::WriteToApp(Work& work, const Intent& intent,
-                                                Findings* findings,
-                                                std::optional<LogMark>* drained) {
+                                                Findings* findings) {
   const absl::Cleanup triggers_on = [this] { SetTriggers(true).IgnoreError(); };
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, sqlite::Transaction::Begin(*app_));
   PT_RETURN_IF_ERROR(app_->Exec("PRAGMA defer_foreign_keys=ON"));
-  Writing writing{work, findings, {}, 0, false, {}, {}, {}, {}, false, {}, false};
+  Writing writing{work, findings, {}, 0, 0, {}, {}, {}, {}, false, {}, false};
   PT_ASSIGN_OR_RETURN(const Attempt checked, CheckBeforeWriting(writing));
   if (checked != Attempt::kDone) return checked;
   PT_ASSIGN_OR_RETURN(const LogMark last, LastMark(*app_));
-  writing.log_seq = last.seq;
+  writing.first_seq = writing.log_seq = last.seq;
   writing.control.applying = true;
   PT_RETURN_IF_ERROR(WriteControl(*app_, writing.control));
   PT_RETURN_IF_ERROR(WriteAll(writing));
   // All or nothing: what is refused is marked in a new intent.
   if (writing.refused_any) return Attempt::kAgain;
-  PT_RETURN_IF_ERROR(FinishWriting(writing, intent, drained));
+  PT_RETURN_IF_ERROR(FinishWriting(writing, intent));
   PT_RETURN_IF_ERROR(At("before_commit"));
   PT_RETURN_IF_ERROR(tx.Commit());
   return Attempt::kDone;
@@ -264,8 +265,7 @@ absl::Status ReplicaImpl::ParkUniqueValues(const Target& target) {
   return IsRefusal(status) ? absl::OkStatus() : status;
 }
 
-absl::Status ReplicaImpl::FinishWriting(Writing& writing, const Intent& intent,
-                                        std::optional<LogMark>* drained) {
+absl::Status ReplicaImpl::FinishWriting(Writing& writing, const Intent& intent) {
   ControlRow control = writing.control;
   control.applying = false;
   control.clock_offset_ns = clock_offset_;
@@ -275,10 +275,24 @@ absl::Status ReplicaImpl::FinishWriting(Writing& writing, const Intent& intent,
     control.newest_time = std::max(control.newest_time, target->version.last_modified);
   }
   PT_RETURN_IF_ERROR(WriteControl(*app_, control));
-  // What this transaction logged, and nothing else, needs no draining: it is
-  // exactly what was meant to be written.
-  if (Recovering() || writing.anything_undrained || writing.touched_others) return absl::OkStatus();
-  PT_ASSIGN_OR_RETURN(*drained, LastMark(*app_));
+  return DropOwnLogRows(writing);
+}
+
+// What this transaction meant to write needs no draining. Left in the log it
+// would do harm after a crash: a row that the app has edited since, unseen by
+// the triggers, would be taken for one that they touched, and put back.
+absl::Status ReplicaImpl::DropOwnLogRows(const Writing& writing) {
+  if (!writing.touched_others) return DropLog(*app_, writing.first_seq, kLastSeq);
+  PT_ASSIGN_OR_RETURN(const std::vector<LogRow> rows,
+                      ReadLog(*app_, plan_, writing.first_seq, kLastSeq));
+  for (const LogRow& row : rows) {
+    const TablePlan* plan = plan_.ByNumber(row.table);
+    Table* table = plan == nullptr || row.key.empty() ? nullptr : TableOf(plan->type);
+    if (table == nullptr) continue;
+    const absl::StatusOr<std::string> id = table->IdOf(row.key);
+    if (!id.ok() || !writing.targets.contains(EntityKey{table->type(), *id})) continue;
+    PT_RETURN_IF_ERROR(DropLog(*app_, row.seq - 1, row.seq));
+  }
   return absl::OkStatus();
 }
 

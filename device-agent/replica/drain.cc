@@ -15,6 +15,7 @@ struct ReplicaImpl::Hint {
   bool stamped = false;  // the table has columns that a trigger stamps
   bool inserted = false;
   bool only_inserted = false;  // nothing but one insert (and its stamp)
+  bool one_statement = false;  // nothing but what one insert can have logged
   bool deleted_last = false;
   std::optional<TimeNs> time;  // of the last edit; absent: only touched
 };
@@ -110,6 +111,19 @@ absl::Status ReplicaImpl::DrainIn(sqlite::Database& db, DrainReport* report) {
   return PutMark("drained", mark);
 }
 
+// The update of a stamp belongs to its insert: one statement, one time. It can
+// be logged before the insert, because SQLite fires the newest trigger first.
+void ReplicaImpl::NoteLogRow(const LogRow& row, Hint* hint) {
+  const bool first = !hint->time.has_value();
+  const bool goes_on = hint->one_statement && hint->stamped && hint->time == row.time;
+  const bool second_insert = row.op == 'I' && hint->inserted;
+  hint->one_statement = (first || goes_on) && row.op != 'D' && !second_insert;
+  hint->inserted |= row.op == 'I';
+  hint->only_inserted = hint->one_statement && hint->inserted;
+  hint->deleted_last = row.op == 'D';
+  hint->time = row.time;
+}
+
 absl::Status ReplicaImpl::CollectHints(const std::vector<LogRow>& rows, std::vector<Hint>* hints,
                                        DrainReport* report) {
   absl::flat_hash_map<EntityKey, size_t> known;
@@ -132,12 +146,7 @@ absl::Status ReplicaImpl::CollectHints(const std::vector<LogRow>& rows, std::vec
     }
     Hint& hint = (*hints)[at->second];
     if (!row.time.has_value()) continue;
-    // The update of a stamp belongs to its insert: one statement, one time.
-    const bool stamp = row.op == 'U' && hint.stamped && hint.time == row.time;
-    if (!stamp) hint.only_inserted = row.op == 'I' && !hint.time.has_value();
-    hint.inserted |= row.op == 'I';
-    hint.deleted_last = row.op == 'D';
-    hint.time = row.time;
+    NoteLogRow(row, &hint);
   }
   if (bad_key) {
     report->problems.push_back(

@@ -47,7 +47,7 @@ absl::StatusOr<Attempt> ReplicaImpl::Execute(Work& work, Findings* findings) {
     writes |= target.act == Act::kWrite || target.act == Act::kRemove;
   }
   if (!writes) {
-    PT_RETURN_IF_ERROR(SettleInLedger(work, nullptr, std::nullopt));
+    PT_RETURN_IF_ERROR(SettleInLedger(work, nullptr));
     return Attempt::kDone;
   }
   const absl::StatusOr<Intent> intent = OpenNewIntent(work);
@@ -55,12 +55,11 @@ absl::StatusOr<Attempt> ReplicaImpl::Execute(Work& work, Findings* findings) {
     if (FileStateOf(intent.status()) == FileState::kBlockedByApp) return Attempt::kBlocked;
     return intent.status();
   }
-  std::optional<LogMark> drained;
   if (PT_PLANTED("finish before apply")) {
-    PT_RETURN_IF_ERROR(SettleInLedger(work, nullptr, std::nullopt));
+    PT_RETURN_IF_ERROR(SettleInLedger(work, nullptr));
     PT_RETURN_IF_ERROR(At("settled too early"));
   }
-  absl::StatusOr<Attempt> attempt = WriteToApp(work, *intent, findings, &drained);
+  absl::StatusOr<Attempt> attempt = WriteToApp(work, *intent, findings);
   if (!attempt.ok()) {
     // Busy is known to have changed nothing. Of anything else the page mark will
     // tell: the intent stays for the next call, or the next process.
@@ -72,7 +71,7 @@ absl::StatusOr<Attempt> ReplicaImpl::Execute(Work& work, Findings* findings) {
     return attempt;
   }
   PT_RETURN_IF_ERROR(At("committed"));
-  PT_RETURN_IF_ERROR(SettleInLedger(work, &*intent, drained));
+  PT_RETURN_IF_ERROR(SettleInLedger(work, &*intent));
   PT_RETURN_IF_ERROR(At("settled"));
   return Attempt::kDone;
 }
@@ -88,13 +87,13 @@ absl::Status ReplicaImpl::SettleOpenIntent() {
   if (!control.ok()) return control.status();
   if (PT_PLANTED("an intent is taken for done")) {
     PT_ASSIGN_OR_RETURN(const Work hoped, DecodeWork(intent->payload));
-    return SettleInLedger(hoped, &*intent, std::nullopt);
+    return SettleInLedger(hoped, &*intent);
   }
   if (control->page_number != intent->page_number || control->page_tag != intent->page_tag) {
     return DropIntent(*intent);
   }
   PT_ASSIGN_OR_RETURN(const Work work, DecodeWork(intent->payload));
-  return SettleInLedger(work, &*intent, std::nullopt);
+  return SettleInLedger(work, &*intent);
 }
 
 absl::Status ReplicaImpl::SettleTarget(const Target& target) {
@@ -135,8 +134,7 @@ absl::Status ReplicaImpl::SettleTarget(const Target& target) {
   return ledger_->UpdateItem(*item);
 }
 
-absl::Status ReplicaImpl::SettleInLedger(const Work& work, const Intent* intent,
-                                         const std::optional<LogMark>& drained) {
+absl::Status ReplicaImpl::SettleInLedger(const Work& work, const Intent* intent) {
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
   if (work.kind == "recover") {
     // From here on the file counts as another one: what was known is void.
@@ -156,7 +154,6 @@ absl::Status ReplicaImpl::SettleInLedger(const Work& work, const Intent* intent,
   }
   if (work.moves_cursor) PT_RETURN_IF_ERROR(ledger_->Put("cursor", work.cursor));
   if (!work.epoch.empty()) PT_RETURN_IF_ERROR(ledger_->Put("epoch", work.epoch));
-  if (drained.has_value()) PT_RETURN_IF_ERROR(PutMark("drained", *drained));
   if (intent != nullptr) PT_RETURN_IF_ERROR(ledger_->FinishIntent(*intent));
   return tx.Commit();
 }

@@ -51,6 +51,26 @@ absl::Status DatabaseError(const std::string& database, const absl::Status& why)
                                   "file cannot be synced."));
 }
 
+// A lock on one byte of the lock file, apart from flock's: its holder means to
+// keep the files. It belongs to the open file, as flock's does.
+struct flock StayingMark() {
+  struct flock mark{};
+  mark.l_type = F_WRLCK;
+  mark.l_whence = SEEK_SET;
+  mark.l_len = 1;
+  return mark;
+}
+
+bool MarkAsStaying(int fd) {
+  struct flock mark = StayingMark();
+  return fcntl(fd, F_OFD_SETLK, &mark) == 0;
+}
+
+bool IsMarkedAsStaying(int fd) {
+  struct flock mark = StayingMark();
+  return fcntl(fd, F_OFD_GETLK, &mark) == 0 && mark.l_type != F_UNLCK;
+}
+
 // Of the agent's own file, or the lock beside it.
 absl::Status StateError(const std::string& path, absl::string_view why) {
   return ReasonError(
@@ -85,10 +105,11 @@ absl::StatusOr<std::unique_ptr<Replica>> Replica::Open(const ReplicaOptions& opt
   return replica;
 }
 
-std::optional<FileState> ReplicaImpl::FileStateOf(const absl::Status& status) {
+std::optional<FileState> ReplicaImpl::FileStateOf(const absl::Status& status) const {
   // Aborted without SQLite's code: it changed while we looked at it.
   if (sqlite::IsBusy(status) || absl::IsAborted(status)) return FileState::kBlockedByApp;
   if (sqlite::ExtendedCode(status) == 0) return std::nullopt;
+  if (ledger_ != nullptr && sqlite::FileOf(status) == ledger_->db().file()) return std::nullopt;
   if (absl::IsNotFound(status)) return FileState::kMissing;
   if (absl::IsDataLoss(status) || absl::IsFailedPrecondition(status) ||
       absl::IsPermissionDenied(status)) {
@@ -102,11 +123,15 @@ absl::Status ReplicaImpl::TakeLock() {
   const std::string path = options_.state + ".lock";
   lock_fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (lock_fd_ < 0) return StateError(path, std::strerror(errno));
-  // The kernel drops it when the process ends, however it ends.
-  if (flock(lock_fd_, LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
+  // The kernel drops both locks when the process ends, however it ends. First
+  // the mark: whoever has it may wait for a verb, and nobody waits for him.
+  const bool marked = !options_.stays || MarkAsStaying(lock_fd_);
+  if (marked && flock(lock_fd_, LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
+  const bool stays = options_.stays ? !marked : IsMarkedAsStaying(lock_fd_);
   return ReasonError(absl::StatusCode::kAlreadyExists, "SECOND_AGENT",
-                     absl::StrCat("another agent works on ", options_.database,
-                                  ". Nothing was changed. Stop it, or use it through its socket."));
+                     absl::StrCat("Another agent works on ", options_.database,
+                                  ". Nothing was changed. Stop it, or use it through its socket."),
+                     {{kMetaHolder, stays ? kHolderStays : kHolderPasses}});
 }
 
 absl::Status ReplicaImpl::OpenLedger(bool create) {

@@ -49,7 +49,7 @@ absl::Status ReplicaImpl::StepRecovery() {
     return committed;
   }
   PT_RETURN_IF_ERROR(At("recover_committed"));
-  PT_RETURN_IF_ERROR(SettleInLedger(work, &intent, std::nullopt));
+  PT_RETURN_IF_ERROR(SettleInLedger(work, &intent));
   recovery_ready_ = true;
   unanswered_loaded_ = false;
   return absl::OkStatus();

@@ -33,7 +33,14 @@ struct ReplicaOptions {
   // file system's inode tells, or with a VFS nobody.
   std::function<uint64_t()> identity;
   bool take_lock = true;  // flock on <state>.lock; the simulation has one process
+  bool stays = false;     // a daemon, which keeps the lock until it is stopped
 };
+
+// SECOND_AGENT tells whether waiting helps: is the other one a daemon, or a verb
+// that soon ends?
+inline constexpr char kMetaHolder[] = "holder";
+inline constexpr char kHolderStays[] = "stays";
+inline constexpr char kHolderPasses[] = "passes";
 
 struct TakeLimits {
   size_t changes = 1000;
@@ -113,7 +120,7 @@ struct ReplicaFacts {
 // (RESOURCE_EXHAUSTED): then nothing happened.
 class Replica {
  public:
-  // ALREADY_EXISTS (reason SECOND_AGENT) if another agent works on this file;
+  // ALREADY_EXISTS (reason SECOND_AGENT, kMetaHolder) if another agent works on this file;
   // FAILED_PRECONDITION (NOT_INITIALISED) if `init` never ran on it. Finishes
   // or drops the intent that a dead process left.
   static absl::StatusOr<std::unique_ptr<Replica>> Open(const ReplicaOptions& options,

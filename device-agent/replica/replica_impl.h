@@ -154,8 +154,7 @@ class ReplicaImpl final : public Replica {
   // --- intent.cc: one Work, in both files.
   absl::StatusOr<Attempt> Execute(Work& work, Findings* findings);
   absl::Status SettleOpenIntent();
-  absl::Status SettleInLedger(const Work& work, const Intent* intent,
-                              const std::optional<LogMark>& drained);
+  absl::Status SettleInLedger(const Work& work, const Intent* intent);
   absl::Status SettleTarget(const Target& target);
   absl::StatusOr<Intent> OpenNewIntent(const Work& work);
   absl::Status DropIntent(const Intent& intent);
@@ -164,8 +163,7 @@ class ReplicaImpl final : public Replica {
 
   // --- apply.cc: the transaction of the app's file.
   struct Writing;  // one such transaction
-  absl::StatusOr<Attempt> WriteToApp(Work& work, const Intent& intent, Findings* findings,
-                                     std::optional<LogMark>* drained);
+  absl::StatusOr<Attempt> WriteToApp(Work& work, const Intent& intent, Findings* findings);
   absl::StatusOr<bool> IsFileUnchanged(const ControlRow& control);
   absl::StatusOr<Attempt> CheckBeforeWriting(Writing& writing);
   absl::StatusOr<bool> ReadUndrained(Writing& writing);
@@ -187,8 +185,8 @@ class ReplicaImpl final : public Replica {
   // After it: as our triggers would have logged them, without a time.
   absl::Status LogCascades(const std::vector<Cascaded>& cascades);
   std::vector<std::string> ColumnsForCascade(absl::string_view table) const;
-  absl::Status FinishWriting(Writing& writing, const Intent& intent,
-                             std::optional<LogMark>* drained);
+  absl::Status FinishWriting(Writing& writing, const Intent& intent);
+  absl::Status DropOwnLogRows(const Writing& writing);
   // --- touched.cc: what the app's triggers and foreign keys did meanwhile.
   absl::StatusOr<std::optional<EntityKey>> NoteTouched(Writing& writing, const EntityKey* own);
   absl::Status RunAfterApply(Writing& writing);
@@ -234,6 +232,7 @@ class ReplicaImpl final : public Replica {
   absl::Status DrainIn(sqlite::Database& db, DrainReport* report);
   // kAborted if `db` is no longer as Ready() saw it.
   absl::Status CheckSnapshot(sqlite::Database& db);
+  static void NoteLogRow(const LogRow& row, Hint* hint);
   absl::Status CollectHints(const std::vector<LogRow>& rows, std::vector<Hint>* hints,
                             DrainReport* report);
   absl::Status DrainEdit(const Hint& hint, int64_t drain);
@@ -327,7 +326,7 @@ class ReplicaImpl final : public Replica {
   absl::Status At(const char* point);
   bool Recovering() const { return mode_ == Mode::kRecovering; }
   // True for errors that say something of the app's file or a busy ledger.
-  static std::optional<FileState> FileStateOf(const absl::Status& status);
+  std::optional<FileState> FileStateOf(const absl::Status& status) const;
 
   const ReplicaOptions options_;
   const Clock& clock_;

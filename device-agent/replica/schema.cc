@@ -198,7 +198,7 @@ absl::Status ReplicaImpl::PutObjectsBack() {
     return written;
   }
   PT_RETURN_IF_ERROR(At("put_back"));
-  return SettleInLedger(work, &intent, std::nullopt);
+  return SettleInLedger(work, &intent);
 }
 
 }  // namespace ptdoc::sync

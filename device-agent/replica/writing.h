@@ -14,8 +14,8 @@ struct ReplicaImpl::Writing {
   Work& work;
   Findings* findings;
   ControlRow control;
-  int64_t log_seq = 0;  // the log's last row that was looked at
-  bool anything_undrained = false;
+  int64_t first_seq = 0;  // the log's last row before this transaction
+  int64_t log_seq = 0;    // the log's last row that was looked at
   absl::flat_hash_set<EntityKey> undrained;
   absl::flat_hash_map<EntityKey, Target*> targets;
   std::vector<Target*> written;

@@ -89,5 +89,27 @@ TEST_F(ReplicaTest, TouchedRowIsFoundInTheLogAfterACrash) {
   EXPECT_THAT(b_.LedgerQuery("SELECT EntityId, PutBack FROM SyncStale"), ElementsAre("v1|1"));
 }
 
+// The log holds nothing of what was meant to be written: an edit that no
+// trigger saw, made after the crash, is not taken for one of the agent's own.
+TEST_F(ReplicaTest, EditThatNoTriggerSawAfterACrashIsNotPutBack) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  SyncBoth();
+  a_.Sql("UPDATE Patient SET Name = 'Anna'");
+  Sync(a_);
+  b_.impl().SetFailPoint([](const char* at) { return std::string(at) == "committed"; });
+  ASSERT_TRUE(absl::IsCancelled(b_.Sync(service_)));
+  ASSERT_TRUE(b_.app().EnableTriggers(false).ok());
+  b_.Sql("UPDATE Patient SET Phone = '2'");
+  ASSERT_TRUE(b_.app().EnableTriggers(true).ok());
+  b_.Open();
+
+  const DrainReport drained = b_.Drain();
+
+  EXPECT_EQ(drained.items, 0);
+  EXPECT_THAT(b_.LedgerQuery("SELECT EntityId FROM SyncStale"), IsEmpty());
+  EXPECT_THAT(b_.Query("SELECT * FROM Patient"), ElementsAre("p1|Anna|2"));
+}
+
 }  // namespace
 }  // namespace ptdoc::sync

@@ -184,8 +184,7 @@ TEST(CursorTest, AnswerOfAnotherHistoryReplacesNoWitness) {
 
 TEST(CursorTest, WitnessFitsAfterItsHistoryWasPruned) {
   TestService service;
-  const PushAnswer answer =
-      *service.Push(BatchOf(service, "a", {Create(Patient("p1"), kFields)}));
+  const PushAnswer answer = *service.Push(BatchOf(service, "a", {Create(Patient("p1"), kFields)}));
   const ChangeResult second =
       PushOne(service, "a", Delta(Patient("p1"), answer.results[0], Texts({{"Name", "y"}})));
   PushOne(service, "a", Delta(Patient("p1"), second, Texts({{"Name", "z"}})));
