@@ -128,7 +128,7 @@ absl::StatusOr<Attempt> ReplicaImpl::WriteToApp(Work& work, const Intent& intent
   const absl::Cleanup triggers_on = [this] { SetTriggers(true).IgnoreError(); };
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, sqlite::Transaction::Begin(*app_));
   PT_RETURN_IF_ERROR(app_->Exec("PRAGMA defer_foreign_keys=ON"));
-  Writing writing{work, findings, {}, 0, 0, {}, {}, {}, {}, false, {}, false};
+  Writing writing{work, findings, {}, 0, 0, {}, {}, {}, {}, false, {}, {}, {}, false};
   PT_ASSIGN_OR_RETURN(const Attempt checked, CheckBeforeWriting(writing));
   if (checked != Attempt::kDone) return checked;
   PT_ASSIGN_OR_RETURN(const LogMark last, LastMark(*app_));
@@ -189,6 +189,7 @@ absl::Status ReplicaImpl::WriteRound(Writing& writing, std::vector<Todo>* todo) 
 
 absl::Status ReplicaImpl::WriteOne(Writing& writing, Target& target) {
   PT_RETURN_IF_ERROR(SetTriggers(target.table->plan.apply_mode == ApplyMode::kTriggersOn));
+  const int64_t log_seq = writing.log_seq;
   PT_ASSIGN_OR_RETURN(sqlite::Savepoint savepoint, sqlite::Savepoint::Begin(*app_));
   PT_ASSIGN_OR_RETURN(const bool taken, WriteValues(target));
   if (!taken) {
@@ -202,6 +203,16 @@ absl::Status ReplicaImpl::WriteOne(Writing& writing, Target& target) {
     // It would change a row that holds an edit nobody has sent.
     savepoint.Rollback();
     writing.Refuse(target.version.key, {"TOUCHES_EDIT", absl::StrCat(edit->type, "/", edit->id)});
+    return absl::OkStatus();
+  }
+  if (!writing.new_others.empty() && !Recovering()) {
+    // What they were before is to be seen: once more, after a look at them.
+    savepoint.Rollback();
+    writing.log_seq = log_seq;
+    PT_ASSIGN_OR_RETURN(const std::optional<EntityKey> unknown, LookAtOthers(writing));
+    if (!unknown.has_value()) return WriteOne(writing, target);
+    writing.Refuse(target.version.key,
+                   {"TOUCHES_EDIT", absl::StrCat(unknown->type, "/", unknown->id)});
     return absl::OkStatus();
   }
   PT_RETURN_IF_ERROR(savepoint.Release());

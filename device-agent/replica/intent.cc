@@ -108,7 +108,8 @@ absl::Status ReplicaImpl::SettleTarget(const Target& target) {
       break;
     case Act::kRemove:
       PT_RETURN_IF_ERROR(ledger_->DeleteState(key));
-      PT_RETURN_IF_ERROR(ledger_->ClearSetAside(key));
+      // A person took his own row back: what the service holds still waits.
+      if (target.closes_item == 0) PT_RETURN_IF_ERROR(ledger_->ClearSetAside(key));
       break;
     case Act::kSetAside: {
       PT_RETURN_IF_ERROR(ledger_->PutSetAside({version, target.code, target.constraint, 1}));

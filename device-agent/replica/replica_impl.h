@@ -35,6 +35,7 @@
 namespace ptdoc::sync {
 
 // Chunks and bounds.
+inline constexpr char kUninstalled[] = "uninstalled";  // in the ledger: 1 after `uninstall`
 inline constexpr size_t kLogChunkRows = 4096;
 inline constexpr size_t kSliceRows = 1000;
 inline constexpr size_t kSetAsideRetriesMax = 1000;
@@ -89,6 +90,7 @@ class ReplicaImpl final : public Replica {
 
   absl::Status OpenFiles();                   // open.cc
   absl::StatusOr<int64_t> InitialiseFiles();  // initialise.cc
+  absl::Status UninstallFiles();              // initialise.cc
 
   Ledger& ledger() override { return *ledger_; }
   const Plan& plan() const override { return plan_; }
@@ -186,6 +188,7 @@ class ReplicaImpl final : public Replica {
   absl::Status LogCascades(const std::vector<Cascaded>& cascades);
   std::vector<std::string> ColumnsForCascade(absl::string_view table) const;
   absl::Status FinishWriting(Writing& writing, const Intent& intent);
+  absl::StatusOr<std::optional<EntityKey>> LookAtOthers(Writing& writing);
   absl::Status DropOwnLogRows(const Writing& writing);
   // --- touched.cc: what the app's triggers and foreign keys did meanwhile.
   absl::StatusOr<std::optional<EntityKey>> NoteTouched(Writing& writing, const EntityKey* own);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "common/base/planted.h"
+#include "common/base/reached.h"
 #include "common/base/status.h"
 #include "device-agent/replica/writing.h"
 
@@ -79,8 +80,32 @@ absl::StatusOr<std::optional<EntityKey>> ReplicaImpl::NoteTouched(Writing& writi
     PT_ASSIGN_OR_RETURN(const bool open, ledger_->HasOpenItem(key));
     if (open || writing.undrained.contains(key)) return key;
     writing.touched_others = true;
+    if (!writing.known_others.contains(key)) writing.new_others.push_back(std::move(key));
   }
   writing.log_seq = last;
+  return std::nullopt;
+}
+
+// An edit that no trigger saw must not go with a cascade: it becomes an item.
+// Returns the row that holds one.
+absl::StatusOr<std::optional<EntityKey>> ReplicaImpl::LookAtOthers(Writing& writing) {
+  for (const EntityKey& key : std::exchange(writing.new_others, {})) {
+    if (!writing.known_others.insert(key).second) continue;
+    Table& table = *TableOf(key.type);
+    PT_ASSIGN_OR_RETURN(const std::vector<Value> values, table.KeyFromId(key.id));
+    PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, table, *ledger_, values));
+    PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(key));
+    bool known = row.absent;
+    if (state.has_value()) {
+      PT_ASSIGN_OR_RETURN(known, SameRow(table, *ledger_, state->row, row));
+      PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(key));
+      known |= note.has_value() && note->put_back;
+    }
+    if (known) continue;
+    PT_REACHED("an edit that no trigger saw was in the way of a cascade");
+    PT_RETURN_IF_ERROR(EnqueueFound(key, state, row));
+    return key;
+  }
   return std::nullopt;
 }
 

@@ -22,6 +22,10 @@ struct ReplicaImpl::Writing {
   // Targets that something else than their own statement has written to.
   absl::flat_hash_set<EntityKey> touched_targets;
   bool touched_others = false;
+  // Rows that this transaction has touched besides, seen to be what their states
+  // say before it did.
+  absl::flat_hash_set<EntityKey> known_others;
+  std::vector<EntityKey> new_others;  // not seen yet
   // Of rows that foreign keys have written while triggers were off.
   std::set<const Table*> cascaded;
   bool refused_any = false;

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <string>
 
+#include "common/base/reached.h"
 #include "common/base/status.h"
 #include "tests/simulation/planted_bugs.h"
 
@@ -26,6 +27,11 @@ void PlantBug(const char* name) {
 
 bool IsPlanted(const char* name) {
   return TheBug() == name;
+}
+
+std::map<std::string, int64_t>& ReachedPlaces() {
+  static auto* const places = new std::map<std::string, int64_t>();
+  return *places;
 }
 
 namespace sim {

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/model/change.h"
 
 namespace ptdoc::sync::sim {
 namespace {
@@ -47,8 +48,12 @@ void Referee::Judge(World& world, const PushBatch& batch, const PushAnswer& answ
   const bool repeated = said_.contains(id);
   JudgeRepetition(world, id, answer);
   if (repeated || answer.results.size() != batch.changes.size()) return;
+  JudgeCursor(world, batch, answer);
   for (size_t i = 0; i < batch.changes.size(); ++i) {
-    JudgeChange(world, batch.changes[i], answer.results[i], history, now);
+    JudgeChange(world, batch.who.device, batch.changes[i], answer.results[i], history, now);
+    // A client without an agent may send what it likes.
+    const bool is_agent = !batch.cursor.empty() || !batch.witness.empty();
+    if (is_agent) JudgeNeed(world, batch.changes[i], history);
   }
 }
 
@@ -64,8 +69,42 @@ void Referee::JudgeRepetition(World& world, const std::string& id, const PushAns
   if (receipts_stay_ && before->second != said) world.Fail("one batch got two answers (P3): " + id);
 }
 
-void Referee::JudgeChange(World& world, const Change& change, const ChangeResult& result,
-                          const History& history, absl::Time now) {
+// Who stands in another history reads this one before anything of his is taken.
+void Referee::JudgeCursor(World& world, const PushBatch& batch, const PushAnswer& answer) const {
+  const auto epoch = epochs_.find(batch.cursor);
+  if (batch.cursor.empty() || epoch == epochs_.end() || epoch->second == answer.epoch) return;
+  world.Fail("a push from another epoch was taken: " + batch.who.device);
+}
+
+// Who wrote what this revision replaced; null if that is not known for sure.
+const Referee::Writer* Referee::WriterBefore(const EntityKey& key, Revision revision,
+                                             const History& history) const {
+  const auto versions = history.find(key);
+  auto writer = writers_.lower_bound({key, revision});
+  if (versions == history.end() || writer == writers_.begin()) return nullptr;
+  --writer;
+  const bool is_head = writer->first == std::pair(key, versions->second.back().revision);
+  return is_head ? &writer->second : nullptr;
+}
+
+// What the service ever held of an entity is no news to it.
+void Referee::JudgeReoffer(World& world, const Change& change, const ChangeResult& result,
+                           const History& history) {
+  const auto versions = history.find(change.key);
+  if (versions == history.end() || change.operation == Operation::kDelete) return;
+  for (const Version& version : versions->second) {
+    if (version.deleted || version.fields != change.fields) continue;
+    world.Count("old content offered again");
+    if (result.outcome != Outcome::kUnchanged) {
+      world.Fail(absl::StrCat("old content was taken for new: ", NameOfKey(change.key), " of r",
+                              version.revision, " ", OutcomeName(result.outcome)));
+    }
+    return;
+  }
+}
+
+void Referee::JudgeChange(World& world, const std::string& device, const Change& change,
+                          const ChangeResult& result, const History& history, absl::Time now) {
   const bool is_late =
       change.last_modified.has_value() && *change.last_modified > ToTimeNs(now + absl::Minutes(1));
   if (is_late && result.rule == "8" && result.resolution == Resolution::kLocalWins) {
@@ -74,7 +113,34 @@ void Referee::JudgeChange(World& world, const Change& change, const ChangeResult
   if (is_late) {
     world.Count("time clamped");
     clamped_.insert(result.conflict_id);
+    clamped_writers_.insert({change.key, device});
   }
+  const Writer* const before = WriterBefore(change.key, result.revision, history);
+  if (before != nullptr && !is_late && result.resolution == Resolution::kLocalWins &&
+      change.last_modified == before->time) {
+    world.Count("two drafts of one time");
+    if (device < before->device && !clamped_writers_.contains({change.key, before->device})) {
+      world.Fail("of two drafts of one time the wrong one won (P5): " + NameOfKey(change.key));
+    }
+  }
+  const bool appended =
+      result.outcome == Outcome::kAccepted || result.resolution == Resolution::kLocalWins;
+  if (appended && change.last_modified.has_value()) {
+    writers_[{change.key, result.revision}] = {device, *change.last_modified};
+  }
+  if (change.reoffer) return JudgeReoffer(world, change, result, history);
+  if (change.base_revision == 0) return;
+  const Version* const base = Find(history, change.key, change.base_revision);
+  if (base != nullptr && !change.base_check.empty() && base->check != change.base_check) {
+    world.Count("base of another history");
+    if (result.rule == "6") {
+      world.Fail("a base of another history was taken for this one's: " + NameOfKey(change.key));
+    }
+  }
+}
+
+// An agent sends only what was changed.
+void Referee::JudgeNeed(World& world, const Change& change, const History& history) {
   if (change.reoffer || change.base_revision == 0) return;
   if (change.operation == Operation::kCreate) return;  // Made anew, if it looks the same.
   const Version* const base = Find(history, change.key, change.base_revision);

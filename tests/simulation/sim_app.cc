@@ -91,6 +91,7 @@ std::vector<SimApp::Edit> SimApp::Write() {
   const bool blind = blind_ && world_.Chance(0.1);
   if (blind) {
     world_.Count("app wrote with triggers off");
+    world_.Trace(name_ + " app: with triggers off");
     world_.PairsMayBreak();
     PT_CHECK(db_->EnableTriggers(false).ok());
   }
@@ -170,9 +171,10 @@ void SimApp::Migrate() {
       if (Rebuild(table)) world_.Count("table rebuilt");
       break;
     default: {
-      const absl::StatusOr<Value> trigger = db_->QueryValue(
+      const absl::StatusOr<Value> trigger = db_->QueryValue(absl::StrCat(
           "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'Sync%' "
-          "ORDER BY random() LIMIT 1");
+          "LIMIT 1 OFFSET ",
+          world_.rng().Below(20)));
       if (!trigger.ok() || trigger->is_null()) break;
       if (Exec("DROP TRIGGER " + sqlite::QuoteName(trigger->bytes()))) {
         world_.Count("trigger dropped");

@@ -98,7 +98,7 @@ void SimDevice::Boot() {
   static_cast<ReplicaImpl*>(replica_.get())->SetFailPoint([this](const char* point) {
     if (dying_ || agent_process_.dead()) return true;
     // The app goes on while the agent is in the middle of something.
-    if (writing_ && world_.Chance(0.02)) {
+    if (writing_ && world_.Chance(chaos_.app_amid)) {
       world_.Count("app wrote amid an action");
       Remember(app_.Write());
     }

@@ -84,6 +84,15 @@ void SimService::PowerCut() {
   Crash();
 }
 
+void SimService::FillDisk() {
+  disk_.SetFull(true);
+  world_.Trace("service: disk full");
+  world_.After(world_.Between(absl::Seconds(1), absl::Seconds(30)), [this] {
+    disk_.SetFull(false);
+    world_.Trace("service: disk has room");
+  });
+}
+
 void SimService::Heal() {
   disk_.SetFull(false);
   process_.SetErrors(0);
@@ -99,6 +108,7 @@ absl::Status SimService::Wire(const absl::Status& status) {
 absl::StatusOr<PullPage> SimService::Pull(const PullQuery& query, const PullPosition* resume) {
   absl::StatusOr<PullPage> page = engine_->Pull(query, resume);
   if (process_.dead() || !page.ok()) return Wire(page.status());
+  record_.referee.Tell(page->cursor, page->epoch);
   return page;
 }
 
@@ -186,6 +196,7 @@ void SimService::Restore(bool new_epoch) {
   world_.Trace(absl::StrCat("service: ", new_epoch ? "restored" : "rolled back", " to r",
                             backup_->record.newest));
   if (engine_ != nullptr) Bury();
+  disk_.SetFull(false);
   process_.Start();
   for (const char* const suffix : {"", "-wal", "-shm"}) {
     const std::string path = absl::StrCat("/service.db", suffix);
@@ -296,7 +307,8 @@ void SimService::Note(const PushBatch& batch, const PushAnswer& answer) {
     const Change& change = batch.changes[i];
     world_.Trace(absl::StrCat("service: ", batch.who.device, " ", change.key.type, "/",
                               change.key.id, " ", OperationName(change.operation), " on ",
-                              change.base_revision, change.reoffer ? " again" : "", " -> ",
+                              change.base_revision, change.reoffer ? " again" : "", " at ",
+                              change.last_modified.value_or(0) % 1'000'000'000'000, " -> ",
                               OutcomeName(result.outcome), " ", ResolutionName(result.resolution),
                               " rule ", result.rule, " r", result.revision, " ",
                               ErrorCodeName(result.error_code)));

@@ -53,6 +53,7 @@ class SimService {
   }
   Disk& disk() { return disk_; }
   void PowerCut();
+  void FillDisk();
   void Heal();  // no disk fails any more
 
   // From what base each version was made, as its device said.

@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "tests/simulation/oracle.h"
 #include "tests/simulation/randomness.h"
+#include "tests/simulation/sim_client.h"
 #include "tests/simulation/sim_device.h"
 #include "tests/simulation/sim_service.h"
 #include "tests/simulation/world.h"
@@ -16,7 +17,6 @@
 namespace ptdoc::sync::sim {
 namespace {
 
-constexpr int kDevices = 3;
 constexpr absl::Duration kHealedMax = absl::Hours(2);
 
 class Run {
@@ -24,7 +24,9 @@ class Run {
   explicit Run(World& world) : world_(world), service_(world_, chaos_) {
     SeedSqlite(world_.rng());
     DrawChaos();
-    for (int i = 0; i < kDevices; ++i) {
+    const int count = 3 + static_cast<int>(world_.rng().Below(6)) / 3 +
+                      static_cast<int>(world_.rng().Below(6)) / 5;
+    for (int i = 0; i < count; ++i) {
       devices_.push_back(std::make_unique<SimDevice>(world_, service_, chaos_, i));
     }
   }
@@ -37,6 +39,7 @@ class Run {
       device->Boot();
       device->StartWriting();
     }
+    if (world_.Chance(0.3)) client_.Start(2 * chaos_.app_pause);
     Trouble();
     const absl::Duration end =
         world_.now() + chaos_.app_pause * static_cast<int64_t>(20 + world_.rng().Below(100));
@@ -79,6 +82,8 @@ class Run {
     if (world_.Chance(0.2)) chaos_.disk_errors = 200;
     power_trouble_ = Draw(0.01, 0.1);
     people_trouble_ = Draw(0.05, 0.3);
+    clock_trouble_ = Draw(0.02, 0.1);
+    chaos_.app_amid = Draw(0.01, 0.05);
     schema_trouble_ = Draw(0.02, 0.1);
     const int64_t pauses_ms[] = {100, 1000, 10'000};
     chaos_.app_pause = absl::Milliseconds(pauses_ms[world_.rng().Below(3)]);
@@ -94,9 +99,7 @@ class Run {
     if (healed_) return;
     for (const auto& device : devices_) {
       if (world_.Chance(link_trouble_)) device->SetLink(!device->link_up());
-      if (world_.Chance(0.02)) {
-        device->SetSkew(world_.Between(absl::Hours(-30), absl::Hours(30)));
-      }
+      if (world_.Chance(clock_trouble_)) SetClock(*device);
       if (world_.Chance(power_trouble_)) device->PowerCut();
       if (world_.Chance(power_trouble_)) device->FillDisk();
       if (world_.Chance(people_trouble_)) device->Meddle();
@@ -107,11 +110,19 @@ class Run {
       if (&other != device.get() && world_.Chance(file_trouble_ / 8)) device->BecomeCopyOf(other);
     }
     if (world_.Chance(power_trouble_)) service_.PowerCut();
+    if (world_.Chance(power_trouble_)) service_.FillDisk();
     if (world_.Chance(people_trouble_)) service_.Administrate();
     if (world_.Chance(restore_trouble_)) service_.Backup();
     if (service_.has_backup() && world_.Chance(restore_trouble_ / 2)) RestoreService();
     world_.After(world_.Between(absl::ZeroDuration(), 10 * chaos_.app_pause),
                  [this] { Trouble(); });
+  }
+
+  // By hours, or by years: an empty battery, a wrong century.
+  void SetClock(SimDevice& device) {
+    const absl::Duration most = world_.Chance(0.5) ? absl::Hours(30) : absl::Hours(24 * 3650);
+    world_.Count(most > absl::Hours(30) ? "clock set by years" : "clock set by hours");
+    device.SetSkew(world_.Between(-most, most));
   }
 
   void RestoreService() {
@@ -137,6 +148,7 @@ class Run {
     healed_ = true;
     chaos_ = Chaos{};
     service_.Heal();
+    client_.Stop();
     for (const auto& device : devices_) {
       device->StopWriting();
       device->SetLink(true);
@@ -189,11 +201,13 @@ class Run {
   double link_trouble_ = 0;
   double power_trouble_ = 0;
   double people_trouble_ = 0;
+  double clock_trouble_ = 0;
   double schema_trouble_ = 0;
   double file_trouble_ = 0;
   double restore_trouble_ = 0;
   bool healed_ = false;
   SimService service_;
+  SimClient client_{world_, service_, "phone"};
   std::vector<std::unique_ptr<SimDevice>> devices_;
 };
 

@@ -118,6 +118,7 @@ struct Chaos {
   double half_crash = 0;     // for each fail point inside an action
   double service_crash = 0;  // for each group commit
   double lost_wake = 0;      // nobody hears of an app's commit
+  double app_amid = 0;       // for each fail point: the app writes there
   double disk_crash = 0;     // a life of an agent or the service that ends inside of a disk call
   uint64_t disk_errors = 0;  // each disk call of either, in 1/1,000,000
   absl::Duration app_pause = absl::Seconds(2);  // between two transactions of an app

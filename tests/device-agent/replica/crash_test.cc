@@ -89,6 +89,25 @@ TEST_F(ReplicaTest, TouchedRowIsFoundInTheLogAfterACrash) {
   EXPECT_THAT(b_.LedgerQuery("SELECT EntityId, PutBack FROM SyncStale"), ElementsAre("v1|1"));
 }
 
+// A cascade of what is applied must not take with it what nobody announced.
+TEST_F(ReplicaTest, ChildThatNoTriggerSawIsNotLostToACascade) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  SyncBoth();
+  ASSERT_TRUE(b_.app().EnableTriggers(false).ok());
+  b_.Sql("INSERT INTO Visit(Id, PatientId, Note) VALUES('v1', 'p1', 'unseen')");
+  ASSERT_TRUE(b_.app().EnableTriggers(true).ok());
+  a_.Sql("DELETE FROM Patient");
+  Sync(a_);
+
+  Sync(b_);
+  Sync(b_);
+  Sync(a_);
+
+  EXPECT_THAT(b_.Query("SELECT Note FROM Visit"), ElementsAre("unseen"));
+  EXPECT_THAT(a_.LedgerQuery("SELECT EntityId FROM SyncSetAside"), ElementsAre("v1"));
+}
+
 // The log holds nothing of what was meant to be written: an edit that no
 // trigger saw, made after the crash, is not taken for one of the agent's own.
 TEST_F(ReplicaTest, EditThatNoTriggerSawAfterACrashIsNotPutBack) {

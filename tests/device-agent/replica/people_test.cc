@@ -50,6 +50,22 @@ TEST_F(PeopleTest, CancelledNewRowIsRemovedAndArchived) {
   EXPECT_EQ(a_.Drain().items, 0);
 }
 
+TEST_F(PeopleTest, CancelLeavesWhatTheSchemaRefused) {
+  BeginBoth();
+  b_.Sql("PRAGMA foreign_keys=OFF; INSERT INTO Visit(Id, PatientId) VALUES('v1', 'p9')");
+  Sync(b_);
+  Sync(a_);
+  a_.Sql("INSERT INTO Visit(Id, Note) VALUES('v1', 'mine')");
+  a_.Drain();
+
+  ASSERT_TRUE(a_.replica().CancelItem(OnlyOpenItem()).ok());
+  b_.Sql("INSERT INTO Patient VALUES('p9', 'Ann', '1')");
+  Sync(b_);
+  Sync(a_);
+
+  EXPECT_THAT(a_.Query("SELECT Id, PatientId FROM Visit"), ElementsAre("v1|p9"));
+}
+
 TEST_F(PeopleTest, ItemBeingSentCannotBeCancelled) {
   a_.Begin(kClinic);
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");

@@ -1,0 +1,111 @@
+#include "tests/simulation/sim_client.h"
+
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+namespace ptdoc::sync::sim {
+namespace {
+
+constexpr size_t kRemembered = 4;
+
+}  // namespace
+
+void SimClient::Start(absl::Duration pause) {
+  going_ = true;
+  pause_ = pause;
+  world_.After(world_.Between(absl::ZeroDuration(), 2 * pause_), [this] {
+    if (!going_) return;
+    Send();
+    Start(pause_);
+  });
+}
+
+void SimClient::Send() {
+  if (!service_.up()) return;
+  PushBatch batch;
+  if (!sent_.empty() && world_.Chance(0.2)) {
+    batch = sent_[world_.rng().Below(sent_.size())];
+    world_.Count("client sent a batch again");
+  } else {
+    batch = MakeBatch();
+    if (batch.changes.empty()) return;
+    sent_.push_back(batch);
+    if (sent_.size() > kRemembered) sent_.pop_front();
+  }
+  world_.Trace(absl::StrCat(name_, ": sends ", batch.batch_id));
+  service_.Push(std::move(batch), [](const absl::StatusOr<PushAnswer>&) {});
+}
+
+PushBatch SimClient::MakeBatch() {
+  PushBatch batch;
+  batch.who.tenant = kTenant;
+  batch.who.device = name_;
+  batch.batch_id = absl::StrCat(name_, "-", ++batches_);
+  std::set<EntityKey> keys;
+  for (uint64_t i = 0; i <= world_.rng().Below(3); ++i) {
+    Change change = MakeChange();
+    if (!change.key.id.empty() && keys.insert(change.key).second) {
+      batch.changes.push_back(std::move(change));
+    }
+  }
+  return batch;
+}
+
+// What it knows is any version that the service ever told, so most of what it
+// writes meets something newer.
+Change SimClient::MakeChange() {
+  Change change;
+  const auto& history = service_.record().history;
+  if (history.empty()) return change;
+  auto entry = history.begin();
+  std::advance(entry, static_cast<int64_t>(world_.rng().Below(history.size())));
+  if (entry->first.type == "Transfer") return change;
+  const std::vector<Version>& versions = entry->second;
+  const Version& known =
+      world_.Chance(0.5) ? versions.back() : versions[world_.rng().Below(versions.size())];
+  change.key = entry->first;
+  change.last_modified = ClaimedTime();
+  if (!world_.Chance(0.2)) change.base_revision = known.revision;
+  if (change.base_revision > 0 && world_.Chance(0.5)) change.base_check = known.check;
+  if (known.deleted) {
+    if (change.key.type != "Patient") return {};
+    change.operation = Operation::kCreate;
+    change.base_revision = 0;
+    change.base_check.clear();
+    change.fields.Set("Id", Value::Text(change.key.id));
+    change.fields.Set("Name", Value::Text("of " + name_));
+    return change;
+  }
+  if (world_.Chance(0.1)) {
+    change.operation = Operation::kDelete;
+    return change;
+  }
+  change.operation = change.base_revision == 0 ? Operation::kCreate : Operation::kUpdate;
+  change.fields = known.fields;
+  const std::string text = absl::StrCat("text ", world_.rng().Below(5));
+  for (const char* const column : {"Name", "Body", "Answers", "Note"}) {
+    if (const Value* const there = change.fields.Find(column); there != nullptr) {
+      // A part of a key stays.
+      if (change.key.type != "Tag" || column != std::string("Name")) {
+        change.fields.Set(column, Value::Text(text));
+      }
+    }
+  }
+  return change;
+}
+
+// Steps of ten seconds, so that times meet; now and then of a clock that is
+// wrong by years.
+TimeNs SimClient::ClaimedTime() {
+  const absl::Time now = world_.clock().Now();
+  if (world_.Chance(0.1)) return ToTimeNs(now + absl::Hours(24 * 365));
+  if (world_.Chance(0.1)) return ToTimeNs(now - absl::Hours(24 * 3650));
+  const absl::Time step = absl::FromUnixSeconds(absl::ToUnixSeconds(now) / 10 * 10);
+  return ToTimeNs(step - world_.rng().Below(4) * absl::Seconds(10));
+}
+
+}  // namespace ptdoc::sync::sim
