@@ -31,6 +31,8 @@ struct Database::Connection {
   size_t idle_count = 0;
 };
 
+// Empty for a database in memory, for one that could not be opened, and for null.
+std::string FileOf(sqlite3* db);
 // The status of a result code (extended) that is not OK; `db` may be null.
 absl::Status ErrorStatus(sqlite3* db, int code);
 // The same for SQL that does not compile: adds SQLite's complaint.

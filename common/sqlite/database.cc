@@ -233,6 +233,10 @@ absl::StatusOr<int64_t> Database::QueryInt(absl::string_view sql) {
   return value.integer();
 }
 
+std::string Database::file() const {
+  return FileOf(handle());
+}
+
 sqlite3* Database::handle() const {
   return connection_->db;
 }

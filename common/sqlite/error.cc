@@ -13,6 +13,7 @@ namespace {
 
 constexpr char kCodePayload[] = "ptdoc/sqlite-code";
 constexpr char kConstraintPayload[] = "ptdoc/sqlite-constraint";
+constexpr char kFilePayload[] = "ptdoc/sqlite-file";
 constexpr size_t kComplaintBytesMax = 200;
 
 struct CodeName {
@@ -169,7 +170,7 @@ void Attach(absl::string_view payload, absl::string_view value, absl::Status* st
   status->SetPayload(payload, absl::Cord(value));
 }
 
-absl::Status MakeStatus(int code, int system_errno, absl::string_view detail) {
+absl::Status MakeStatus(sqlite3* db, int code, int system_errno, absl::string_view detail) {
   std::string message = NameOf(code);
   if (Primary(code) == SQLITE_NOTADB) {
     absl::StrAppend(&message, ": the file is not an SQLite database or is encrypted");
@@ -178,24 +179,31 @@ absl::Status MakeStatus(int code, int system_errno, absl::string_view detail) {
   if (!detail.empty()) absl::StrAppend(&message, ": ", detail.substr(0, kComplaintBytesMax));
   absl::Status status(StatusCodeOf(code, system_errno), message);
   Attach(kCodePayload, absl::StrCat(code), &status);
+  const std::string file = FileOf(db);
+  if (!file.empty()) Attach(kFilePayload, file, &status);
   return status;
 }
 
 }  // namespace
 
+std::string FileOf(sqlite3* db) {
+  const char* name = db == nullptr ? nullptr : sqlite3_db_filename(db, "main");
+  return name == nullptr ? std::string() : std::string(name);
+}
+
 absl::Status ErrorStatus(sqlite3* db, int code) {
   const int system_errno = db == nullptr ? 0 : sqlite3_system_errno(db);
   if (db == nullptr || Primary(code) != SQLITE_CONSTRAINT)
-    return MakeStatus(code, system_errno, "");
+    return MakeStatus(db, code, system_errno, "");
   const std::string constraint = ConstraintIn(code, sqlite3_errmsg(db));
-  absl::Status status = MakeStatus(code, system_errno, constraint);
+  absl::Status status = MakeStatus(db, code, system_errno, constraint);
   if (!constraint.empty()) Attach(kConstraintPayload, constraint, &status);
   return status;
 }
 
 absl::Status CompileError(sqlite3* db, int code) {
   if (Primary(code) != SQLITE_ERROR) return ErrorStatus(db, code);
-  return MakeStatus(code, 0, sqlite3_errmsg(db));
+  return MakeStatus(db, code, 0, sqlite3_errmsg(db));
 }
 
 int ExtendedCode(const absl::Status& status) {
@@ -207,6 +215,11 @@ int ExtendedCode(const absl::Status& status) {
 
 std::string ConstraintName(const absl::Status& status) {
   const auto payload = status.GetPayload(kConstraintPayload);
+  return payload.has_value() ? std::string(*payload) : std::string();
+}
+
+std::string FileOf(const absl::Status& status) {
+  const auto payload = status.GetPayload(kFilePayload);
   return payload.has_value() ? std::string(*payload) : std::string();
 }
 

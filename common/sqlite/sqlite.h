@@ -60,6 +60,8 @@ int ExtendedCode(const absl::Status& status);
 // it has no name), as SQLite gave it; empty for other errors, for foreign keys
 // (SQLite does not say which), and for texts that the app's RAISE made.
 std::string ConstraintName(const absl::Status& status);
+// The whole path of the file that the error speaks of; empty if it is not known.
+std::string FileOf(const absl::Status& status);
 bool IsBusy(const absl::Status& status);
 
 // One connection. Belongs to one thread at a time. Statements, transactions and
@@ -107,6 +109,8 @@ class Database {
   // Copies the whole database to `path` (SQLite's online backup), over a
   // database that is there. After an error the copy may be incomplete.
   absl::Status BackupTo(const std::string& path);
+  // As in FileOf; empty for one in memory.
+  std::string file() const;
   sqlite3* handle() const;
 
  private:

@@ -193,7 +193,8 @@ class Ledger {
   // Those without an open item, and without a version that was told since but is
   // set aside: the service holds that one.
   absl::StatusOr<std::vector<RowState>> ListUnconfirmed(size_t limit);
-  // Set-aside versions that were not told anew, but for those of open items.
+  // Set-aside versions that were not told anew, but for those of open items. What
+  // the service holds of these entities is asked for: their rows stand as sent.
   absl::Status DropVoidSetAside();
 
   // Archives.

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "device-agent/ledger/codec.h"
 #include "device-agent/ledger/ledger.h"
@@ -116,10 +117,14 @@ absl::Status Ledger::MarkAllUnconfirmed() {
 }
 
 absl::Status Ledger::DropVoidSetAside() {
-  return db_.Exec(
-      "DELETE FROM SyncSetAside WHERE Revision = -1 AND NOT EXISTS (SELECT 1 FROM SyncQueueItems q "
+  constexpr absl::string_view kVoid =
+      "FROM SyncSetAside WHERE Revision = -1 AND NOT EXISTS (SELECT 1 FROM SyncQueueItems q "
       "WHERE q.EntityType = SyncSetAside.EntityType AND q.EntityId = SyncSetAside.EntityId AND "
-      "+q.Status IN (0, 1, 3))");
+      "+q.Status IN (0, 1, 3))";
+  return db_.Exec(
+      absl::StrCat("INSERT OR REPLACE INTO SyncStale(EntityType, EntityId, Revision, PutBack) "
+                   "SELECT EntityType, EntityId, 0, 1 ",
+                   kVoid, "; DELETE ", kVoid));
 }
 
 absl::StatusOr<std::vector<RowState>> Ledger::ListUnconfirmed(size_t limit) {

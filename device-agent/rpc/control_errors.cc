@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/model/reason.h"
+#include "common/sqlite/sqlite.h"
 
 namespace ptdoc::sync {
 namespace {
@@ -87,11 +88,14 @@ absl::Status LocalError(const absl::Status& status) {
                        "The disk of this device is full. Nothing was changed, and nothing is lost. "
                        "Make room; the agent goes on by itself.");
   }
+  const std::string file = sqlite::FileOf(status);
   return ReasonError(
       status.code(), "LOCAL_STORE",
-      absl::StrCat("The agent's work on its own files failed (", status.message(),
-                   "). Nothing was changed. `device-agent status` says whether it lasts; "
-                   "look at the files' rights and disk."));
+      absl::StrCat("The agent cannot work on ", file.empty() ? "its files" : file, " (",
+                   status.message(),
+                   "). Nothing was changed; what the app writes is kept in its own file. "
+                   "`device-agent status` says whether it lasts; look at the file's rights and "
+                   "disk, and for a damaged one at LOCAL_STORE in docs/TROUBLESHOOTING.md."));
 }
 
 absl::Status ItemUnknown(int64_t id) {

@@ -122,6 +122,9 @@ void CheckEqual(World& world, SimDevice& device, const Held& held) {
     if (row != rows.end()) rows.erase(row);
   }
   for (const auto& [key, fields] : rows) {
+    // Its removal waits: the schema refused it, because of children.
+    const auto set_aside = aside.find(key);
+    if (set_aside != aside.end() && set_aside->second == 0) continue;
     world.Fail(absl::StrCat(device.name(), " holds what the service does not (P4): ", Name(key)));
   }
   if (const std::string broken = device.app().Check(); !broken.empty()) {

@@ -57,7 +57,7 @@ PlanRequest SimApp::Entities() {
 void SimApp::Create() {
   sqlite::OpenOptions options;
   options.mode = sqlite::OpenOptions::Mode::kCreate;
-  options.wal = wal_ = world_.Chance(0.8);
+  options.wal = world_.Chance(0.8);
   options.synchronous_full = full_ = world_.Chance(0.5);
   blind_ = world_.Chance(0.1);
   options.vfs = vfs_;
@@ -76,6 +76,12 @@ void SimApp::Open() {
   absl::StatusOr<sqlite::Database> db = sqlite::Database::Open(path_, options);
   PT_CHECK(db.ok());
   db_ = std::move(*db);
+}
+
+// The file may be another device's by now.
+bool SimApp::durable() {
+  const absl::StatusOr<Value> mode = db_->QueryValue("PRAGMA journal_mode");
+  return full_ && mode.ok() && mode->bytes() == "wal";
 }
 
 bool SimApp::Exec(const std::string& sql) {

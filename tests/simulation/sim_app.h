@@ -33,7 +33,7 @@ class SimApp {
   }
   bool is_open() const { return db_.has_value(); }
   // Whether what it committed survives a power cut by itself.
-  bool durable() const { return wal_ && full_; }
+  bool durable();
   static PlanRequest Entities();
 
   // One transaction of one to four statements; what it did to which rows. Empty
@@ -80,7 +80,6 @@ class SimApp {
   const std::string path_;
   const std::string vfs_;
   const std::string name_;
-  bool wal_ = true;
   bool full_ = false;
   std::optional<sqlite::Database> db_;
   bool blind_ = false;  // one that writes with triggers off now and then

@@ -225,6 +225,8 @@ TEST_F(LedgerTest, MarkAllUnconfirmedMakesRevisionsVoid) {
   EXPECT_EQ((*void_aside)->version.revision, kVoidRevision);
   EXPECT_FALSE(ledger_->FindSetAside({"Patient", "live"})->has_value());
   EXPECT_TRUE(ledger_->FindSetAside({"Patient", "open"})->has_value());
+  EXPECT_TRUE((*ledger_->FindStale({"Patient", "live"}))->put_back);
+  EXPECT_FALSE(ledger_->FindStale({"Patient", "open"})->has_value());
 }
 
 TEST_F(LedgerTest, ColumnsIdIsForgottenWhenItsTransactionRollsBack) {

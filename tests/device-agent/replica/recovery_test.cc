@@ -6,6 +6,7 @@ namespace ptdoc::sync {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
@@ -21,7 +22,62 @@ class RecoveryTest : public ReplicaTest {
     }
   }
   std::string Backup() const { return dir_ + "/backup.db"; }
+  absl::Status Uninstall() { return Replica::Uninstall(a_.options(), clock_, rng_); }
+  absl::Status Reopen() { return Replica::Open(a_.options(), clock_, rng_).status(); }
+  // Of the agent's own file, as any SQLite client reads it.
+  Lines StateQuery(const std::string& sql) {
+    auto state = sqlite::Database::Open(a_.options().state, {});
+    EXPECT_TRUE(state.ok()) << state.status();
+    return state.ok() ? TestDevice::Rows(*state, sql) : Lines();
+  }
 };
+
+TEST_F(RecoveryTest, UninstalledFileStaysAsItWasUntilInit) {
+  constexpr char kSchema[] = "SELECT sql FROM sqlite_master ORDER BY name";
+  a_.Sql(kClinic);
+  const Lines before = a_.Query(kSchema);
+  a_.Init();
+  a_.Open();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  Sync(a_);
+  a_.Sql("UPDATE Patient SET Phone = '2'");  // Nobody drained it.
+  a_.Close();
+
+  ASSERT_TRUE(Uninstall().ok());
+
+  EXPECT_EQ(a_.Query(kSchema), before);
+  EXPECT_EQ(ReasonOf(Reopen()), "NOT_INITIALISED");
+  EXPECT_TRUE(Uninstall().ok());
+  EXPECT_EQ(a_.Query(kSchema), before);
+  EXPECT_THAT(StateQuery("SELECT EntityId, Operation, Status FROM SyncQueueItems WHERE Status = 0"),
+              ElementsAre("p1|1|0"));
+  a_.Sql("UPDATE Patient SET Phone = '3'");  // Nobody could capture it.
+  a_.Init();
+  a_.Open();
+  Sync(a_);
+  ASSERT_THAT(ServiceArchives(), SizeIs(1));
+  EXPECT_THAT(a_.LedgerQuery("SELECT ArchivedDataJson FROM SyncConflictArchives"),
+              ElementsAre(HasSubstr("\"Phone\":\"3\"")));
+}
+
+TEST_F(RecoveryTest, UninstallStandsBackWhileAnAgentWorksOnTheFile) {
+  a_.Begin(kClinic);
+
+  const absl::Status refused = Uninstall();
+
+  EXPECT_EQ(ReasonOf(refused), "SECOND_AGENT");
+  EXPECT_THAT(a_.Query("SELECT count(*) FROM sqlite_master WHERE name = 'SyncLog'"),
+              ElementsAre("1"));
+}
+
+TEST_F(RecoveryTest, UninstallOfAFileThatInitNeverSawLeavesNothingBeside) {
+  a_.Sql(kClinic);
+
+  EXPECT_TRUE(Uninstall().ok());
+
+  EXPECT_FALSE(std::filesystem::exists(a_.options().database + ".sync"));
+  EXPECT_FALSE(std::filesystem::exists(a_.options().database + ".sync.lock"));
+}
 
 TEST_F(RecoveryTest, AppFileThatIsSetBackIsNoticedAndNothingAcknowledgedIsLost) {
   BeginBoth();
@@ -257,6 +313,29 @@ TEST_F(RecoveryTest, OldDeletionDoesNotTouchWhatWasMadeSince) {
 
   EXPECT_THAT(a_.Query("SELECT Name FROM Patient"), ElementsAre("Anew"));
   EXPECT_THAT(ServiceArchives(), IsEmpty());
+}
+
+// It lost to a version that the schema refused here, and that no history knows
+// any more: nobody would ever send or remove it.
+TEST_F(RecoveryTest, RowThatStaysAsSentGoesWithTheLossOfItsWinner) {
+  BeginBoth();
+  ASSERT_TRUE(service_.store().Backup(Backup()).ok());
+  a_.Sql("INSERT INTO Visit(Id, Note) VALUES('v1', 'lost')");
+  a_.Drain();
+  b_.Sql("PRAGMA foreign_keys=OFF; INSERT INTO Visit(Id, PatientId) VALUES('v1', 'p9')");
+  Sync(b_);
+  Sync(a_);
+  const Lines as_sent = a_.Query("SELECT Note FROM Visit");
+
+  service_.RestoreFrom(Backup());
+  Sync(a_);
+  Sync(a_);
+
+  EXPECT_THAT(as_sent, ElementsAre("lost"));
+  EXPECT_THAT(a_.LedgerQuery("SELECT 1 FROM SyncSetAside"), IsEmpty());
+  EXPECT_THAT(a_.Query("SELECT Note FROM Visit"), IsEmpty());
+  EXPECT_THAT(a_.LedgerQuery("SELECT ResolutionType FROM SyncConflictArchives"),
+              ElementsAre("ServerWins"));
 }
 
 // The revisions of the new history are lower than those of the old one.
