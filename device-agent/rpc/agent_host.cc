@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -34,6 +35,9 @@ namespace {
 
 constexpr absl::Duration kTick = absl::Seconds(1);
 constexpr absl::Duration kShutdownMax = absl::Seconds(2);
+// A verb without a daemon has the files for a moment: 5 s are waited for it.
+constexpr absl::Duration kOpenPause = absl::Milliseconds(50);
+constexpr int kOpenTriesMax = 100;
 // A conflict holds up to three whole rows.
 constexpr int kReceiveBytesMax = 64 << 20;
 constexpr char kUnixPrefix[] = "unix:";
@@ -58,6 +62,13 @@ absl::StatusOr<std::string> SocketPath(const std::string& listen) {
                                   "Write unix:///path."));
   }
   return std::string(path);
+}
+
+bool PassesSoon(const absl::Status& status) {
+  if (ReasonOf(status) != "SECOND_AGENT") return false;
+  const std::map<std::string, std::string> meta = ReasonMetadata(status);
+  const auto holder = meta.find(kMetaHolder);
+  return holder != meta.end() && holder->second == kHolderPasses;
 }
 
 std::string StatePath(const std::string& database, const std::string& state) {
@@ -132,11 +143,13 @@ class AgentHostImpl final : public AgentHost {
   void Stop() override;
 
  private:
+  // Waits for a verb that works on the files; at once refused beside a daemon.
+  absl::StatusOr<std::unique_ptr<Replica>> OpenWhenFree();
   absl::Status OpenReplica();
   absl::Status OpenControl();
   void StartRunner();
   CoreOptions MakeCoreOptions() const;
-  void TickLoop();
+  void TickLoop(uint64_t token);
   // Waits for the next tick; false once the agent stops.
   bool WaitTick();
 
@@ -163,6 +176,8 @@ class AgentHostImpl final : public AgentHost {
 absl::Status AgentHostImpl::Open() {
   PT_ASSIGN_OR_RETURN(channel_, MakeChannel(options_.channel));
   PT_ASSIGN_OR_RETURN(token_, TokenFile::Open(options_.token_file));
+  // Before the first call: a token that replaces one which was refused is news.
+  const uint64_t token_version = token_->Version();
   PT_RETURN_IF_ERROR(OpenReplica());
   runner_ = std::make_unique<Runner>(
       options_.replica.database, std::move(replica_),
@@ -180,7 +195,7 @@ absl::Status AgentHostImpl::Open() {
   StartRunner();
   // Whoever connected before waits: the cycle has begun when he is answered.
   if (listener_ != nullptr) listener_->Start();
-  ticker_ = std::thread([this] { TickLoop(); });
+  ticker_ = std::thread([this, token_version] { TickLoop(token_version); });
   started_ = true;
   Log(options_.automatic ? LogLevel::kInfo : LogLevel::kDebug, "agent.started",
       {LogField::Code("version", identity_.agent_version),
@@ -188,8 +203,19 @@ absl::Status AgentHostImpl::Open() {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::unique_ptr<Replica>> AgentHostImpl::OpenWhenFree() {
+  ReplicaOptions options = options_.replica;
+  options.stays = options_.automatic;
+  for (int tries = 1;; ++tries) {
+    absl::StatusOr<std::unique_ptr<Replica>> replica = Replica::Open(options, clock_, rng_);
+    if (tries == kOpenTriesMax || !PassesSoon(replica.status())) return replica;
+    MutexLock lock(mutex_);
+    wake_.WaitFor(mutex_, kOpenPause);
+  }
+}
+
 absl::Status AgentHostImpl::OpenReplica() {
-  PT_ASSIGN_OR_RETURN(replica_, Replica::Open(options_.replica, clock_, rng_));
+  PT_ASSIGN_OR_RETURN(replica_, OpenWhenFree());
   PT_ASSIGN_OR_RETURN(identity_.device_id, replica_->ledger().Get("device_id"));
   // What a token calls this device may be any text: it is not sent.
   if (!IsHeaderText(options_.replica.device_id) && !options_.replica.device_id.empty()) {
@@ -262,8 +288,7 @@ bool AgentHostImpl::WaitTick() {
   return !stopping_;
 }
 
-void AgentHostImpl::TickLoop() {
-  uint64_t token = token_->Version();
+void AgentHostImpl::TickLoop(uint64_t token) {
   absl::Duration looked = clock_.Monotonic();
   while (WaitTick()) {
     const bool second_passed = clock_.Monotonic() - looked >= kTick;

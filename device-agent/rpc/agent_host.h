@@ -43,7 +43,8 @@ class AgentHost {
   static constexpr const char* kDefaultControl = "unix:///run/ptdoc/agent.sock";
 
   // Ready when it returns: the replica is open, the control socket is bound.
-  // Nothing waits for the service. `clock` and `rng` must outlive the host.
+  // Nothing waits for the service, but for up to 5 s for a verb that works on
+  // the files without a daemon. `clock` and `rng` must outlive the host.
   // Errors: those of Replica::Open (SECOND_AGENT, NOT_INITIALISED), MakeChannel
   // (CONFIG), a token file that cannot be read or a control address that is no
   // unix socket (CONFIG), SOCKET_IN_USE.

@@ -1,8 +1,10 @@
 #include "device-agent/rpc/agent_host.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -315,15 +317,55 @@ TEST(AgentHostTest, ABatchWithoutAnswerIsSettledAtTheNextStart) {
   EXPECT_EQ(settled[0].batch_id(), sent[0].batch_id());
 }
 
-TEST(AgentHostTest, ASecondAgentOfOneFileIsRefused) {
+// True once somebody has marked the file at `path` as one that he keeps.
+bool IsMarkedAsStaying(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  struct flock mark{};
+  mark.l_type = F_WRLCK;
+  mark.l_whence = SEEK_SET;
+  mark.l_len = 1;
+  const bool told = fcntl(fd, F_OFD_GETLK, &mark) == 0;
+  close(fd);
+  return told && mark.l_type != F_UNLCK;
+}
+
+TEST(AgentHostTest, ASecondAgentIsRefusedAtOnceWhenADaemonHasTheFile) {
   TestAgent agent(kNobody);
+  agent.options.automatic = true;
   agent.Start();
-  AgentOptions second = agent.options;
-  second.control_listen = "unix://" + agent.dir.File("other.sock");
+  for (const bool automatic : {true, false}) {
+    AgentOptions second = agent.options;
+    second.automatic = automatic;
+    second.control_listen = "unix://" + agent.dir.File("other.sock");
+    const absl::Duration before = agent.clock.Monotonic();
 
-  const auto refused = AgentHost::Start(second, agent.clock, agent.rng);
+    const auto refused = AgentHost::Start(second, agent.clock, agent.rng);
 
-  EXPECT_EQ(ReasonOf(refused.status()), "SECOND_AGENT");
+    EXPECT_EQ(ReasonOf(refused.status()), "SECOND_AGENT");
+    EXPECT_EQ(ReasonMetadata(refused.status())[kMetaHolder], kHolderStays);
+    // Whoever waits for a verb waits 5 s.
+    EXPECT_LT(agent.clock.Monotonic() - before, absl::Seconds(4));
+  }
+}
+
+TEST(AgentHostTest, ADaemonStartsWhenTheVerbThatHasTheFileEnds) {
+  TestAgent agent(kNobody);
+  AgentOptions verb = agent.options;
+  verb.control_listen.clear();
+  auto holder = AgentHost::Start(verb, agent.clock, agent.rng);
+  ASSERT_TRUE(holder.ok()) << holder.status();
+  AgentOptions daemon = agent.options;
+  daemon.automatic = true;
+  absl::StatusOr<std::unique_ptr<AgentHost>> started;
+
+  std::thread starter([&] { started = AgentHost::Start(daemon, agent.clock, agent.rng); });
+  while (!IsMarkedAsStaying(agent.options.replica.database + ".sync.lock")) {
+    std::this_thread::yield();
+  }
+  holder->reset();
+  starter.join();
+
+  EXPECT_TRUE(started.ok()) << started.status();
 }
 
 TEST(AgentHostTest, RefusesAControlAddressThatIsNoSocket) {
