@@ -69,6 +69,12 @@ UserError ErrorOf(const absl::Status& status) {
   error.reason = ReasonOf(status);
   if (error.reason.empty()) {
     error.reason = absl::StatusCodeToString(status.code());
+    if (absl::IsDataLoss(status)) {
+      error.what = "A file is damaged";
+      error.effect = "Nothing was changed; what the file holds may be lost";
+      error.remedy = "Look at its disk, and put a backup in its place (docs/OPERATIONS.md)";
+      return error;
+    }
     error.what = "The operation failed";
     error.effect = "Nothing was lost";
     error.remedy = "See the log for what happened before, then try again";
@@ -92,6 +98,8 @@ std::string ErrorLine(const UserError& error) {
 int ExitCodeOf(const absl::Status& status) {
   const std::string reason = ReasonOf(status);
   if (reason == "CONFIG" || reason == "USAGE") return kExitUsage;
+  // It is the service itself that could not start.
+  if (reason == "LISTEN_FAILED") return kExitFailed;
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return kExitDone;
@@ -121,6 +129,30 @@ int Fail(const absl::Status& status, bool json) {
   return ExitCodeOf(status);
 }
 
+const char* CheckStateName(CheckState state) {
+  switch (state) {
+    case CheckState::kOk:
+      return "OK";
+    case CheckState::kWarning:
+      return "WARNING";
+    case CheckState::kCritical:
+      return "CRITICAL";
+    case CheckState::kUnknown:
+      break;
+  }
+  return "UNKNOWN";
+}
+
+int PrintCheck(CheckState state, absl::string_view text) {
+  std::printf("PTDOC %s - %s\n", CheckStateName(state), std::string(text).c_str());
+  std::fflush(stdout);
+  return static_cast<int>(state);
+}
+
+int PrintCheck(CheckState state, const absl::Status& error) {
+  return PrintCheck(state, ErrorLine(ErrorOf(error)));
+}
+
 void PrintJson(const Json& value) {
   // Bytes that are not UTF-8 can only come from names; they are replaced.
   std::printf("%s\n", value.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
@@ -147,6 +179,18 @@ std::string TextTable(const std::vector<std::string>& head,
   append(head, true);
   for (const auto& row : rows) append(row, false);
   return out;
+}
+
+void PrintList(bool json, const Json& items, const std::vector<std::string>& head,
+               const std::vector<std::vector<std::string>>& rows, absl::string_view none) {
+  if (json) return PrintJson({{"items", items}});
+  std::fputs(rows.empty() ? absl::StrCat(none, "\n").c_str() : TextTable(head, rows).c_str(),
+             stdout);
+}
+
+Json RowOrNull(absl::string_view json) {
+  if (json.empty()) return nullptr;
+  return Json::parse(json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
 }
 
 std::string Ago(std::optional<absl::Time> time, absl::Time now) {
@@ -185,6 +229,12 @@ std::string Paint(Colour colour, absl::string_view text) {
       break;
   }
   return absl::StrCat("\033[", code, "m", text, "\033[0m");
+}
+
+Colour ColourOf(CheckState state) {
+  return state == CheckState::kOk        ? Colour::kGreen
+         : state == CheckState::kWarning ? Colour::kYellow
+                                         : Colour::kRed;
 }
 
 std::string ConflictTable(absl::string_view base_json, absl::string_view archived_json,

@@ -46,12 +46,28 @@ std::string ErrorLine(const UserError& error);
 int Fail(const absl::Status& status, bool json);
 int ExitCodeOf(const absl::Status& status);
 
+// What a monitoring plugin says of a thing, with its exit code.
+enum class CheckState : int { kOk = 0, kWarning = 1, kCritical = 2, kUnknown = 3 };
+const char* CheckStateName(CheckState state);
+// Prints "PTDOC <STATE> - <text>", one line, and returns the state's exit code.
+int PrintCheck(CheckState state, absl::string_view text);
+// The same with an error's parts as the text.
+int PrintCheck(CheckState state, const absl::Status& error);
+
 // One JSON object on a line, to stdout.
 void PrintJson(const Json& value);
 
 // Columns as wide as their widest cell, two blanks between them; no borders.
 std::string TextTable(const std::vector<std::string>& head,
                       const std::vector<std::vector<std::string>>& rows);
+
+// A list: {"items": [...]} for scripts; for people a table of `rows`, or the
+// sentence `none` where there are none.
+void PrintList(bool json, const Json& items, const std::vector<std::string>& head,
+               const std::vector<std::vector<std::string>>& rows, absl::string_view none);
+
+// Row JSON as JSON; null for the empty text.
+Json RowOrNull(absl::string_view json);
 
 // "3 min ago", "in 12 s"; "never" without a time.
 std::string Ago(std::optional<absl::Time> time, absl::Time now);
@@ -65,6 +81,7 @@ bool OnTerminal();
 // `text` in the colour, on a terminal only.
 enum class Colour { kGreen, kYellow, kRed, kDim, kBold };
 std::string Paint(Colour colour, absl::string_view text);
+Colour ColourOf(CheckState state);
 
 // The three versions of a conflict side by side, a line a field; fields in
 // which they differ are marked. Row JSON each; empty = not known, "null" =

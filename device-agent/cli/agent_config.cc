@@ -7,46 +7,45 @@
 #include "absl/strings/str_split.h"
 #include "common/base/status.h"
 #include "common/model/reason.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/log_config.h"
 
 namespace ptdoc::sync {
 namespace {
 
 const ConfigSchema& Schema() {
-  static const ConfigSchema* const kSchema =
-      new ConfigSchema{"PTDOC_AGENT_",
-                       {
-                           {"service", "address", ConfigType::kText, "127.0.0.1:5171", ""},
-                           {"service", "token_file", ConfigType::kText, "", ""},
-                           {"service", "ca_file", ConfigType::kText, "", ""},
-                           {"service", "client_cert_file", ConfigType::kText, "", ""},
-                           {"service", "client_key_file", ConfigType::kText, "", ""},
-                           {"service", "behind_proxy", ConfigType::kBool, "false", ""},
-                           {"device", "database", ConfigType::kText, "", ""},
-                           {"device", "state", ConfigType::kText, "", ""},
-                           {"device", "id", ConfigType::kText, "", ""},
-                           {"device", "user", ConfigType::kText, "", ""},
-                           {"sync", "interval", ConfigType::kDuration, "30s", ""},
-                           {"sync", "batch_changes", ConfigType::kInteger, "1000", ""},
-                           {"sync", "batch_bytes", ConfigType::kBytes, "1MiB", ""},
-                           {"sync", "max_retries", ConfigType::kInteger, "3", ""},
-                           {"sync", "entity_types", ConfigType::kTextList, "", ""},
-                           {"control", "listen", ConfigType::kText, AgentHost::kDefaultControl, ""},
-                           {"archive", "device_retention", ConfigType::kDuration, "30d", ""},
-                           {"log", "level", ConfigType::kText, "info", "debug|info|warning|error"},
-                           {"log", "format", ConfigType::kText, "console", "console|json"},
-                           {"log", "entity_ids", ConfigType::kText, "hash", "hash|plain"},
-                           {"entity", "type", ConfigType::kText, "", ""},
-                           {"entity", "table", ConfigType::kText, "", ""},
-                           {"entity", "key", ConfigType::kText, "", ""},
-                           {"entity", "columns", ConfigType::kTextList, "", ""},
-                           {"entity", "exclude_columns", ConfigType::kTextList, "", ""},
-                           {"entity", "after_apply", ConfigType::kTextList, "", ""},
-                           {"entity", "last_modified_column", ConfigType::kText, "", ""},
-                           {"entity", "modified_by_column", ConfigType::kText, "", ""},
-                           {"entity", "sync_state_column", ConfigType::kText, "", ""},
-                           {"entity", "time_format", ConfigType::kText, "auto", ""},
-                       },
-                       {"entity"}};
+  static const ConfigSchema* const kSchema = new ConfigSchema(
+      WithLogKeys({"PTDOC_AGENT_",
+                   {
+                       {"service", "address", ConfigType::kText, "127.0.0.1:5171", ""},
+                       {"service", "token_file", ConfigType::kText, "", ""},
+                       {"service", "ca_file", ConfigType::kText, "", ""},
+                       {"service", "client_cert_file", ConfigType::kText, "", ""},
+                       {"service", "client_key_file", ConfigType::kText, "", ""},
+                       {"service", "behind_proxy", ConfigType::kBool, "false", ""},
+                       {"device", "database", ConfigType::kText, "", ""},
+                       {"device", "state", ConfigType::kText, "", ""},
+                       {"device", "id", ConfigType::kText, "", ""},
+                       {"device", "user", ConfigType::kText, "", ""},
+                       {"sync", "interval", ConfigType::kDuration, "30s", ""},
+                       {"sync", "batch_changes", ConfigType::kInteger, "1000", ""},
+                       {"sync", "batch_bytes", ConfigType::kBytes, "1MiB", ""},
+                       {"sync", "max_retries", ConfigType::kInteger, "3", ""},
+                       {"sync", "entity_types", ConfigType::kTextList, "", ""},
+                       {"control", "listen", ConfigType::kText, AgentHost::kDefaultControl, ""},
+                       {"archive", "device_retention", ConfigType::kDuration, "30d", ""},
+                       {"entity", "type", ConfigType::kText, "", ""},
+                       {"entity", "table", ConfigType::kText, "", ""},
+                       {"entity", "key", ConfigType::kText, "", ""},
+                       {"entity", "columns", ConfigType::kTextList, "", ""},
+                       {"entity", "exclude_columns", ConfigType::kTextList, "", ""},
+                       {"entity", "after_apply", ConfigType::kTextList, "", ""},
+                       {"entity", "last_modified_column", ConfigType::kText, "", ""},
+                       {"entity", "modified_by_column", ConfigType::kText, "", ""},
+                       {"entity", "sync_state_column", ConfigType::kText, "", ""},
+                       {"entity", "time_format", ConfigType::kText, "auto", ""},
+                   },
+                   {"entity"}}));
   return *kSchema;
 }
 
@@ -95,25 +94,19 @@ absl::Status ReadSync(const ConfigTable& sync, AgentOptions* agent) {
   return absl::OkStatus();
 }
 
-LogOptions ReadLog(const ConfigTable& log) {
-  LogOptions options;
-  const std::string& level = log.Text("level");
-  options.level = level == "debug"     ? LogLevel::kDebug
-                  : level == "warning" ? LogLevel::kWarning
-                  : level == "error"   ? LogLevel::kError
-                                       : LogLevel::kInfo;
-  options.format = log.Text("format") == "json" ? LogFormat::kJson : LogFormat::kConsole;
-  options.entity_ids = log.Text("entity_ids") == "plain" ? EntityIds::kPlain : EntityIds::kHash;
-  return options;
-}
-
-void ReadService(const ConfigTable& service, AgentOptions* agent) {
+absl::Status ReadService(const ConfigTable& service, AgentOptions* agent) {
   agent->channel.address = service.Text("address");
   agent->channel.ca_file = service.Text("ca_file");
   agent->channel.client_cert_file = service.Text("client_cert_file");
   agent->channel.client_key_file = service.Text("client_key_file");
   agent->channel.behind_proxy = service.Bool("behind_proxy");
   agent->token_file = service.Text("token_file");
+  // The address alone: whoever asks a daemon need not be allowed to read its keys.
+  ChannelOptions address;
+  address.address = agent->channel.address;
+  address.behind_proxy = true;
+  if (MakeChannel(address).ok()) return absl::OkStatus();
+  return service.Error("address", "must be host:port, https://host:port or unix:///path");
 }
 
 }  // namespace
@@ -134,7 +127,7 @@ absl::StatusOr<AgentConfig> LoadAgentConfig(const std::string& file, const std::
   PT_ASSIGN_OR_RETURN(const Config config, Config::Load(Schema(), path, environment, flags));
   AgentConfig out;
   out.file = config.file();
-  ReadService(config.Section("service"), &out.agent);
+  PT_RETURN_IF_ERROR(ReadService(config.Section("service"), &out.agent));
   const ConfigTable& device = config.Section("device");
   out.agent.replica.database = device.Text("database");
   if (out.agent.replica.database.empty()) {
@@ -150,7 +143,7 @@ absl::StatusOr<AgentConfig> LoadAgentConfig(const std::string& file, const std::
                                             out.agent.replica.database, out.agent.replica.state);
   out.agent.replica.archive_retention = config.Section("archive").Duration("device_retention");
   PT_RETURN_IF_ERROR(ReadEntities(config, &out.agent.replica.plan));
-  out.log = ReadLog(config.Section("log"));
+  out.log = LogOptionsOf(config.Section("log"));
   return out;
 }
 

@@ -1,13 +1,10 @@
 #include "device-agent/cli/app.h"
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <memory>
 #include <string>
 
-#include "absl/strings/str_cat.h"
-#include "common/cli/output.h"
-#include "common/model/reason.h"
+#include "common/cli/command_line.h"
 #include "device-agent/cli/verbs.h"
 
 namespace ptdoc::sync {
@@ -24,23 +21,17 @@ struct Commands {
   std::string type;
   std::string id;
   bool once = false;
-  std::function<int()> chosen;
+  CommandLine line{
+      "device-agent",
+      "Syncs one SQLite database with a sync-service: captures, queues, sends, applies.",
+      &context.config_file, &context.json};
 };
 
 CLI::App* Verb(CLI::App& parent, Commands& c, const std::string& name, const std::string& help,
                std::function<int()> run) {
-  CLI::App* verb = parent.add_subcommand(name, help);
-  verb->add_option("--config", c.context.config_file, "Configuration file (TOML)");
+  CLI::App* verb = c.line.Verb(parent, name, help, std::move(run));
   verb->add_option("--database", c.context.database, "The app's SQLite file");
-  verb->add_flag("--json", c.context.json, "Print for scripts: one JSON object");
-  verb->callback([&c, run = std::move(run)] { c.chosen = run; });
   return verb;
-}
-
-CLI::App* Group(CLI::App& parent, const std::string& name, const std::string& help) {
-  CLI::App* group = parent.add_subcommand(name, help);
-  group->require_subcommand(1);
-  return group;
 }
 
 void AddSetup(CLI::App& app, Commands& c) {
@@ -57,7 +48,7 @@ void AddSetup(CLI::App& app, Commands& c) {
   CLI::App* serve =
       Verb(app, c, "serve", "Syncs until SIGTERM", [&c] { return ServeAgent(c.context, c.once); });
   serve->add_flag("--once", c.once, "One cycle, then exit");
-  CLI::App* config = Group(app, "config", "The configuration");
+  CLI::App* config = CommandLine::Group(app, "config", "The configuration");
   Verb(*config, c, "check", "Reads the configuration and says what is wrong",
        [&c] { return ConfigCheck(c.context); });
 }
@@ -83,7 +74,7 @@ void AddCycle(CLI::App& app, Commands& c) {
 }
 
 void AddQueue(CLI::App& app, Commands& c) {
-  CLI::App* group = Group(app, "queue", "What waits to be sent");
+  CLI::App* group = CommandLine::Group(app, "queue", "What waits to be sent");
   CLI::App* list =
       Verb(*group, c, "list", "Open items", [&c] { return QueueList(c.context, c.queue); });
   list->add_flag("--all", c.queue.all, "Completed and cancelled ones, too");
@@ -99,7 +90,7 @@ void AddQueue(CLI::App& app, Commands& c) {
 }
 
 void AddConflicts(CLI::App& app, Commands& c) {
-  CLI::App* group = Group(app, "conflicts", "This device's archived rows");
+  CLI::App* group = CommandLine::Group(app, "conflicts", "This device's archived rows");
   CLI::App* list = Verb(*group, c, "list", "Open conflicts, oldest first",
                         [&c] { return ConflictsList(c.context, c.conflict); });
   list->add_flag("--all", c.conflict.all, "Resolved ones, too");
@@ -118,30 +109,13 @@ void AddConflicts(CLI::App& app, Commands& c) {
 }  // namespace
 
 int RunAgentCli(int argc, char** argv) {
-  CLI::App app{"Syncs one SQLite database with a sync-service: captures, queues, sends, applies."};
-  app.name("device-agent");
-  app.set_version_flag("--version", std::string("device-agent ") + PTDOC_VERSION);
-  app.require_subcommand(1);
   auto commands = std::make_unique<Commands>();
+  CLI::App& app = commands->line.root();
   AddSetup(app, *commands);
   AddCycle(app, *commands);
   AddQueue(app, *commands);
   AddConflicts(app, *commands);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp& help) {
-    return app.exit(help);
-  } catch (const CLI::CallForAllHelp& help) {
-    return app.exit(help);
-  } catch (const CLI::CallForVersion& version) {
-    return app.exit(version);
-  } catch (const CLI::ParseError& error) {
-    return Fail(ReasonError(absl::StatusCode::kInvalidArgument, "USAGE",
-                            absl::StrCat(error.what(), ". Nothing was done. See `", app.get_name(),
-                                         " --help`.")),
-                commands->context.json);
-  }
-  return commands->chosen();
+  return commands->line.Run(argc, argv);
 }
 
 }  // namespace ptdoc::sync

@@ -1,7 +1,4 @@
 // serve, run, push and pull.
-#include <pthread.h>
-
-#include <csignal>
 #include <cstdio>
 #include <thread>
 
@@ -9,6 +6,7 @@
 #include "common/base/status.h"
 #include "common/base/time_text.h"
 #include "common/cli/output.h"
+#include "common/cli/stop_signals.h"
 #include "device-agent/cli/call.h"
 #include "device-agent/cli/verbs.h"
 
@@ -141,13 +139,6 @@ absl::StatusOr<Response> CallWithProgress(AgentContext& context,
   return Call(context, method, Request());
 }
 
-sigset_t BlockedSignals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, number);
-  return set;
-}
-
 int ServeOnce(AgentContext& context, AgentHost& host) {
   RunResult result;
   const absl::Status status = host.RunOnce(&result);
@@ -158,10 +149,7 @@ int ServeOnce(AgentContext& context, AgentHost& host) {
 }  // namespace
 
 int ServeAgent(AgentContext& context, bool once) {
-  // Blocked before any thread exists, so that every thread inherits it.
-  const sigset_t signals = BlockedSignals();
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);
+  const StopSignals signals;
   const absl::Status loaded = context.LoadConfig(/*serving=*/true);
   if (!loaded.ok()) return Fail(loaded, context.json);
   AgentOptions options = context.config.agent;
@@ -173,9 +161,7 @@ int ServeAgent(AgentContext& context, bool once) {
               (*host)->control_address().c_str());
   std::fflush(stdout);
   if (once) return ServeOnce(context, **host);
-  int number = SIGHUP;
-  // A new token or certificate is noticed by itself; SIGHUP does no harm.
-  while (number == SIGHUP && sigwait(&signals, &number) == 0) continue;
+  signals.Wait();
   (*host)->Stop();
   Log(LogLevel::kInfo, "stopped");
   return kExitDone;

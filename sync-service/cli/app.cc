@@ -1,14 +1,11 @@
 #include "sync-service/cli/app.h"
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <functional>
 #include <memory>
 #include <string>
 
-#include "absl/strings/str_cat.h"
-#include "common/cli/output.h"
-#include "common/model/reason.h"
+#include "common/cli/command_line.h"
 #include "sync-service/cli/verbs.h"
 
 namespace ptdoc::sync {
@@ -28,36 +25,33 @@ struct Commands {
   std::string id;
   bool behind_proxy = false;
   bool check = false;
-  bool quiet = false;
   int64_t after = 0;
   int64_t limit = 100;
-  std::function<int()> chosen;
+  CommandLine line{
+      "sync-service",
+      "The service of PTDoc Sync: takes devices' changes, decides conflicts, keeps losers.",
+      &context.config_file, &context.json};
 };
 
 CLI::App* Verb(CLI::App& parent, Commands& c, const std::string& name, const std::string& help,
                std::function<int()> run, bool tenant = false) {
-  CLI::App* verb = parent.add_subcommand(name, help);
-  verb->add_option("--config", c.context.config_file, "Configuration file (TOML)");
+  CLI::App* verb = c.line.Verb(parent, name, help, std::move(run));
   verb->add_option("--store", c.context.store_flag, "sqlite:///PATH (sqlite:////PATH is absolute)");
-  verb->add_flag("--json", c.context.json, "Print for scripts: one JSON object");
   if (tenant) verb->add_option("--tenant", c.context.tenant_flag, "The clinic");
-  verb->callback([&c, run = std::move(run)] { c.chosen = run; });
   return verb;
 }
 
-CLI::App* Group(CLI::App& parent, const std::string& name, const std::string& help) {
-  CLI::App* group = parent.add_subcommand(name, help);
-  group->require_subcommand(1);
-  return group;
+void GiveListen(Commands& c) {
+  if (!c.listen.empty()) c.context.flags.push_back({"server.listen", c.listen, "--listen"});
 }
 
 void AddServe(CLI::App& app, Commands& c) {
   CLI::App* serve = Verb(app, c, "serve", "Serves devices until SIGTERM", [&c] {
-    if (!c.listen.empty()) c.context.flags.push_back({"server.listen", c.listen, "--listen"});
+    GiveListen(c);
     if (c.behind_proxy) {
       c.context.flags.push_back({"server.behind_proxy", "true", "--behind-proxy"});
     }
-    return Serve(c.context, c.quiet);
+    return Serve(c.context);
   });
   serve->add_option("--listen", c.listen, "host:port for gRPC; port 0 takes a free one");
   serve->add_flag("--behind-proxy", c.behind_proxy,
@@ -70,7 +64,7 @@ void AddServe(CLI::App& app, Commands& c) {
 }
 
 void AddTokens(CLI::App& app, Commands& c) {
-  CLI::App* group = Group(app, "token", "Tokens of devices and people");
+  CLI::App* group = CommandLine::Group(app, "token", "Tokens of devices and people");
   CLI::App* create = Verb(
       *group, c, "create", "Makes a token and prints it, once",
       [&c] { return TokenCreate(c.context, c.token); }, true);
@@ -86,7 +80,7 @@ void AddTokens(CLI::App& app, Commands& c) {
 }
 
 void AddConflicts(CLI::App& app, Commands& c) {
-  CLI::App* group = Group(app, "conflicts", "Archived losers of conflicts");
+  CLI::App* group = CommandLine::Group(app, "conflicts", "Archived losers of conflicts");
   CLI::App* list = Verb(
       *group, c, "list", "Open conflicts, oldest first",
       [&c] { return ConflictsList(c.context, c.conflict); }, true);
@@ -116,9 +110,16 @@ void AddConflicts(CLI::App& app, Commands& c) {
 void AddAdmin(CLI::App& app, Commands& c) {
   CLI::App* status = Verb(
       app, c, "status", "Devices, their queues, open conflicts",
-      [&c] { return ShowStatus(c.context, c.check); }, true);
-  status->add_flag("--check", c.check, "One line for monitoring; exit 0 OK, 1 WARNING, 2 CRITICAL");
-  CLI::App* devices = Group(app, "devices", "Devices that have called");
+      [&c] {
+        GiveListen(c);
+        return c.check ? CheckService(c.context) : ShowStatus(c.context);
+      },
+      true);
+  status->add_flag("--check", c.check,
+                   "One line for monitoring: the service answers, and its store can be read; "
+                   "exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN");
+  status->add_option("--listen", c.listen, "With --check: host:port on which the service listens");
+  CLI::App* devices = CommandLine::Group(app, "devices", "Devices that have called");
   Verb(
       *devices, c, "list", "All devices of the clinic", [&c] { return DevicesList(c.context); },
       true);
@@ -133,7 +134,7 @@ void AddAdmin(CLI::App& app, Commands& c) {
   unlock->add_option("--id", c.unlock.id, "Entity id")->required();
   unlock->add_option("--reason", c.unlock.reason, "A short code; it stands in the audit")
       ->required();
-  CLI::App* audit = Group(app, "audit", "Who did what, without content");
+  CLI::App* audit = CommandLine::Group(app, "audit", "Who did what, without content");
   CLI::App* list = Verb(
       *audit, c, "list", "Audit rows, oldest first",
       [&c] { return AuditList(c.context, c.after, c.limit); }, true);
@@ -149,7 +150,7 @@ void AddStore(CLI::App& app, Commands& c) {
   CLI::App* restore = Verb(app, c, "restore", "Replaces the store by a backup, with a new epoch",
                            [&c] { return RestoreStore(c.context, c.path); });
   restore->add_option("path", c.path, "The backup")->required();
-  CLI::App* config = Group(app, "config", "The configuration");
+  CLI::App* config = CommandLine::Group(app, "config", "The configuration");
   Verb(*config, c, "check", "Reads the configuration and says what is wrong",
        [&c] { return ConfigCheck(c.context); });
   CLI::App* why = Verb(
@@ -162,32 +163,14 @@ void AddStore(CLI::App& app, Commands& c) {
 }  // namespace
 
 int RunServiceCli(int argc, char** argv) {
-  CLI::App app{
-      "The service of PTDoc Sync: takes devices' changes, decides conflicts, keeps losers."};
-  app.name("sync-service");
-  app.set_version_flag("--version", std::string("sync-service ") + PTDOC_VERSION);
-  app.require_subcommand(1);
   auto commands = std::make_unique<Commands>();
+  CLI::App& app = commands->line.root();
   AddServe(app, *commands);
   AddTokens(app, *commands);
   AddConflicts(app, *commands);
   AddAdmin(app, *commands);
   AddStore(app, *commands);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp& help) {
-    return app.exit(help);
-  } catch (const CLI::CallForAllHelp& help) {
-    return app.exit(help);
-  } catch (const CLI::CallForVersion& version) {
-    return app.exit(version);
-  } catch (const CLI::ParseError& error) {
-    return Fail(ReasonError(absl::StatusCode::kInvalidArgument, "USAGE",
-                            absl::StrCat(error.what(), ". Nothing was done. See `", app.get_name(),
-                                         " --help`.")),
-                commands->context.json);
-  }
-  return commands->chosen();
+  return commands->line.Run(argc, argv);
 }
 
 }  // namespace ptdoc::sync

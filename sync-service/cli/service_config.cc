@@ -5,30 +5,29 @@
 #include "absl/strings/strip.h"
 #include "common/base/status.h"
 #include "common/model/reason.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/log_config.h"
 
 namespace ptdoc::sync {
 namespace {
 
 const ConfigSchema& Schema() {
-  static const ConfigSchema* const kSchema = new ConfigSchema{
-      "PTDOC_SYNC_",
-      {
-          {"server", "listen", ConfigType::kText, "127.0.0.1:5171", ""},
-          {"server", "behind_proxy", ConfigType::kBool, "false", ""},
-          {"store", "url", ConfigType::kText, "sqlite:///sync-service.db", ""},
-          {"sync", "max_clock_skew", ConfigType::kDuration, "1m", ""},
-          {"sync", "tombstone_retention", ConfigType::kDuration, "90d", ""},
-          {"sync", "max_row_bytes", ConfigType::kBytes, "3MiB", ""},
-          {"sync", "entity_types", ConfigType::kTextList, "", ""},
-          {"log", "level", ConfigType::kText, "info", "debug|info|warning|error"},
-          {"log", "format", ConfigType::kText, "console", "console|json"},
-          {"log", "entity_ids", ConfigType::kText, "hash", "hash|plain"},
-          {"entity", "type", ConfigType::kText, "", ""},
-          {"entity", "policy", ConfigType::kText, "last_write_wins", "last_write_wins|manual"},
-          {"entity", "signature_field", ConfigType::kText, "SignatureHash", ""},
-          {"entity", "locked_field", ConfigType::kText, "IsLocked", ""},
-      },
-      {"entity"}};
+  static const ConfigSchema* const kSchema = new ConfigSchema(WithLogKeys(
+      {"PTDOC_SYNC_",
+       {
+           {"server", "listen", ConfigType::kText, "127.0.0.1:5171", ""},
+           {"server", "behind_proxy", ConfigType::kBool, "false", ""},
+           {"store", "url", ConfigType::kText, "sqlite:///sync-service.db", ""},
+           {"sync", "max_clock_skew", ConfigType::kDuration, "1m", ""},
+           {"sync", "tombstone_retention", ConfigType::kDuration, "90d", ""},
+           {"sync", "max_row_bytes", ConfigType::kBytes, "3MiB", ""},
+           {"sync", "entity_types", ConfigType::kTextList, "", ""},
+           {"entity", "type", ConfigType::kText, "", ""},
+           {"entity", "policy", ConfigType::kText, "last_write_wins", "last_write_wins|manual"},
+           {"entity", "signature_field", ConfigType::kText, "SignatureHash", ""},
+           {"entity", "locked_field", ConfigType::kText, "IsLocked", ""},
+       },
+       {"entity"}}));
   return *kSchema;
 }
 
@@ -64,18 +63,6 @@ absl::Status ReadSync(const ConfigTable& sync, EngineOptions* engine) {
   return absl::OkStatus();
 }
 
-LogOptions ReadLog(const ConfigTable& log) {
-  LogOptions options;
-  const std::string& level = log.Text("level");
-  options.level = level == "debug"     ? LogLevel::kDebug
-                  : level == "warning" ? LogLevel::kWarning
-                  : level == "error"   ? LogLevel::kError
-                                       : LogLevel::kInfo;
-  options.format = log.Text("format") == "json" ? LogFormat::kJson : LogFormat::kConsole;
-  options.entity_ids = log.Text("entity_ids") == "plain" ? EntityIds::kPlain : EntityIds::kHash;
-  return options;
-}
-
 }  // namespace
 
 absl::StatusOr<ServiceConfig> LoadServiceConfig(const std::string& file,
@@ -88,11 +75,14 @@ absl::StatusOr<ServiceConfig> LoadServiceConfig(const std::string& file,
   ServiceConfig out;
   out.file = config.file();
   out.server.listen = config.Section("server").Text("listen");
+  if (!ParseHostPort(out.server.listen).ok()) {
+    return config.Section("server").Error("listen", "must be host:port, such as 127.0.0.1:5171");
+  }
   out.server.behind_proxy = config.Section("server").Bool("behind_proxy");
   out.store_url = config.Section("store").Text("url");
   PT_RETURN_IF_ERROR(ReadSync(config.Section("sync"), &out.engine));
   PT_RETURN_IF_ERROR(ReadEntities(config, &out.engine));
-  out.log = ReadLog(config.Section("log"));
+  out.log = LogOptionsOf(config.Section("log"));
   PT_RETURN_IF_ERROR(SqlitePath(out.store_url).status());
   return out;
 }
@@ -102,7 +92,7 @@ absl::StatusOr<std::string> SqlitePath(const std::string& url) {
   if (!absl::ConsumePrefix(&path, "sqlite:///") || path.empty()) {
     return ReasonError(absl::StatusCode::kInvalidArgument, "CONFIG",
                        "[store] url must be sqlite:///PATH (sqlite:////PATH is absolute). Nothing "
-                       "was started. Correct the url.");
+                       "was started or changed. Correct the url.");
   }
   return std::string(path);
 }

@@ -174,13 +174,8 @@ int TokenList(Context& context) {
     rows.push_back({token.id, token.tenant, token.device, token.user, role,
                     FormatUtc(token.expires_at), StateOf(token, now)});
   }
-  if (context.json) {
-    PrintJson({{"items", items}});
-  } else {
-    std::fputs(
-        TextTable({"id", "tenant", "device", "user", "role", "expires", "state"}, rows).c_str(),
-        stdout);
-  }
+  PrintList(context.json, items, {"id", "tenant", "device", "user", "role", "expires", "state"},
+            rows, "No token exists: every caller on this machine is let in.");
   return kExitDone;
 }
 

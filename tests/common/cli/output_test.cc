@@ -49,5 +49,65 @@ TEST(OutputTest, ConflictTableSaysSoWhenTheLoserWasADeletion) {
   EXPECT_NE(table.find("base (not known)"), std::string::npos) << table;
 }
 
+TEST(OutputTest, AListIsATableOrASentenceForPeopleAndItemsForScripts) {
+  const Json items = Json::array({{{"id", 1}}});
+  const auto printed = [&](bool json, const std::vector<std::vector<std::string>>& rows) {
+    testing::internal::CaptureStdout();
+    PrintList(json, items, {"id"}, rows, "Nothing waits.");
+    return testing::internal::GetCapturedStdout();
+  };
+
+  EXPECT_EQ(printed(false, {{"1"}}), "id\n1\n");
+  EXPECT_EQ(printed(false, {}), "Nothing waits.\n");
+  EXPECT_EQ(printed(true, {{"1"}}), "{\"items\":[{\"id\":1}]}\n");
+}
+
+TEST(OutputTest, RowJsonIsNullWhenTheRowIsNotKnownOrDeleted) {
+  EXPECT_EQ(RowOrNull("").dump(), "null");
+  EXPECT_EQ(RowOrNull("null").dump(), "null");
+  EXPECT_EQ(RowOrNull(R"({"B":1,"A":2.0})").dump(), R"({"B":1,"A":2.0})");
+}
+
+TEST(OutputTest, ADamagedFileIsNeverCalledHarmlessWhenTheStatusHasNoReason) {
+  const std::string line = ErrorLine(ErrorOf(absl::DataLossError("Ana Alvarez")));
+
+  EXPECT_EQ(line.find("Nothing was lost"), std::string::npos) << line;
+  EXPECT_EQ(line.find("Ana"), std::string::npos) << line;
+  EXPECT_NE(line.find("may be lost"), std::string::npos) << line;
+}
+
+TEST(OutputTest, APortThatIsTakenIsAFailureAndNoServiceOutOfReach) {
+  EXPECT_EQ(ExitCodeOf(ReasonError(absl::StatusCode::kUnavailable, "LISTEN_FAILED", "No.")),
+            kExitFailed);
+}
+
+TEST(OutputTest, ACheckIsOneLineWithItsPluginsCodeWhateverTheState) {
+  const std::vector<std::pair<CheckState, std::string>> states = {
+      {CheckState::kOk, "OK"},
+      {CheckState::kWarning, "WARNING"},
+      {CheckState::kCritical, "CRITICAL"},
+      {CheckState::kUnknown, "UNKNOWN"}};
+  int code = 0;
+  for (const auto& [state, name] : states) {
+    testing::internal::CaptureStdout();
+
+    EXPECT_EQ(PrintCheck(state, "two wait"), code++);
+
+    EXPECT_EQ(testing::internal::GetCapturedStdout(), "PTDOC " + name + " - two wait\n");
+  }
+}
+
+TEST(OutputTest, ACheckSaysEveryPartWhenThereIsAnError) {
+  testing::internal::CaptureStdout();
+
+  const int code =
+      PrintCheck(CheckState::kCritical, ReasonError(absl::StatusCode::kUnavailable, "NO_AGENT",
+                                                    "No agent answers. Changes wait. Start it."));
+
+  EXPECT_EQ(code, 2);
+  EXPECT_EQ(testing::internal::GetCapturedStdout(),
+            "PTDOC CRITICAL - No agent answers (NO_AGENT). Changes wait. Start it.\n");
+}
+
 }  // namespace
 }  // namespace ptdoc::sync

@@ -1,0 +1,21 @@
+#include "common/cli/stop_signals.h"
+
+#include <pthread.h>
+
+#include <initializer_list>
+
+namespace ptdoc::sync {
+
+StopSignals::StopSignals() {
+  sigemptyset(&set_);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set_, number);
+  pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+void StopSignals::Wait() const {
+  int number = SIGHUP;
+  while (number == SIGHUP && sigwait(&set_, &number) == 0) continue;
+}
+
+}  // namespace ptdoc::sync
