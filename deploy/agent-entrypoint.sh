@@ -18,6 +18,4 @@ if [ ! -e "$(dirname "$database")/agent.toml" ]; then
     --table Patient --table ClinicalNote --table IntakeForm \
     --service "$PTDOC_AGENT_SERVICE_ADDRESS" --token-file "$PTDOC_AGENT_SERVICE_TOKEN_FILE"
 fi
-# A socket left by a killed agent must not pass for a living one (agent-health.sh).
-rm -f "$database.sync.sock"
 exec device-agent serve --database "$database"

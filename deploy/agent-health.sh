@@ -3,8 +3,5 @@
 # UNKNOWN. A WARNING (an offline service, an open conflict) waits for a person
 # and is no reason to restart a container.
 database=${PTDOC_AGENT_DEVICE_DATABASE:-/data/app.db}
-# Without its socket no agent listens yet. Asking now would open the database in
-# the agent's place and keep it from starting.
-[ -S "$database.sync.sock" ] || { echo "the agent does not listen yet"; exit 1; }
 device-agent status --check --database "$database"
 [ $? -lt 2 ]

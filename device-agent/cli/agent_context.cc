@@ -5,8 +5,10 @@
 #include <chrono>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "common/base/status.h"
+#include "common/model/reason.h"
 #include "common/rpc/channel.h"
 
 namespace ptdoc::sync {
@@ -50,6 +52,23 @@ absl::Status AgentContext::LoadConfig(bool serving) {
 
 bool AgentContext::DaemonAnswers() {
   return ConnectTo(config.agent.control_listen) != nullptr;
+}
+
+absl::Status AgentContext::ConnectToDaemon() {
+  const std::shared_ptr<grpc::Channel> channel = ConnectTo(config.agent.control_listen);
+  if (channel != nullptr) {
+    agent = v1::AgentService::NewStub(channel);
+    return absl::OkStatus();
+  }
+  const std::string& app_file = config.agent.replica.database;
+  return ReasonError(
+      absl::StatusCode::kUnavailable, "NO_AGENT",
+      absl::StrCat("No agent of ", app_file, " answers on ", config.agent.control_listen,
+                   ". What the app writes is captured in its own file and waits there. Start the "
+                   "agent: device-agent serve ",
+                   config.file.empty() ? absl::StrCat("--database ", app_file)
+                                       : absl::StrCat("--config ", config.file),
+                   "."));
 }
 
 absl::Status AgentContext::Connect() {

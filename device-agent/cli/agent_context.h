@@ -27,10 +27,15 @@ struct AgentContext {
   AgentConfig config;
   std::unique_ptr<AgentHost> host;  // null while a daemon answers
   std::unique_ptr<v1::AgentService::Stub> agent;
+  absl::Duration call_deadline = absl::InfiniteDuration();  // of each call
 
   // `serving`: the log is as configured; a verb for people prints its own errors.
   absl::Status LoadConfig(bool serving = false);
+  // LoadConfig, then the daemon, or without one an agent of this process.
   absl::Status Connect();
+  // After LoadConfig. UNAVAILABLE (reason NO_AGENT) if no daemon answers; opens
+  // no file.
+  absl::Status ConnectToDaemon();
   // True if a daemon answers on the control socket.
   bool DaemonAnswers();
 };

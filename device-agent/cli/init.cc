@@ -15,6 +15,7 @@
 #include "common/base/status.h"
 #include "common/cli/output.h"
 #include "common/model/reason.h"
+#include "common/rpc/channel.h"
 #include "common/sqlite/sqlite.h"
 #include "device-agent/capture/capture.h"
 #include "device-agent/cli/verbs.h"
@@ -272,7 +273,9 @@ int RunUninstall(AgentContext& context) {
 }
 
 int ConfigCheck(AgentContext& context) {
-  const absl::Status status = context.LoadConfig();
+  absl::Status status = context.LoadConfig();
+  // Its certificates, too.
+  if (status.ok()) status = MakeChannel(context.config.agent.channel).status();
   if (!status.ok()) return Fail(status, context.json);
   const AgentOptions& agent = context.config.agent;
   const std::string file = context.config.file.empty() ? "(no file)" : context.config.file;

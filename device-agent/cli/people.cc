@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/time_text.h"
 #include "common/cli/output.h"
+#include "common/model/change.h"
 #include "common/model/reason.h"
 #include "device-agent/cli/call.h"
 #include "device-agent/cli/verbs.h"
@@ -54,13 +55,28 @@ Json ConflictJson(const v1::Conflict& conflict, bool content) {
                  {"isResolved", conflict.is_resolved()},
                  {"resolvedAction", conflict.resolved_action()}};
   if (!content) return object;
-  const auto parse = [](const std::string& json) {
-    return json.empty() ? Json(nullptr) : Json::parse(json, nullptr, false);
-  };
-  object["archivedData"] = parse(conflict.archived_data_json());
-  object["chosenData"] = parse(conflict.chosen_data_json());
-  object["baseData"] = parse(conflict.base_data_json());
+  object["archivedData"] = RowOrNull(conflict.archived_data_json());
+  object["chosenData"] = RowOrNull(conflict.chosen_data_json());
+  object["baseData"] = RowOrNull(conflict.base_data_json());
   return object;
+}
+
+// Why writing the archived row again would only lose again; empty if it helps.
+std::string WhyNotRestored(const std::string& resolution_type) {
+  if (resolution_type == ResolutionName(Resolution::kKeyCollision)) {
+    return "Your row still stands in the app, and the service holds another thing under its key. "
+           "Enter it again under a key of its own, then cancel its item (device-agent queue list).";
+  }
+  if (resolution_type == ResolutionName(Resolution::kRejectedImmutable) ||
+      resolution_type == ResolutionName(Resolution::kSignedWins)) {
+    return "What stands is signed and immutable. Write an addendum as a row of its own.";
+  }
+  if (resolution_type == ResolutionName(Resolution::kRejectedLocked) ||
+      resolution_type == ResolutionName(Resolution::kLockedWins)) {
+    return "What stands is locked. Once an administrator has opened it (sync-service unlock), "
+           "--restore writes your row again.";
+  }
+  return "";
 }
 
 void ShowForPeople(const v1::Conflict& conflict) {
@@ -94,9 +110,13 @@ void ShowForPeople(const v1::Conflict& conflict) {
     return;
   }
   std::printf("\ndevice-agent conflicts resolve %s --keep\n", conflict.conflict_id().c_str());
-  std::printf("device-agent conflicts resolve %s --restore\n", conflict.conflict_id().c_str());
+  const std::string why_not = WhyNotRestored(conflict.resolution_type());
+  if (why_not.empty()) {
+    std::printf("device-agent conflicts resolve %s --restore\n", conflict.conflict_id().c_str());
+  }
   std::printf("device-agent why %s '%s'\n", conflict.entity_type().c_str(),
               conflict.entity_id().c_str());
+  if (!why_not.empty()) std::printf("%s\n", why_not.c_str());
 }
 
 }  // namespace
@@ -115,15 +135,8 @@ int QueueList(AgentContext& context, const QueueArgs& args) {
                     item.entity_id(), absl::StrCat(item.retry_count(), "/", item.max_retries()),
                     Note(item)});
   }
-  if (context.json) {
-    PrintJson({{"items", items}});
-  } else if (rows.empty()) {
-    std::printf("Nothing waits.\n");
-  } else {
-    std::fputs(
-        TextTable({"id", "status", "operation", "type", "entity", "tries", "note"}, rows).c_str(),
-        stdout);
-  }
+  PrintList(context.json, items, {"id", "status", "operation", "type", "entity", "tries", "note"},
+            rows, "Nothing waits.");
   return kExitDone;
 }
 
@@ -189,15 +202,8 @@ int ConflictsList(AgentContext& context, const ConflictArgs& args) {
                     conflict.resolution_type(), FormatUtc(*TimeOf(true, conflict.detected_at())),
                     conflict.is_resolved() ? "resolved" : "open"});
   }
-  if (context.json) {
-    PrintJson({{"items", items}});
-  } else if (rows.empty()) {
-    std::printf("No %sconflicts.\n", args.all ? "" : "open ");
-  } else {
-    std::fputs(
-        TextTable({"conflict", "type", "entity", "resolution", "detected", "state"}, rows).c_str(),
-        stdout);
-  }
+  PrintList(context.json, items, {"conflict", "type", "entity", "resolution", "detected", "state"},
+            rows, args.all ? "No conflicts." : "No open conflicts.");
   return kExitDone;
 }
 

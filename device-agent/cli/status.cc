@@ -15,17 +15,24 @@ namespace {
 
 using AgentStatus = v1::AgentServiceStatusResponse;
 
-const char* HealthWord(v1::Health health) {
+// A daemon that is silent for so long is stuck. Monitoring itself waits longer.
+constexpr absl::Duration kCheckDeadline = absl::Seconds(4);
+
+CheckState CheckStateOf(v1::Health health) {
   switch (health) {
     case v1::HEALTH_OK:
-      return "OK";
+      return CheckState::kOk;
     case v1::HEALTH_WARNING:
-      return "WARNING";
+      return CheckState::kWarning;
     case v1::HEALTH_CRITICAL:
-      return "CRITICAL";
+      return CheckState::kCritical;
     default:
-      return "UNKNOWN";
+      return CheckState::kUnknown;
   }
+}
+
+const char* HealthWord(v1::Health health) {
+  return CheckStateName(CheckStateOf(health));
 }
 
 const char* LinkWord(v1::LinkState link) {
@@ -104,16 +111,11 @@ std::string Fact(const AgentStatus& status, absl::Time now) {
                       next);
 }
 
-Colour HealthColour(v1::Health health) {
-  return health == v1::HEALTH_OK        ? Colour::kGreen
-         : health == v1::HEALTH_WARNING ? Colour::kYellow
-                                        : Colour::kRed;
-}
-
 std::string Text(const AgentStatus& status, absl::Time now) {
-  std::string out = absl::StrCat(status.device_id(), "  ",
-                                 Paint(HealthColour(status.health()), HealthWord(status.health())),
-                                 "  ", Fact(status, now), "\n");
+  std::string out =
+      absl::StrCat(status.device_id(), "  ",
+                   Paint(ColourOf(CheckStateOf(status.health())), HealthWord(status.health())),
+                   "  ", Fact(status, now), "\n");
   const auto line = [&](absl::string_view name, absl::string_view value) {
     absl::StrAppend(&out, "  ", name, std::string(12 - name.size(), ' '), value, "\n");
   };
@@ -152,28 +154,25 @@ bool Waits(const AgentStatus& status) {
   return status.failed() > 0 || status.held() > 0 || status.open_conflicts() > 0;
 }
 
-int CheckLine(const absl::StatusOr<AgentStatus>& status) {
-  constexpr int kUnknown = 3;
-  if (!status.ok()) {
-    std::printf("PTDOC UNKNOWN - %s\n", ErrorOf(status.status()).what.c_str());
-    return kUnknown;
-  }
-  std::printf(
-      "PTDOC %s - %s: %u pending, %u failed, %u open conflicts, %s | pending=%u failed=%u "
-      "conflicts=%u\n",
-      HealthWord(status->health()), status->device_id().c_str(), status->pending(),
-      status->failed(), status->open_conflicts(), LinkWord(status->link()), status->pending(),
-      status->failed(), status->open_conflicts());
-  switch (status->health()) {
-    case v1::HEALTH_OK:
-      return 0;
-    case v1::HEALTH_WARNING:
-      return 1;
-    case v1::HEALTH_CRITICAL:
-      return 2;
-    default:
-      return kUnknown;
-  }
+absl::StatusOr<AgentStatus> AskDaemon(AgentContext& context) {
+  PT_RETURN_IF_ERROR(context.ConnectToDaemon());
+  context.call_deadline = kCheckDeadline;
+  return Call(context, &v1::AgentService::Stub::Status, v1::AgentServiceStatusRequest());
+}
+
+// Asks the daemon and nobody else: opening the files here would say that all is
+// well while nobody syncs, and keep an agent that starts at this moment waiting.
+int Check(AgentContext& context) {
+  const absl::Status loaded = context.LoadConfig();
+  if (!loaded.ok()) return PrintCheck(CheckState::kUnknown, loaded);
+  const auto status = AskDaemon(context);
+  if (!status.ok()) return PrintCheck(CheckState::kCritical, status.status());
+  return PrintCheck(
+      CheckStateOf(status->health()),
+      absl::StrCat(status->device_id(), ": ", status->pending(), " pending, ", status->failed(),
+                   " failed, ", status->open_conflicts(), " open conflicts, ",
+                   LinkWord(status->link()), " | pending=", status->pending(),
+                   " failed=", status->failed(), " conflicts=", status->open_conflicts()));
 }
 
 int Watch(AgentContext& context) {
@@ -199,10 +198,10 @@ int Watch(AgentContext& context) {
 }  // namespace
 
 int ShowStatus(AgentContext& context, const StatusArgs& args) {
+  if (args.check) return Check(context);
   if (args.watch) return Watch(context);
   const auto status =
       Call(context, &v1::AgentService::Stub::Status, v1::AgentServiceStatusRequest());
-  if (args.check) return CheckLine(status);
   if (!status.ok()) return Fail(status.status(), context.json);
   if (context.json) {
     PrintJson(StatusJson(*status));

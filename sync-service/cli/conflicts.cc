@@ -7,6 +7,7 @@
 #include "common/base/status.h"
 #include "common/base/time_text.h"
 #include "common/cli/output.h"
+#include "common/merge/policy.h"
 #include "common/model/reason.h"
 #include "common/model/row_json.h"
 #include "sync-service/cli/verbs.h"
@@ -40,27 +41,66 @@ Json ConflictJson(const ArchiveRow& row) {
   return object;
 }
 
-Json RowOrNull(const std::string& json) {
-  return json.empty() ? Json(nullptr) : Json::parse(json, nullptr, false);
-}
-
 absl::Status UnknownConflict() {
   return ReasonError(absl::StatusCode::kNotFound, "CONFLICT_UNKNOWN",
                      "There is no conflict with this id. Nothing was changed. See `sync-service "
                      "conflicts list --all`.");
 }
 
+// What the service holds of the entity now.
+struct Standing {
+  Revision revision = 0;
+  bool is_signed = false;
+  bool is_locked = false;
+};
+
+bool IsCollision(const ArchiveRow& row) {
+  return row.resolution_type == ResolutionName(Resolution::kKeyCollision);
+}
+
 absl::StatusOr<ArchiveRow> Find(Context& context, const std::string& tenant, const std::string& id,
-                                Revision* current) {
+                                Standing* standing) {
   PT_ASSIGN_OR_RETURN(auto reader, context.store->BeginRead());
   PT_ASSIGN_OR_RETURN(auto row, reader->FindConflict(tenant, id));
   if (!row.has_value()) return UnknownConflict();
   PT_ASSIGN_OR_RETURN(const auto head, reader->Head(tenant, row->key));
-  *current = head.has_value() ? head->version.revision : 0;
+  if (head.has_value()) {
+    const Version& version = head->version;
+    const TypePolicy& policy = context.config.engine.policies.For(row->key.type);
+    standing->revision = version.revision;
+    standing->is_signed = !version.deleted && IsSigned(policy, version.fields);
+    standing->is_locked = !version.deleted && IsLocked(policy, version.fields);
+  }
   return *std::move(row);
 }
 
-void ShowForPeople(const ArchiveRow& row, Revision current) {
+// Why the archived version cannot be put back; empty if it can.
+std::string WhyNotRestored(const ArchiveRow& row, const Standing& standing) {
+  if (standing.is_signed) {
+    return "What stands is signed and immutable. Write an addendum as an entity of its own.";
+  }
+  if (standing.is_locked) {
+    return absl::StrCat("What stands is locked. To change it, open it first: sync-service unlock ",
+                        "--type ", row.key.type, " --id '", row.key.id, "' --reason CODE");
+  }
+  if (IsCollision(row)) {
+    return "The archived row is another thing under the same key. Enter it again under a key of "
+           "its own, then keep.";
+  }
+  return "";
+}
+
+// The ways to resolve it that are not refused.
+std::vector<std::string> Offered(const ArchiveRow& row, const Standing& standing) {
+  std::vector<std::string> offered = {"--keep"};
+  if (standing.is_signed || standing.is_locked) return offered;
+  const std::string seen = absl::StrCat(" --revision ", standing.revision);
+  if (!IsCollision(row)) offered.push_back(absl::StrCat("--restore", seen));
+  offered.push_back(absl::StrCat("--content FILE", seen));
+  return offered;
+}
+
+void ShowForPeople(const ArchiveRow& row, const Standing& standing) {
   std::printf("%s of %s %s, rule %s\n", row.resolution_type.c_str(), row.key.type.c_str(),
               row.key.id.c_str(), row.rule.c_str());
   std::printf("%s. Detected %s.\n", row.reason.c_str(), FormatUtc(row.detected_at).c_str());
@@ -70,19 +110,20 @@ void ShowForPeople(const ArchiveRow& row, Revision current) {
   std::printf("stands:   %s by %s on %s (revision now %lld)\n\n",
               FormatUtc(FromTimeNs(row.chosen_time)).c_str(),
               row.chosen_user.empty() ? "(nobody named)" : row.chosen_user.c_str(),
-              row.chosen_device.c_str(), static_cast<long long>(current));
+              row.chosen_device.c_str(), static_cast<long long>(standing.revision));
   std::fputs(ConflictTable(row.base_json, row.archived_json, row.chosen_json).c_str(), stdout);
   if (row.is_resolved) {
     std::printf("\nResolved%s%s.\n", row.resolved_action.empty() ? "" : ": ",
                 row.resolved_action.c_str());
     return;
   }
-  const std::string seen = absl::StrCat(" --revision ", current);
   std::printf("\n");
-  for (const std::string& how : {std::string("--keep"), absl::StrCat("--restore", seen),
-                                 absl::StrCat("--content FILE", seen)}) {
+  for (const std::string& how : Offered(row, standing)) {
     std::printf("sync-service conflicts resolve %s %s --reason CODE\n", row.conflict_id.c_str(),
                 how.c_str());
+  }
+  if (!WhyNotRestored(row, standing).empty()) {
+    std::printf("%s\n", WhyNotRestored(row, standing).c_str());
   }
 }
 
@@ -94,7 +135,11 @@ absl::StatusOr<Fields> ReadContent(const std::string& path) {
         absl::StrCat("Cannot read ", path, ". Nothing was changed. Name a file with row JSON."));
   }
   const std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  return FieldsFromJson(text);
+  absl::StatusOr<Fields> fields = FieldsFromJson(text);
+  if (fields.ok()) return fields;
+  return FieldError("content", absl::StrCat(path, " is no row: ", fields.status().message(),
+                                            ". Nothing was changed. Write one JSON object with the "
+                                            "whole row, as `conflicts show --json` shows it."));
 }
 
 }  // namespace
@@ -119,34 +164,27 @@ int ConflictsList(Context& context, const ConflictArgs& args) {
     table.push_back({row.conflict_id, row.key.type, row.key.id, row.resolution_type, row.rule,
                      FormatUtc(row.detected_at), row.is_resolved ? "resolved" : "open"});
   }
-  if (context.json) {
-    PrintJson({{"items", items}});
-  } else if (table.empty()) {
-    std::printf("No %sconflicts.\n", args.all ? "" : "open ");
-  } else {
-    std::fputs(
-        TextTable({"conflict", "type", "entity", "resolution", "rule", "detected", "state"}, table)
-            .c_str(),
-        stdout);
-  }
+  PrintList(context.json, items,
+            {"conflict", "type", "entity", "resolution", "rule", "detected", "state"}, table,
+            args.all ? "No conflicts." : "No open conflicts.");
   return kExitDone;
 }
 
 int ConflictsShow(Context& context, const ConflictArgs& args) {
-  Revision current = 0;
+  Standing standing;
   const auto show = [&]() -> absl::StatusOr<ArchiveRow> {
     PT_RETURN_IF_ERROR(context.Open(/*create=*/false));
     PT_ASSIGN_OR_RETURN(const std::string tenant, context.Tenant());
-    return Find(context, tenant, args.id, &current);
+    return Find(context, tenant, args.id, &standing);
   };
   const auto row = show();
   if (!row.ok()) return Fail(row.status(), context.json);
   if (!context.json) {
-    ShowForPeople(*row, current);
+    ShowForPeople(*row, standing);
     return kExitDone;
   }
   Json object = ConflictJson(*row);
-  object["currentRevision"] = current;
+  object["currentRevision"] = standing.revision;
   object["archivedData"] = RowOrNull(row->archived_json);
   object["chosenData"] = RowOrNull(row->chosen_json);
   object["baseData"] = RowOrNull(row->base_json);
@@ -164,8 +202,9 @@ int ConflictsResolve(Context& context, const ConflictArgs& args) {
     request.action = args.keep      ? ResolveAction::kKeep
                      : args.restore ? ResolveAction::kRestore
                                     : ResolveAction::kEdit;
-    PT_RETURN_IF_ERROR(Find(context, who.tenant, args.id, &request.expected_revision).status());
-    if (args.revision >= 0) request.expected_revision = args.revision;
+    Standing standing;
+    PT_RETURN_IF_ERROR(Find(context, who.tenant, args.id, &standing).status());
+    request.expected_revision = args.revision >= 0 ? args.revision : standing.revision;
     if (request.action == ResolveAction::kEdit) {
       PT_ASSIGN_OR_RETURN(request.content, ReadContent(args.content_file));
     }

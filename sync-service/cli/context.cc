@@ -6,11 +6,29 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "common/base/status.h"
 #include "common/model/reason.h"
 #include "sync-service/store/sqlite_store.h"
 
 namespace ptdoc::sync {
+namespace {
+
+// What opening says without a reason: a file that is damaged, foreign, or not to be opened.
+absl::Status StoreProblem(const absl::Status& status, const std::string& path) {
+  if (status.ok() || !ReasonOf(status).empty()) return status;
+  const absl::string_view why = absl::StripSuffix(status.message(), ".");
+  return ReasonError(
+      status.code(), "STORE_UNUSABLE",
+      absl::StrCat("The store cannot be used: ", path, " (",
+                   absl::StrReplaceAll(why, {{". ", "; "}}),
+                   "). Nothing was changed, and devices keep what they have not sent. Check the "
+                   "path and its permissions; a damaged store is replaced by a backup: "
+                   "sync-service restore."));
+}
+
+}  // namespace
 
 absl::Status Context::LoadConfig() {
   if (!store_flag.empty()) flags.push_back({"store.url", store_flag, "--store"});
@@ -32,7 +50,9 @@ absl::Status Context::Open(bool create) {
   SqliteStoreOptions options;
   options.path = path;
   options.create = create;
-  PT_ASSIGN_OR_RETURN(store, OpenSqliteStore(options, clock, rng));
+  auto opened = OpenSqliteStore(options, clock, rng);
+  if (!opened.ok()) return StoreProblem(opened.status(), path);
+  store = *std::move(opened);
   engine = std::make_unique<Engine>(*store, clock, rng, config.engine);
   return absl::OkStatus();
 }

@@ -30,7 +30,7 @@ struct Context {
 
   absl::Status LoadConfig();
   // LoadConfig, then the store. NOT_FOUND (reason NO_STORE) if it is not there
-  // and `create` is false.
+  // and `create` is false; STORE_UNUSABLE if it is damaged or no store.
   absl::Status Open(bool create);
   // --tenant, else the only tenant of the store, else "default". USAGE if there
   // are several.

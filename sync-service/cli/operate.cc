@@ -7,22 +7,27 @@
 #include "common/base/time_text.h"
 #include "common/cli/output.h"
 #include "common/model/reason.h"
+#include "sync-service/cli/health.h"
 #include "sync-service/cli/verbs.h"
 #include "sync-service/store/sqlite_store.h"
 
 namespace ptdoc::sync {
 namespace {
 
-const char* HealthName(HealthLevel level) {
+CheckState CheckStateOf(HealthLevel level) {
   switch (level) {
     case HealthLevel::kOk:
-      return "OK";
+      return CheckState::kOk;
     case HealthLevel::kWarning:
-      return "WARNING";
+      return CheckState::kWarning;
     case HealthLevel::kCritical:
-      return "CRITICAL";
+      return CheckState::kCritical;
   }
-  return "UNKNOWN";
+  return CheckState::kUnknown;
+}
+
+const char* HealthName(HealthLevel level) {
+  return CheckStateName(CheckStateOf(level));
 }
 
 Json QueueJson(const QueueHealth& queue) {
@@ -44,28 +49,9 @@ absl::StatusOr<StatusAnswer> ReadStatus(Context& context) {
   return context.engine->Status(who);
 }
 
-// A monitoring plugin's line; its exit codes are the plugin's own.
-int CheckLine(const absl::StatusOr<StatusAnswer>& status) {
-  constexpr int kUnknown = 3;
-  if (!status.ok()) {
-    std::printf("PTDOC UNKNOWN - %s\n", ErrorOf(status.status()).what.c_str());
-    return kUnknown;
-  }
-  const HealthLevel level = HealthOf(status->total);
-  std::printf(
-      "PTDOC %s - %u pending, %u failed, %u open conflicts, %zu devices | pending=%u "
-      "failed=%u conflicts=%u\n",
-      HealthName(level), status->total.pending, status->total.failed, status->total.open_conflicts,
-      status->devices.size(), status->total.pending, status->total.failed,
-      status->total.open_conflicts);
-  return static_cast<int>(level) - 1;
-}
-
 void ShowStatusForPeople(const StatusAnswer& status, absl::Time now) {
   const HealthLevel level = HealthOf(status.total);
-  const Colour colour = level == HealthLevel::kOk        ? Colour::kGreen
-                        : level == HealthLevel::kWarning ? Colour::kYellow
-                                                         : Colour::kRed;
+  const Colour colour = ColourOf(CheckStateOf(level));
   std::printf("%s: %s, %u pending, %u failed, %s\n", Paint(colour, HealthName(level)).c_str(),
               Plural(static_cast<int64_t>(status.devices.size()), "device").c_str(),
               status.total.pending, status.total.failed,
@@ -127,9 +113,24 @@ absl::StatusOr<std::vector<std::string>> LifeOf(Context& context, const EntityKe
 
 }  // namespace
 
-int ShowStatus(Context& context, bool check) {
+int CheckService(Context& context) {
   const auto status = ReadStatus(context);
-  if (check) return CheckLine(status);
+  if (!status.ok()) return PrintCheck(CheckState::kUnknown, status.status());
+  const absl::Status answers = AskHealth(context.config.server.listen);
+  if (!answers.ok()) {
+    const bool asked = absl::IsUnavailable(answers);
+    return PrintCheck(asked ? CheckState::kCritical : CheckState::kUnknown, answers);
+  }
+  const QueueHealth& total = status->total;
+  return PrintCheck(CheckStateOf(HealthOf(total)),
+                    absl::StrCat(total.pending, " pending, ", total.failed, " failed, ",
+                                 total.open_conflicts, " open conflicts, ", status->devices.size(),
+                                 " devices | pending=", total.pending, " failed=", total.failed,
+                                 " conflicts=", total.open_conflicts));
+}
+
+int ShowStatus(Context& context) {
+  const auto status = ReadStatus(context);
   if (!status.ok()) return Fail(status.status(), context.json);
   if (context.json) {
     Json object = QueueJson(status->total);
@@ -169,11 +170,8 @@ int DevicesList(Context& context) {
     rows.push_back({device.device, Ago(device.last_seen_at, context.clock.Now()), device.agent,
                     device.revoked ? "revoked" : "allowed"});
   }
-  if (context.json) {
-    PrintJson({{"items", items}});
-  } else {
-    std::fputs(TextTable({"device", "last seen", "agent", "state"}, rows).c_str(), stdout);
-  }
+  PrintList(context.json, items, {"device", "last seen", "agent", "state"}, rows,
+            "No device has called yet.");
   return kExitDone;
 }
 
@@ -225,15 +223,10 @@ int AuditList(Context& context, int64_t after, int64_t limit) {
                      row.event.device, row.event.user, row.event.key.type, row.event.key.id,
                      row.event.outcome, row.event.rule, absl::StrCat(row.event.revision)});
   }
-  if (context.json) {
-    PrintJson({{"items", items}});
-  } else {
-    std::fputs(TextTable({"no", "at", "event", "device", "user", "type", "entity", "outcome",
-                          "rule", "revision"},
-                         table)
-                   .c_str(),
-               stdout);
-  }
+  PrintList(
+      context.json, items,
+      {"no", "at", "event", "device", "user", "type", "entity", "outcome", "rule", "revision"},
+      table, "No audit rows.");
   return kExitDone;
 }
 

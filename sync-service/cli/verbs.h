@@ -11,7 +11,7 @@ namespace ptdoc::sync {
 // The verbs of sync-service. Each prints for people or, with context.json, for
 // scripts, and returns the exit code.
 
-int Serve(Context& context, bool quiet);
+int Serve(Context& context);
 
 struct SetupArgs {
   std::vector<std::string> devices;
@@ -31,7 +31,10 @@ int TokenCreate(Context& context, const TokenArgs& args);
 int TokenList(Context& context);
 int TokenRevoke(Context& context, const TokenArgs& args);
 
-int ShowStatus(Context& context, bool check);
+int ShowStatus(Context& context);
+// A line for monitoring, and its exit code: CRITICAL if no service answers on
+// [server] listen, UNKNOWN if its store cannot be read.
+int CheckService(Context& context);
 int DevicesList(Context& context);
 int DevicesRevoke(Context& context, const std::string& device);
 

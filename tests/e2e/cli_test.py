@@ -1,8 +1,13 @@
 """The command lines: plans, refusals, configuration errors, exit codes."""
+import contextlib
+import fcntl
 import json
 import os
+import signal
+import sqlite3
 import stat
 import unittest
+import uuid
 
 from harness import Device, World
 
@@ -25,7 +30,9 @@ class CliTest(unittest.TestCase):
     def database(self, sql, name="d"):
         schema = self.world.root / f"{name}.sql"
         schema.write_text(sql)
-        return Device(self.world, name, schema=schema)
+        device = Device(self.world, name, schema=schema)
+        self.database_config(device)
+        return device
 
     def assert_error(self, done, code, reason, *words):
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
@@ -33,7 +40,30 @@ class CliTest(unittest.TestCase):
         self.assertEqual(len(lines), 1, done.stderr)
         self.assertIn(f"({reason})", lines[0])
         for word in words:
-            self.assertIn(word, lines[0])
+            self.assertIn(str(word), lines[0])
+        # What happened (REASON). What it means. What to do.
+        parts = lines[0].split(f"({reason}). ", 1)[1]
+        self.assertRegex(parts, r"^[A-Z][^.].*\. .*[A-Za-z`].*\.$", lines[0])
+
+    def assert_check(self, done, state, *words):
+        self.assertEqual(done.returncode, ["OK", "WARNING", "CRITICAL", "UNKNOWN"].index(state),
+                         done.stdout + done.stderr)
+        self.assertEqual(len(done.stdout.splitlines()), 1, done.stdout)
+        self.assertTrue(done.stdout.startswith(f"PTDOC {state} - "), done.stdout)
+        for word in words:
+            self.assertIn(str(word), done.stdout)
+
+    def initialised(self, name="good"):
+        """A device with one table, whose agent finds no service."""
+        device = self.database("CREATE TABLE Good(Id TEXT PRIMARY KEY NOT NULL, V);", name)
+        self.assertEqual(self.agent("init", "--database", device.db, "--table", "Good", "--config",
+                                    device.config).returncode, 0)
+        return device
+
+    def database_config(self, device):
+        device.config.write_text(
+            f'[service]\naddress = "127.0.0.1:1"\n[device]\ndatabase = "{device.db}"\n'
+            f'[control]\nlisten = "unix://{device.dir}/agent.sock"\n[[entity]]\ntable = "Good"\n')
 
     def test_every_verb_has_help(self):
         for program, verbs in (
@@ -55,7 +85,8 @@ class CliTest(unittest.TestCase):
         config = self.world.root / "service.toml"
         config.write_text("[sync]\n\nmax_clock_skw = \"1m\"\n")
         self.assert_error(self.service("config", "check", "--config", config), 2, "CONFIG",
-                          "service.toml:3", "max_clock_skw", "max_clock_skew")
+                          "service.toml:3", "max_clock_skw", "max_clock_skew",
+                          "Nothing was started or changed")
         config.write_text("[sync]\nmax_clock_skew = 5\n")
         self.assert_error(self.service("config", "check", "--config", config), 2, "CONFIG",
                           "service.toml:2")
@@ -65,6 +96,29 @@ class CliTest(unittest.TestCase):
         self.assert_error(self.service("config", "check", "--config", config), 2, "CONFIG",
                           "service.toml:3")
 
+    def test_address_that_is_none_is_said_by_file_and_line_before_anything_starts(self):
+        config = self.world.root / "address.toml"
+        config.write_text('[server]\nlisten = "5171"\n')
+        for verb in (("config", "check"), ("serve", "--store", self.world.store)):
+            self.assert_error(self.service(*verb, "--config", config), 2, "CONFIG",
+                              "address.toml:2", "[server] listen", "host:port")
+        config.write_text('[device]\ndatabase = "x.db"\n[service]\naddress = "nowhere"\n')
+        for verb in (("config", "check"), ("serve",), ("run",)):
+            self.assert_error(self.agent(*verb, "--config", config), 2, "CONFIG",
+                              "address.toml:4", "[service] address", "host:port")
+
+    def test_configuration_with_a_missing_certificate_is_not_in_order(self):
+        config = self.world.root / "tls.toml"
+        config.write_text('[device]\ndatabase = "x.db"\n[service]\nca_file = "/nowhere.pem"\n')
+        self.assert_error(self.agent("config", "check", "--config", config), 2, "CONFIG",
+                          "/nowhere.pem")
+
+    def test_port_that_is_taken_ends_serve_as_failed(self):
+        self.world.setup("a")
+        self.world.start_service()
+        self.assert_error(self.service("serve", "--store", self.world.store, "--listen",
+                                       self.world.address), 1, "LISTEN_FAILED", "--listen")
+
     def test_environment_beats_the_file_and_flags_beat_both(self):
         config = self.world.root / "service.toml"
         config.write_text("[server]\nlisten = \"127.0.0.1:1\"\n")
@@ -73,7 +127,7 @@ class CliTest(unittest.TestCase):
         self.assertEqual(json.loads(done.stdout)["listen"], "127.0.0.1:2")
 
     def test_usage_errors_exit_with_2(self):
-        self.assert_error(self.agent("nonsense"), 2, "USAGE")
+        self.assert_error(self.agent("nonsense"), 2, "USAGE", "nonsense")
         self.assert_error(self.agent("queue", "retry", "--database", "x.db"), 2, "USAGE")
         self.assert_error(self.agent("status"), 2, "CONFIG", "database")
 
@@ -156,8 +210,130 @@ class CliTest(unittest.TestCase):
         self.assert_error(self.service("status", "--store", "sqlite:////nowhere/store.db"), 1,
                           "NO_STORE", "/nowhere/store.db")
         done = self.service("status", "--check", "--store", "sqlite:////nowhere/store.db")
-        self.assertEqual(done.returncode, 3)
-        self.assertTrue(done.stdout.startswith("PTDOC UNKNOWN"))
+        self.assert_check(done, "UNKNOWN", "/nowhere/store.db", "(NO_STORE)", "--store")
+
+    def test_store_that_is_damaged_is_said_by_name_with_the_way_out(self):
+        store = self.world.root / "bad.db"
+        store.write_bytes(os.urandom(8192))
+        for verb in (("status",), ("devices", "list"), ("backup", self.world.root / "copy.db")):
+            self.assert_error(self.service(*verb, "--store", f"sqlite:///{store}"), 1,
+                              "STORE_UNUSABLE", store, "Nothing was changed", "restore")
+
+    # --- Health checks.
+
+    def test_agents_check_asks_the_daemon_and_opens_nothing(self):
+        device = self.initialised()
+        check = ("status", "--check", "--config", device.config)
+        with open(f"{device.db}.sync.lock", "rb+") as lock:
+            # As an agent that is just starting has it.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.assert_check(self.agent(*check), "CRITICAL", "(NO_AGENT)", device.db,
+                              f"device-agent serve --config {device.config}")
+
+        device.start()
+        done = self.agent(*check)
+        self.assertIn(done.returncode, (0, 1), done.stdout)
+        self.assertIn("0 pending", done.stdout)
+
+        device.agent.kill()
+        self.assert_check(self.agent(*check), "CRITICAL", "(NO_AGENT)")
+        self.assert_check(self.agent("status", "--check", "--config", "/nowhere.toml"), "UNKNOWN",
+                          "(CONFIG)", "/nowhere.toml")
+
+    def test_agent_that_is_stuck_is_critical(self):
+        device = self.initialised()
+        device.start()
+        device.agent.process.send_signal(signal.SIGSTOP)
+        try:
+            done = self.agent("status", "--check", "--config", device.config)
+        finally:
+            device.agent.process.send_signal(signal.SIGCONT)
+
+        self.assertEqual(done.returncode, 2, done.stdout)
+
+    def test_services_check_needs_a_service_that_answers(self):
+        self.world.setup("a")
+        self.world.start_service()
+        check = ("status", "--check", "--store", self.world.store, "--listen")
+
+        self.assert_check(self.service(*check, self.world.address), "OK", "0 pending")
+        self.assert_check(self.service(*check, f"0.0.0.0:{self.world.port}"), "OK")
+        self.assert_check(self.service(*check, "127.0.0.1:0"), "UNKNOWN", "(CONFIG)", "--listen")
+        self.world.service.stop()
+        self.assert_check(self.service(*check, self.world.address), "CRITICAL",
+                          "(SERVICE_UNREACHABLE)", self.world.address, "sync-service serve")
+
+    # --- What is offered works.
+
+    def conflict_on_a_form(self):
+        """The ConflictId of an edit of b's that lost against a's."""
+        self.world.setup("a", "b")
+        self.world.start_service()
+        a, b = Device(self.world, "a", interval="1h"), Device(self.world, "b", interval="1h")
+        patient, form = str(uuid.uuid4()), str(uuid.uuid4())
+        for device in (a, b):
+            device.init()
+        a.shell("INSERT INTO Patient(Id, FirstName, LastName, DateOfBirth) "
+                f"VALUES('{patient}', 'Ana', 'Alvarez', '1980-01-01');"
+                f"INSERT INTO IntakeForm(Id, PatientId, Complaint) VALUES('{form}', '{patient}', "
+                "'knee');")
+        for device in (a, b):
+            device.agent_run("run")
+        b.shell(f"UPDATE IntakeForm SET Complaint = 'left knee' WHERE Id = '{form}';")
+        a.shell(f"UPDATE IntakeForm SET Complaint = 'right knee' WHERE Id = '{form}';")
+        for device in (a, b, a, b):
+            device.agent_run("run", check=False)
+        conflicts = json.loads(self.world.service_run("conflicts", "list", "--json").stdout)
+        return a, b, form, conflicts["items"][0]["conflictId"]
+
+    def offered(self, text):
+        return [line.split(" resolve ")[1].split()[1] for line in text.splitlines()
+                if " conflicts resolve " in line]
+
+    def test_only_ways_that_are_not_refused_are_offered(self):
+        a, b, form, conflict = self.conflict_on_a_form()
+        loser = b if b.json("conflicts", "list", "--all")["items"] else a
+        show = ("conflicts", "show", conflict)
+        service = self.world.service_run
+        self.assertEqual(self.offered(service(*show).stdout), ["--keep", "--restore", "--content"])
+        self.assertEqual(self.offered(loser.agent_run(*show).stdout), ["--keep", "--restore"])
+
+        a.shell(f"UPDATE IntakeForm SET IsLocked = 1 WHERE Id = '{form}';")
+        a.agent_run("run", check=False)
+        locked = service(*show).stdout
+        self.assertEqual(self.offered(locked), ["--keep"])
+        unlock = [line for line in locked.splitlines() if "sync-service unlock" in line][0]
+        self.assertIn(form, unlock)
+        service("unlock", "--type", "IntakeForm", "--id", form, "--reason", "TEST")
+        self.assertEqual(self.offered(service(*show).stdout), ["--keep", "--restore", "--content"])
+
+        collide = "UPDATE SyncConflictArchives SET ResolutionType = 'KeyCollision'"
+        with contextlib.closing(sqlite3.connect(self.world.root / "store.db")) as store, store:
+            store.execute(collide)
+        loser.ledger(collide)
+        self.assertEqual(self.offered(service(*show).stdout), ["--keep", "--content"])
+        self.assertEqual(self.offered(loser.agent_run(*show).stdout), ["--keep"])
+        self.assert_error(self.service("conflicts", "resolve", conflict, "--restore", "--reason",
+                                       "TEST", "--store", self.world.store), 1, "KEY_COLLISION")
+
+    # --- The file that is broken is the one that is named.
+
+    def test_ledger_that_breaks_under_the_daemon_is_named_and_not_the_apps_file(self):
+        device = self.initialised()
+        device.shell("INSERT INTO Good VALUES('g1', 1);")
+        device.start()
+        with contextlib.closing(sqlite3.connect(f"{device.db}.sync")) as ledger, ledger:
+            ledger.execute("PRAGMA writable_schema = ON")
+            ledger.execute("UPDATE sqlite_master SET rootpage = 99999 WHERE type = 'table'")
+            version = ledger.execute("PRAGMA schema_version").fetchone()[0]
+            ledger.execute(f"PRAGMA schema_version = {version + 1}")
+
+        run = device.agent_run("run", check=False)
+
+        self.assert_error(run, 1, "LOCAL_STORE", f"{device.db}.sync", "SQLITE_CORRUPT")
+        self.assertNotIn("The app's file", run.stderr)
+        self.assert_check(device.agent_run("status", "--check", check=False), "CRITICAL",
+                          f"{device.db}.sync")
 
 
 if __name__ == "__main__":
