@@ -26,6 +26,7 @@ constexpr int kReconnectMaxMs = 5'000;
 // a batch must change; the peer is one that we chose to trust.
 constexpr int kReceiveBytesMax = 64 << 20;
 constexpr int kPortMax = 65535;
+constexpr char kCorrectIt[] = ". Nothing was started or sent. Correct the address.";
 
 absl::Status BadConfig(absl::string_view what) {
   return ReasonError(absl::StatusCode::kInvalidArgument, "CONFIG", what);
@@ -76,12 +77,13 @@ absl::StatusOr<HostPort> ParseHostPort(absl::string_view address) {
   int port = 0;
   if (colon == absl::string_view::npos || colon == 0 ||
       !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > kPortMax) {
-    return FieldError("address", absl::StrCat("\"", address, "\" is not host:port."));
+    return FieldError("address", absl::StrCat("\"", address, "\" is not host:port", kCorrectIt));
   }
   const absl::string_view host = address.substr(0, colon);
   if (absl::StrContains(host, ":") != (host.front() == '[' && host.back() == ']')) {
-    return FieldError("address",
-                      absl::StrCat("\"", address, "\": an IPv6 address stands in brackets."));
+    return FieldError(
+        "address",
+        absl::StrCat("\"", address, "\": an IPv6 address stands in brackets", kCorrectIt));
   }
   return HostPort{std::string(host), port};
 }
@@ -105,7 +107,11 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ChannelOptions&
   const bool plain = absl::ConsumePrefix(&target, "http://");
   if (absl::ConsumePrefix(&target, "https://")) tls = true;
   absl::ConsumeSuffix(&target, "/");
-  if (plain && tls) return BadConfig("The address says http, but certificates are configured.");
+  if (plain && tls) {
+    return BadConfig(
+        "The address says http, but certificates are configured. Nothing was sent. Write https://, "
+        "or take the certificates out.");
+  }
   absl::StatusOr<HostPort> host = ParseHostPort(target);
   if (!host.ok()) return BadConfig(host.status().message());
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();

@@ -20,8 +20,8 @@ constexpr size_t kFileBytesMax = 1 << 20;
 
 absl::Status NotReadable(const std::string& path, int error) {
   if (error == ENOENT) return ConfigFileMissing(path, "Check the path.");
-  return ConfigError(path, absl::StrCat("the file cannot be read (", std::strerror(error),
-                                        "). Nothing was started. Check its permissions."));
+  return ConfigError(path, absl::StrCat("the file cannot be read (", std::strerror(error), ")"),
+                     "Check its permissions.");
 }
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
@@ -36,7 +36,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
     if (count == 0) return content;
     content.append(buffer, static_cast<size_t>(count));
     if (content.size() > kFileBytesMax) {
-      return ConfigError(path, "the file is larger than 1 MiB. Nothing was started.");
+      return ConfigError(path, "the file is larger than 1 MiB",
+                         "Check the path: a configuration is a short text.");
     }
   }
 }
@@ -46,7 +47,8 @@ absl::StatusOr<toml::table> ParseToml(const std::string& path, const std::string
     return toml::parse(std::string_view(content), path);
   } catch (const toml::parse_error& error) {
     return ConfigError(absl::StrCat(path, ":", error.source().begin.line),
-                       absl::StrCat("not TOML: ", std::string(error.description())));
+                       absl::StrCat("not TOML: ", std::string(error.description())),
+                       "Correct the line.");
   }
 }
 
@@ -124,7 +126,8 @@ class ConfigLoader::File {
     const auto it = config.sections_.find(section);
     if (it == config.sections_.end()) return UnknownSection(section, where, node);
     if (!node.is_table()) {
-      return ConfigError(where, absl::StrCat("[", section, "] must be a section"));
+      return ConfigError(where, absl::StrCat("\"", section, "\" is a section, not a key"),
+                         absl::StrCat("Write [", section, "], and its keys below it."));
     }
     it->second.where_ = where;
     return ApplyTable(section, *node.as_table(), &it->second);
@@ -134,7 +137,9 @@ class ConfigLoader::File {
                              const toml::node& node) {
     const toml::array* const array = node.as_array();
     if (array == nullptr || (!array->empty() && !array->is_homogeneous<toml::table>())) {
-      return ConfigError(where, absl::StrCat("write [[", section, "]], once for each"));
+      return ConfigError(where,
+                         absl::StrCat("section [", section, "] stands once for each ", section),
+                         absl::StrCat("Write [[", section, "]]."));
     }
     for (const toml::node& item : *array) {
       PT_ASSIGN_OR_RETURN(ConfigTable table, loader_.BuiltInTable(section));
@@ -168,13 +173,11 @@ class ConfigLoader::File {
                                         : absl::StrCat("unknown key \"", name, "\"");
     for (const ConfigKey& key : loader_.schema_.keys) {
       if (is_section || key.name != name) continue;
-      return ConfigError(
-          where, absl::StrCat(what, " outside a section; it belongs into [", key.section, "]"));
+      return ConfigError(where, absl::StrCat(what, " outside a section"), Move(key.section));
     }
     std::set<std::string> sections;
     for (const ConfigKey& key : loader_.schema_.keys) sections.insert(key.section);
-    return ConfigError(where,
-                       WithSuggestion(what, NearestWord(name, {sections.begin(), sections.end()})));
+    return ConfigError(where, what, Suggest(NearestWord(name, {sections.begin(), sections.end()})));
   }
 
   absl::Status UnknownKey(const std::string& section, const std::string& name,
@@ -185,17 +188,19 @@ class ConfigLoader::File {
       if (key.section == section) names.push_back(key.name);
     }
     const std::string nearest = NearestWord(name, names);
-    if (!nearest.empty()) return ConfigError(where, WithSuggestion(what, nearest));
+    if (!nearest.empty()) return ConfigError(where, what, Suggest(nearest));
     for (const ConfigKey& key : loader_.schema_.keys) {
-      if (key.name == name) {
-        return ConfigError(where, absl::StrCat(what, "; it belongs into [", key.section, "]"));
-      }
+      if (key.name == name) return ConfigError(where, what, Move(key.section));
     }
-    return ConfigError(where, what);
+    return ConfigError(where, what, Suggest(""));
   }
 
-  static std::string WithSuggestion(const std::string& what, const std::string& nearest) {
-    return nearest.empty() ? what : absl::StrCat(what, "; did you mean \"", nearest, "\"?");
+  static std::string Move(absl::string_view section) {
+    return absl::StrCat("Move it into [", section, "].");
+  }
+  static std::string Suggest(const std::string& nearest) {
+    if (nearest.empty()) return "Take it out; docs/OPERATIONS.md lists what there is.";
+    return absl::StrCat("Write \"", nearest, "\" if that is what you mean, or take it out.");
   }
 
   const std::string& path_;

@@ -16,6 +16,7 @@ namespace ptdoc::sync {
 namespace {
 
 constexpr size_t kNearDistanceMax = 3;
+constexpr char kNothingDone[] = "Nothing was started or changed.";
 
 size_t EditDistance(absl::string_view a, absl::string_view b) {
   std::vector<size_t> row(b.size() + 1);
@@ -69,15 +70,16 @@ std::string EnvironmentName(const ConfigSchema& schema, const ConfigKey& key) {
 
 }  // namespace
 
-absl::Status ConfigError(absl::string_view where, absl::string_view what) {
-  return ReasonError(absl::StatusCode::kInvalidArgument, "CONFIG", absl::StrCat(where, ": ", what));
+absl::Status ConfigError(absl::string_view where, absl::string_view what,
+                         absl::string_view remedy) {
+  return ReasonError(absl::StatusCode::kInvalidArgument, "CONFIG",
+                     absl::StrCat(where, ": ", what, ". ", kNothingDone, " ", remedy));
 }
 
 absl::Status ConfigFileMissing(absl::string_view path, absl::string_view what_to_do) {
   return ReasonError(
       absl::StatusCode::kNotFound, "CONFIG",
-      absl::StrCat(path, ": there is no such configuration file. Nothing was started. ",
-                   what_to_do));
+      absl::StrCat(path, ": there is no such configuration file. ", kNothingDone, " ", what_to_do));
 }
 
 std::string ConfigTypeName(ConfigType type) {

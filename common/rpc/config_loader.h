@@ -10,8 +10,10 @@
 
 namespace ptdoc::sync {
 
-// INVALID_ARGUMENT, reason CONFIG: "<where>: <what>".
-absl::Status ConfigError(absl::string_view where, absl::string_view what);
+// INVALID_ARGUMENT, reason CONFIG: "<where>: <what>.", that nothing was done,
+// and `remedy`, a sentence.
+absl::Status ConfigError(absl::string_view where, absl::string_view what,
+                         absl::string_view remedy = "Correct it there.");
 // NOT_FOUND, reason CONFIG.
 absl::Status ConfigFileMissing(absl::string_view path, absl::string_view what_to_do);
 

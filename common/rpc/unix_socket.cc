@@ -55,7 +55,8 @@ absl::Status ClearPath(const std::string& path, const sockaddr_un& address) {
     return ReasonError(absl::StatusCode::kFailedPrecondition, "SOCKET_IN_USE",
                        absl::StrCat(path,
                                     ": another process answers at this control socket. "
-                                    "Nothing was started."));
+                                    "Nothing was started. Stop that agent, or give this one "
+                                    "another socket in [control] listen."));
   }
   if (unlink(path.c_str()) != 0) return CannotListen(path, std::strerror(errno));
   return absl::OkStatus();

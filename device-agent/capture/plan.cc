@@ -17,12 +17,16 @@
 namespace ptdoc::sync {
 namespace {
 
+constexpr char kCorrectEntity[] =
+    ". Nothing was changed. Correct [[entity]] in agent.toml, or --table.";
+
 absl::Status Missing(absl::string_view reason, absl::string_view what) {
-  return ReasonError(absl::StatusCode::kNotFound, reason, what);
+  return ReasonError(absl::StatusCode::kNotFound, reason, absl::StrCat(what, kCorrectEntity));
 }
 
 absl::Status Contradiction(absl::string_view what) {
-  return ReasonError(absl::StatusCode::kInvalidArgument, "ENTITY_CONFIG", what);
+  return ReasonError(absl::StatusCode::kInvalidArgument, "ENTITY_CONFIG",
+                     absl::StrCat(what, kCorrectEntity));
 }
 
 constexpr int64_t kTableNumberMax = 99'999'999;
@@ -166,10 +170,10 @@ TablePlan BuildTable(const TableInfo& table, EntityConfig config) {
   return entry;
 }
 
-absl::Status AddCandidate(sqlite::Database& db, Candidate candidate, Plan* plan) {
+absl::Status AddCandidate(sqlite::Database& db, Candidate candidate, bool is_synced, Plan* plan) {
   const TableInfo& table = *candidate.table;
   PT_RETURN_IF_ERROR(SpellConfig(table, &candidate.config));
-  PT_ASSIGN_OR_RETURN(auto refusal, RefuseTable(db, table, candidate.config.key));
+  PT_ASSIGN_OR_RETURN(auto refusal, RefuseTable(db, table, candidate.config.key, is_synced));
   if (refusal) {
     plan->refusals.push_back(*std::move(refusal));
     return absl::OkStatus();
@@ -251,8 +255,7 @@ absl::Status CountRows(sqlite::Database& db, TablePlan* entry) {
 }
 
 absl::Status Complete(sqlite::Database& db, const PlanRequest& request,
-                      const std::vector<TableInfo>& schema, Plan* plan) {
-  PT_ASSIGN_OR_RETURN(Numbers numbers, KnownNumbers(db, request));
+                      const std::vector<TableInfo>& schema, Numbers numbers, Plan* plan) {
   for (TablePlan& entry : plan->tables) {
     const TableInfo& table = *FindTable(schema, entry.table);
     const auto known = numbers.by_table.find(entry.table);
@@ -304,11 +307,13 @@ absl::StatusOr<Plan> MakePlan(sqlite::Database& db, const PlanRequest& request) 
   Plan plan;
   PT_ASSIGN_OR_RETURN(const std::vector<TableInfo> schema, ReadSchema(db));
   PT_ASSIGN_OR_RETURN(std::vector<Candidate> chosen, Choose(db, request, schema, &plan));
+  PT_ASSIGN_OR_RETURN(Numbers numbers, KnownNumbers(db, request));
   for (Candidate& candidate : chosen) {
-    PT_RETURN_IF_ERROR(AddCandidate(db, std::move(candidate), &plan));
+    const bool is_synced = numbers.by_table.contains(candidate.table->name);
+    PT_RETURN_IF_ERROR(AddCandidate(db, std::move(candidate), is_synced, &plan));
   }
   RefuseIntegerReferences(schema, &plan);
-  PT_RETURN_IF_ERROR(Complete(db, request, schema, &plan));
+  PT_RETURN_IF_ERROR(Complete(db, request, schema, std::move(numbers), &plan));
   return plan;
 }
 

@@ -23,7 +23,9 @@ absl::Status Precondition(absl::string_view reason, absl::string_view message) {
 
 absl::Status NotFound(absl::string_view what) {
   return ReasonError(absl::StatusCode::kNotFound, "NOT_FOUND",
-                     absl::StrCat(what, " was not found. Nothing was changed."));
+                     absl::StrCat(what,
+                                  " was not found. Nothing was changed. Check its id and "
+                                  "the tenant."));
 }
 
 // A person's decision about one entity, as it is written.
@@ -112,13 +114,14 @@ absl::Status CheckRequest(const ResolveRequest& request, size_t max_row_bytes) {
   PT_RETURN_IF_ERROR(CheckReasonCode(request.reason_code));
   if (request.action != ResolveAction::kEdit) return absl::OkStatus();
   if (!request.content.has_value() || request.content->empty()) {
-    return FieldError("content",
+    return FieldError("content_json",
                       "The edited content is missing. Nothing was changed. Send the "
                       "whole row as it shall stand.");
   }
   if (request.content->ByteSize() > max_row_bytes) {
-    return FieldError("content", absl::StrCat("The edited content is larger than ", max_row_bytes,
-                                              " bytes. Nothing was changed. Make it smaller."));
+    return FieldError("content_json",
+                      absl::StrCat("The edited content is larger than ", max_row_bytes,
+                                   " bytes. Nothing was changed. Make it smaller."));
   }
   return absl::OkStatus();
 }
@@ -203,10 +206,14 @@ Value Unlocked(const Value& locked) {
 
 absl::Status CheckUnlockable(const TypePolicy& policy, const StoredVersion& current) {
   if (IsSigned(policy, current.version.fields)) {
-    return Precondition("SIGNED", "The entity is signed and immutable. Nothing was changed.");
+    return Precondition("SIGNED",
+                        "The entity is signed and immutable. Nothing was changed. "
+                        "Write an addendum as an entity of its own.");
   }
   if (!IsLocked(policy, current.version.fields)) {
-    return Precondition("NOT_LOCKED", "The entity is not locked. Nothing was changed.");
+    return Precondition("NOT_LOCKED",
+                        "The entity is not locked. Nothing was changed. Edit it on any "
+                        "device.");
   }
   return absl::OkStatus();
 }

@@ -93,10 +93,11 @@ class ServerImpl final : public Server {
     builder.RegisterService(&admin_service_);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {
-      return ReasonError(absl::StatusCode::kUnavailable, "LISTEN_FAILED",
+      return ReasonError(absl::StatusCode::kFailedPrecondition, "LISTEN_FAILED",
                          absl::StrCat(options_.listen,
-                                      " cannot be listened on. Nothing was "
-                                      "started. Is another service running?"));
+                                      " cannot be listened on. Nothing was started. Stop the "
+                                      "program that has this port, or choose another with "
+                                      "--listen."));
     }
     address_ = absl::StrCat(host.host, ":", port_);
     SetServing(true);

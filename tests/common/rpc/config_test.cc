@@ -35,6 +35,10 @@ ConfigSchema Schema() {
   return schema;
 }
 
+// What every error says beside what is wrong and where.
+const std::string kNothing = ". Nothing was started or changed. ";
+const std::string kCorrect = "Correct it there.";
+
 class ConfigTest : public ::testing::Test {
  protected:
   ConfigTest() {
@@ -145,51 +149,73 @@ TEST_F(ConfigTest, VariablesThatNameNoKeyAreLeftAlone) {
 
 TEST_F(ConfigTest, AnUnknownKeyNamesItsLineAndTheNearestKey) {
   EXPECT_EQ(ErrorOf("[sync]\nmax_retries = 1\nintervall = \"5s\"\n"),
-            Path() + ":3: unknown key \"intervall\" in [sync]; did you mean \"interval\"?");
+            Path() + ":3: unknown key \"intervall\" in [sync]" + kNothing +
+                "Write \"interval\" if that is what you mean, or take it out.");
 }
 
 TEST_F(ConfigTest, AKeyInTheWrongSectionIsToldItsOwn) {
-  EXPECT_EQ(ErrorOf("[server]\nmax_retries = 1\n"),
-            Path() + ":2: unknown key \"max_retries\" in [server]; it belongs into [sync]");
-  EXPECT_EQ(ErrorOf("interval = \"5s\"\n"),
-            Path() + ":1: unknown key \"interval\" outside a section; it belongs into [sync]");
+  EXPECT_EQ(
+      ErrorOf("[server]\nmax_retries = 1\n"),
+      Path() + ":2: unknown key \"max_retries\" in [server]" + kNothing + "Move it into [sync].");
+  EXPECT_EQ(ErrorOf("interval = \"5s\"\n"), Path() +
+                                                ":1: unknown key \"interval\" outside a section" +
+                                                kNothing + "Move it into [sync].");
+}
+
+TEST_F(ConfigTest, AnUnknownKeyThatIsLikeNoOtherIsToldWhereTheKeysAre) {
+  EXPECT_EQ(ErrorOf("[sync]\nfrobnication = 1\n"),
+            Path() + ":2: unknown key \"frobnication\" in [sync]" + kNothing +
+                "Take it out; docs/OPERATIONS.md lists what there is.");
+}
+
+TEST_F(ConfigTest, AKeyWithTheNameOfASectionIsToldHow) {
+  EXPECT_EQ(ErrorOf("sync = 1\n"), Path() + ":1: \"sync\" is a section, not a key" + kNothing +
+                                       "Write [sync], and its keys below it.");
 }
 
 TEST_F(ConfigTest, AnUnknownSectionNamesItsLineAndTheNearestSection) {
   EXPECT_EQ(ErrorOf("\n[snyc]\ninterval = \"5s\"\n"),
-            Path() + ":2: unknown section [snyc]; did you mean \"sync\"?");
+            Path() + ":2: unknown section [snyc]" + kNothing +
+                "Write \"sync\" if that is what you mean, or take it out.");
 }
 
 TEST_F(ConfigTest, AnUnknownKeyInARepeatedSectionNamesItsLine) {
   EXPECT_EQ(ErrorOf("[[entity]]\ntype = \"A\"\n[[entity]]\ntpye = \"B\"\n"),
-            Path() + ":4: unknown key \"tpye\" in [entity]; did you mean \"type\"?");
+            Path() + ":4: unknown key \"tpye\" in [entity]" + kNothing +
+                "Write \"type\" if that is what you mean, or take it out.");
 }
 
 TEST_F(ConfigTest, ARepeatedSectionWrittenOnceInSingleBracketsIsToldHow) {
-  EXPECT_EQ(ErrorOf("[entity]\ntype = \"A\"\n"), Path() + ":1: write [[entity]], once for each");
+  EXPECT_EQ(
+      ErrorOf("[entity]\ntype = \"A\"\n"),
+      Path() + ":1: section [entity] stands once for each entity" + kNothing + "Write [[entity]].");
 }
 
 TEST_F(ConfigTest, AWrongTypeNamesItsLineAndWhatIsWanted) {
   EXPECT_EQ(ErrorOf("[sync]\ninterval = 30\n"),
-            Path() + ":2: [sync] interval must be a duration such as \"30s\", \"2h\" or \"90d\"");
+            Path() + ":2: [sync] interval must be a duration such as \"30s\", \"2h\" or \"90d\"" +
+                kNothing + kCorrect);
   EXPECT_EQ(ErrorOf("[sync]\n\ninterval = \"soon\"\n"),
-            Path() + ":3: [sync] interval must be a duration such as \"30s\", \"2h\" or \"90d\"");
+            Path() + ":3: [sync] interval must be a duration such as \"30s\", \"2h\" or \"90d\"" +
+                kNothing + kCorrect);
   EXPECT_EQ(ErrorOf("[sync]\nmax_retries = \"3\"\n"),
-            Path() + ":2: [sync] max_retries must be a whole number");
+            Path() + ":2: [sync] max_retries must be a whole number" + kNothing + kCorrect);
   EXPECT_EQ(ErrorOf("[sync]\nbatch_bytes = -1\n"),
-            Path() + ":2: [sync] batch_bytes must be a size such as \"1MiB\" or 1048576");
+            Path() + ":2: [sync] batch_bytes must be a size such as \"1MiB\" or 1048576" +
+                kNothing + kCorrect);
   EXPECT_EQ(ErrorOf("[sync]\nentity_types = [\"a\", 1]\n"),
-            Path() + ":2: [sync] entity_types must be a list of texts");
+            Path() + ":2: [sync] entity_types must be a list of texts" + kNothing + kCorrect);
 }
 
 TEST_F(ConfigTest, AWrongValueInTheEnvironmentNamesTheVariable) {
   EXPECT_EQ(ErrorOf("", {{"PTDOC_SYNC_SYNC_MAX_RETRIES", "many"}}),
-            "environment PTDOC_SYNC_SYNC_MAX_RETRIES: [sync] max_retries must be a whole number");
+            "environment PTDOC_SYNC_SYNC_MAX_RETRIES: [sync] max_retries must be a whole number" +
+                kNothing + kCorrect);
 }
 
 TEST_F(ConfigTest, AValueThatIsNoChoiceNamesTheChoices) {
   EXPECT_EQ(ErrorOf("[log]\nlevel = \"loud\"\n"),
-            Path() + ":2: [log] level must be one of debug, info");
+            Path() + ":2: [log] level must be one of debug, info" + kNothing + kCorrect);
 }
 
 TEST_F(ConfigTest, BrokenTomlNamesItsLine) {
@@ -216,7 +242,8 @@ TEST_F(ConfigTest, AProgramsOwnErrorNamesThePlace) {
 
   const absl::Status status = config->Section("server").Error("listen", "is not host:port");
 
-  EXPECT_EQ(status.message(), Path() + ":2: [server] listen: is not host:port");
+  EXPECT_EQ(status.message(),
+            Path() + ":2: [server] listen: is not host:port" + kNothing + kCorrect);
 }
 
 TEST_F(ConfigTest, TheFileIsTheGivenOneThenTheEnvironmentsThenACandidate) {
