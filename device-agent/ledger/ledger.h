@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -115,6 +116,7 @@ struct StaleNote {
 };
 
 inline constexpr Revision kVoidRevision = -1;
+inline constexpr Revision kGreatestRevision = std::numeric_limits<Revision>::max();
 
 // A version that the schema refuses, the newest of its entity. Holds content.
 struct SetAside {
@@ -215,7 +217,8 @@ class Ledger {
   absl::StatusOr<uint32_t> CountStale();  // without those to be backfilled
   absl::StatusOr<uint32_t> CountBackfill();
   absl::Status PutSetAside(const SetAside& entry);  // the greater revision stays
-  absl::Status ClearSetAside(const EntityKey& key);
+  // A version above `up_to` stays: what was applied is older than it.
+  absl::Status ClearSetAside(const EntityKey& key, Revision up_to = kGreatestRevision);
   absl::StatusOr<std::optional<SetAside>> FindSetAside(const EntityKey& key);
   absl::StatusOr<std::vector<SetAside>> ListSetAside(size_t limit);
 

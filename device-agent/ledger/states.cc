@@ -225,10 +225,10 @@ absl::Status Ledger::PutSetAside(const SetAside& entry) {
   return stmt.Run();
 }
 
-absl::Status Ledger::ClearSetAside(const EntityKey& key) {
-  PT_ASSIGN_OR_RETURN(
-      auto stmt, db_.Prepare("DELETE FROM SyncSetAside WHERE EntityType = ?1 AND EntityId = ?2"));
-  return stmt.Bind(1, key.type).Bind(2, key.id).Run();
+absl::Status Ledger::ClearSetAside(const EntityKey& key, Revision up_to) {
+  PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare("DELETE FROM SyncSetAside WHERE EntityType = ?1 AND "
+                                             "EntityId = ?2 AND Revision <= ?3"));
+  return stmt.Bind(1, key.type).Bind(2, key.id).Bind(3, up_to).Run();
 }
 
 absl::StatusOr<std::optional<SetAside>> Ledger::FindSetAside(const EntityKey& key) {

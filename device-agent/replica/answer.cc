@@ -207,11 +207,7 @@ absl::Status ReplicaImpl::MoveState(const QueueItem& item, const ChangeResult& r
   if (!gained && note.has_value() && note->revision <= result.revision) {
     PT_RETURN_IF_ERROR(ledger_->ClearStale(item.key));
   }
-  PT_ASSIGN_OR_RETURN(const std::optional<SetAside> aside, ledger_->FindSetAside(item.key));
-  if (aside.has_value() && aside->version.revision <= result.revision) {
-    return ledger_->ClearSetAside(item.key);
-  }
-  return absl::OkStatus();
+  return ledger_->ClearSetAside(item.key, result.revision);
 }
 
 absl::Status ReplicaImpl::FailResult(Answering& answering, QueueItem item,

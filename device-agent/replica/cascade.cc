@@ -23,6 +23,7 @@ bool Contains(const std::vector<std::string>& names, const std::string& name) {
 
 std::vector<std::string> Lower(const std::vector<std::string>& names) {
   std::vector<std::string> lower;
+  lower.reserve(names.size());
   for (const std::string& name : names) lower.push_back(absl::AsciiStrToLower(name));
   return lower;
 }
@@ -72,6 +73,7 @@ std::vector<Value> ReferredBy(const Row& row, const std::vector<std::string>& pa
 template <typename Row>
 std::string IdentityOf(const Row& row) {
   std::vector<Field> fields;
+  fields.reserve(row.columns.size());
   for (size_t i = 0; i < row.columns.size(); ++i) {
     fields.push_back({row.columns[i], row.values[i]});
   }

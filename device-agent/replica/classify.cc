@@ -19,6 +19,15 @@ RowHashes Absent() {
   return row;
 }
 
+// The row of the decision table (docs/CONFLICTS.md) by which a version that the
+// service had accepted loses: the notice does not carry it.
+absl::string_view RuleOfLoss(Resolution resolution) {
+  if (resolution == Resolution::kLocalWins) return "8";
+  const bool closed =
+      resolution == Resolution::kSignedWins || resolution == Resolution::kLockedWins;
+  return closed ? "7" : "";
+}
+
 }  // namespace
 
 absl::Status ReplicaImpl::Classify(Planning& planning, const Version& version) {
@@ -72,10 +81,14 @@ absl::Status ReplicaImpl::ClassifyKnown(Planning& planning, const Version& versi
       (version.revision < revision || (version.revision == revision && !put_back && !backfill))) {
     ++planning.report.skipped;
     if (planning.source == Source::kFetch) return ledger_->ClearStale(version.key);
-    if (planning.source == Source::kSetAside) return ledger_->ClearSetAside(version.key);
+    if (planning.source == Source::kSetAside) {
+      return ledger_->ClearSetAside(version.key, version.revision);
+    }
     return absl::OkStatus();
   }
   if (missing && !state.has_value()) return ledger_->ClearStale(version.key);
+  // Asked for by a note that a version has settled since: an answer of before.
+  if (missing && planning.source == Source::kFetch && !note.has_value()) return absl::OkStatus();
   const bool look = put_back || backfill || planning.findings.look_at.count(version.key) > 0;
   if (look) return ClassifyByRow(planning, version, table, state, put_back);
   return PlanTarget(planning, version, table, state.has_value() ? state->row : Absent(), nullptr);
@@ -293,8 +306,9 @@ absl::Status ReplicaImpl::ArchiveOwnLosses(Planning& planning,
     if (!same) continue;
     const std::optional<Fields> lost =
         row.absent ? std::nullopt : std::optional(table->FieldsOf(row.values));
-    ArchiveEntry entry = LossOf(version.key, version.conflict->conflict_id,
-                                version.conflict->resolution, "", &version, lost);
+    ArchiveEntry entry =
+        LossOf(version.key, version.conflict->conflict_id, version.conflict->resolution,
+               RuleOfLoss(version.conflict->resolution), &version, lost);
     entry.archived_time = state->time;
     entry.archived_user = row.user.empty() ? options_.user : row.user;
     planning.work.archives.push_back(std::move(entry));

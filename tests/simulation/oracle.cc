@@ -90,9 +90,15 @@ void CheckBinding(World& world, const Held& held) {
 
 std::string KnownOf(SimDevice& device, const EntityKey& key) {
   const absl::StatusOr<std::optional<RowState>> state = device.replica().ledger().FindState(key);
-  PT_CHECK(state.ok());
-  if (!state->has_value()) return ", no state";
-  return absl::StrCat(", state r", (*state)->revision, (*state)->row.absent ? " absent" : "");
+  const absl::StatusOr<std::optional<StaleNote>> note = device.replica().ledger().FindStale(key);
+  PT_CHECK(state.ok() && note.ok());
+  std::string known = ", no state";
+  if (state->has_value()) {
+    known = absl::StrCat(", state r", (*state)->revision, (*state)->row.absent ? " absent" : "",
+                         (*state)->unconfirmed ? " unconfirmed" : "");
+  }
+  if (note->has_value()) absl::StrAppend(&known, ", stale r", (*note)->revision);
+  return known;
 }
 
 // Every device holds what the service holds, in its table or set aside.
@@ -113,11 +119,11 @@ void CheckEqual(World& world, SimDevice& device, const Held& held) {
     const bool waits = set_aside != aside.end() && (set_aside->second == head.revision ||
                                                     (head.deleted && set_aside->second == 0));
     if (!equal && !waits) {
-      world.Fail(absl::StrCat(device.name(), " differs from the service (P4): ", Name(key), " r",
-                              head.revision, " ", Json(head), " here ",
-                              row == rows.end() ? "null" : FieldsToJson(row->second),
-                              KnownOf(device, key), set_aside == aside.end() ? "" : ", set aside ",
-                              set_aside == aside.end() ? 0 : set_aside->second));
+      world.Fail(absl::StrCat(
+          device.name(), " differs from the service (P4): ", Name(key), " r", head.revision, " ",
+          Json(head), " here ", row == rows.end() ? "null" : FieldsToJson(row->second),
+          KnownOf(device, key),
+          set_aside == aside.end() ? "" : absl::StrCat(", set aside r", set_aside->second)));
     }
     if (row != rows.end()) rows.erase(row);
   }

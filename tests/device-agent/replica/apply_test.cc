@@ -172,6 +172,21 @@ TEST_F(ApplyTest, SetAsideVersionIsAppliedWhenItPasses) {
   EXPECT_THAT(a_.Query("SELECT Id FROM Visit"), ElementsAre("v1"));
 }
 
+// As an answer to a fetch may be that was asked for before.
+TEST_F(ApplyTest, OlderVersionThatArrivesLateLeavesTheNewerOneSetAside) {
+  a_.Begin(kClinic);
+  a_.Apply(Page({Visit("v1", 1, "", "x")}));
+  a_.Apply(Page({Visit("v1", 5, "late", "x")}));
+
+  a_.Apply(Page({Visit("v1", 3, "", "y")}));
+  const Lines between = a_.Query("SELECT Code FROM Visit");
+  a_.Apply(Page({Patient("late", 6, "A")}));
+
+  EXPECT_THAT(between, ElementsAre("y"));
+  EXPECT_THAT(SetAsides(), IsEmpty());
+  EXPECT_THAT(a_.Query("SELECT PatientId, Code FROM Visit"), ElementsAre("late|x"));
+}
+
 TEST_F(ApplyTest, ValueThatTheColumnWouldChangeIsSetAside) {
   a_.Begin("CREATE TABLE T(Id TEXT PRIMARY KEY, N INTEGER)");
 
@@ -302,6 +317,7 @@ TEST_F(ApplyTest, BlockedByTheAppChangesNothing) {
 TEST_F(ApplyTest, FetchedMissingEntityIsRemovedAndForgotten) {
   a_.Begin(kClinic);
   a_.Apply(Page({Patient("p1", 1, "Ann")}));
+  ASSERT_TRUE(a_.ledger().NoteStale({{"Patient", "p1"}, 1, true}).ok());
   IncomingFetch fetch;
   fetch.missing = {{"Patient", "p1"}};
 
@@ -310,6 +326,20 @@ TEST_F(ApplyTest, FetchedMissingEntityIsRemovedAndForgotten) {
   EXPECT_THAT(a_.Query("SELECT Id FROM Patient"), IsEmpty());
   EXPECT_FALSE((*a_.ledger().FindState({"Patient", "p1"})).has_value());
   EXPECT_EQ(a_.Drain().items, 0);
+}
+
+// The fetch was asked for before the version came, and answered after it.
+TEST_F(ApplyTest, MissingOfBeforeDoesNotRemoveWhatCameSince) {
+  a_.Begin(kClinic);
+  ASSERT_TRUE(a_.ledger().NoteStale({{"Patient", "p1"}, 0, true}).ok());
+  a_.Apply(Page({Patient("p1", 1, "Ann")}));
+  IncomingFetch fetch;
+  fetch.missing = {{"Patient", "p1"}};
+
+  ASSERT_TRUE(a_.replica().ApplyFetched(fetch).ok());
+
+  EXPECT_THAT(a_.Query("SELECT Name FROM Patient"), ElementsAre("Ann"));
+  EXPECT_EQ((*a_.ledger().FindState({"Patient", "p1"}))->revision, 1);
 }
 
 TEST_F(ApplyTest, ColumnThatTheAppGainsIsBackfilledAndIsNoEdit) {
