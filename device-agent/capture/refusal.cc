@@ -117,11 +117,13 @@ absl::StatusOr<bool> HasNumericKeys(sqlite::Database& db, const TableInfo& table
 
 absl::StatusOr<std::optional<Refusal>> RefuseIntegerKey(sqlite::Database& db,
                                                         const TableInfo& table,
-                                                        const std::vector<std::string>& key) {
+                                                        const std::vector<std::string>& key,
+                                                        bool is_synced) {
   const bool integers = std::all_of(key.begin(), key.end(), [&](const std::string& name) {
     return table.Column(name)->affinity == Affinity::kInteger;
   });
   if (integers) return std::optional(IntegerKey(table));
+  if (is_synced) return std::optional<Refusal>();
   PT_ASSIGN_OR_RETURN(const bool numbers, HasNumericKeys(db, table, key));
   return numbers ? std::optional(IntegerKey(table)) : std::nullopt;
 }
@@ -212,12 +214,13 @@ absl::StatusOr<std::optional<Refusal>> RefuseName(sqlite::Database& db, const st
 }
 
 absl::StatusOr<std::optional<Refusal>> RefuseTable(sqlite::Database& db, const TableInfo& table,
-                                                   const std::vector<std::string>& key) {
+                                                   const std::vector<std::string>& key,
+                                                   bool is_synced) {
   const std::vector<std::string>& columns = key.empty() ? table.primary_key : key;
   if (auto refusal = RefuseKind(table)) return refusal;
   if (auto refusal = RefuseMissingKey(table, columns)) return refusal;
   if (auto refusal = RefuseKeyShape(table, columns)) return refusal;
-  PT_ASSIGN_OR_RETURN(auto refusal, RefuseIntegerKey(db, table, columns));
+  PT_ASSIGN_OR_RETURN(auto refusal, RefuseIntegerKey(db, table, columns, is_synced));
   if (refusal) return refusal;
   return RefuseCollation(db, table, columns);
 }

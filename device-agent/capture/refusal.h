@@ -16,9 +16,11 @@ namespace ptdoc::sync {
 absl::StatusOr<std::optional<Refusal>> RefuseName(sqlite::Database& db, const std::string& name);
 
 // Why a table cannot be synced by `key` (as the file spells it; empty = its
-// PRIMARY KEY), if so.
+// PRIMARY KEY), if so. Of one that `is_synced` already the rows are not looked
+// at: one number among its keys must not stop the others for good.
 absl::StatusOr<std::optional<Refusal>> RefuseTable(sqlite::Database& db, const TableInfo& table,
-                                                   const std::vector<std::string>& key);
+                                                   const std::vector<std::string>& key,
+                                                   bool is_synced);
 
 // Tables of the plan that refer to the local integer of another one (its key
 // is a uuid beside it) leave the plan: the number means another row on each

@@ -1,4 +1,5 @@
 // `init`: capture is installed, and the rows that are there are enqueued.
+// `uninstall`: it is taken out again.
 #include <functional>
 #include <set>
 #include <utility>
@@ -10,6 +11,16 @@
 #include "device-agent/replica/replica_impl.h"
 
 namespace ptdoc::sync {
+namespace {
+
+absl::Status BlockedByApp(const std::string& database, absl::string_view verb) {
+  return ReasonError(
+      absl::StatusCode::kUnavailable, "BLOCKED_BY_APP",
+      absl::StrCat("The app holds its file: ", database, ". The app's rows were not changed. Run ",
+                   verb, " again when the app has let go of it."));
+}
+
+}  // namespace
 
 absl::StatusOr<int64_t> Replica::Initialise(const ReplicaOptions& options, const Clock& clock,
                                             Rng& rng) {
@@ -22,6 +33,7 @@ absl::StatusOr<int64_t> ReplicaImpl::InitialiseFiles() {
   PT_RETURN_IF_ERROR(TakeLock());
   PT_RETURN_IF_ERROR(AsDatabaseError(Reconnect()));
   PT_RETURN_IF_ERROR(OpenLedger(/*create=*/true));
+  PT_RETURN_IF_ERROR(ledger_->PutInt(kUninstalled, 0));
   PT_ASSIGN_OR_RETURN(const std::string file_id, ledger_->Get("file_id"));
   if (file_id.empty() && !Recovering()) {
     PT_RETURN_IF_ERROR(AsDatabaseError(InstallAtFirst()));
@@ -29,12 +41,7 @@ absl::StatusOr<int64_t> ReplicaImpl::InitialiseFiles() {
   // From here on as at every start: objects of new tables are put in, and a
   // file that is not the ledger's begins a recovery, which enqueues by itself.
   PT_ASSIGN_OR_RETURN(const FileState state, Ready());
-  if (state == FileState::kBlockedByApp) {
-    return ReasonError(absl::StatusCode::kUnavailable, "BLOCKED_BY_APP",
-                       absl::StrCat("The app holds its file: ", options_.database,
-                                    ". The app's rows were not changed. Run init again when the "
-                                    "app has let go of it."));
-  }
+  if (state == FileState::kBlockedByApp) return BlockedByApp(options_.database, "init");
   if (state != FileState::kReady) {
     return ReasonError(absl::StatusCode::kFailedPrecondition, "DATABASE_UNUSABLE",
                        absl::StrCat("This file cannot be used: ", file_problem_,
@@ -56,6 +63,39 @@ absl::StatusOr<int64_t> ReplicaImpl::InitialiseFiles() {
   PT_RETURN_IF_ERROR(ledger_->PutInt("compare", 0));
   PT_RETURN_IF_ERROR(tx.Commit());
   return enqueued;
+}
+
+absl::Status Replica::Uninstall(const ReplicaOptions& options, const Clock& clock, Rng& rng) {
+  ReplicaImpl replica(options, clock, rng);
+  return replica.UninstallFiles();
+}
+
+absl::Status ReplicaImpl::UninstallFiles() {
+  const absl::Status prepared = CheckPrepared();
+  if (ReasonOf(prepared) == "NOT_INITIALISED") return absl::OkStatus();
+  PT_RETURN_IF_ERROR(prepared);
+  PT_RETURN_IF_ERROR(TakeLock());
+  PT_RETURN_IF_ERROR(AsDatabaseError(Reconnect()));
+  const absl::Status has_ledger = OpenLedger(/*create=*/false);
+  if (!has_ledger.ok() && !absl::IsNotFound(has_ledger)) return has_ledger;
+  const absl::StatusOr<ControlRow> control = ReadControl(*app_);
+  if (sqlite::IsBusy(control.status())) return BlockedByApp(options_.database, "uninstall");
+  if (has_ledger.ok()) {
+    // A file that is another one by now has nothing to tell: `init` compares it.
+    PT_ASSIGN_OR_RETURN(const std::string file_id, ledger_->Get("file_id"));
+    if (control.ok() && control->file_id == file_id) {
+      PT_ASSIGN_OR_RETURN(const DrainReport drained, Drain());
+      if (drained.file == FileState::kBlockedByApp) {
+        return BlockedByApp(options_.database, "uninstall");
+      }
+    }
+    // Said first: of what a crash leaves, nothing is put back unasked.
+    PT_RETURN_IF_ERROR(ledger_->PutInt(kUninstalled, 1));
+    PT_RETURN_IF_ERROR(At("uninstall_said"));
+  }
+  const absl::Status removed = ptdoc::sync::Uninstall(*app_);
+  if (sqlite::IsBusy(removed)) return BlockedByApp(options_.database, "uninstall");
+  return AsDatabaseError(removed);
 }
 
 std::vector<Table*> ReplicaImpl::ParentsFirst() const {

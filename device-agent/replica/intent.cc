@@ -104,7 +104,7 @@ absl::Status ReplicaImpl::SettleTarget(const Target& target) {
     case Act::kAdopt:
       PT_RETURN_IF_ERROR(ledger_->PutState(
           {key, version.revision, version.check, version.last_modified, target.after, false}));
-      PT_RETURN_IF_ERROR(ledger_->ClearSetAside(key));
+      PT_RETURN_IF_ERROR(ledger_->ClearSetAside(key, version.revision));
       break;
     case Act::kRemove:
       PT_RETURN_IF_ERROR(ledger_->DeleteState(key));

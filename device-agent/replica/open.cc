@@ -84,7 +84,7 @@ absl::Status StateError(const std::string& path, absl::string_view why) {
 absl::Status NotInitialised(const std::string& database) {
   return ReasonError(absl::StatusCode::kFailedPrecondition, "NOT_INITIALISED",
                      absl::StrCat(database,
-                                  " was never prepared for syncing. Nothing was changed. "
+                                  " is not prepared for syncing. Nothing was changed. "
                                   "Run device-agent init."));
 }
 
@@ -203,6 +203,8 @@ absl::Status ReplicaImpl::OpenFiles() {
   // A ledger without a file id is one that somebody died over while making it.
   std::string file_id;
   if (has_ledger) {
+    PT_ASSIGN_OR_RETURN(const int64_t uninstalled, ledger_->GetInt(kUninstalled, 0));
+    if (uninstalled != 0) return NotInitialised(options_.database);
     PT_ASSIGN_OR_RETURN(file_id, ledger_->Get("file_id"));
   }
   if (file_id.empty() && mode_ != Mode::kRecovering) {

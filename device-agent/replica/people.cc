@@ -12,7 +12,7 @@ namespace {
 
 absl::Status NotOpen(int64_t id) {
   return ReasonError(absl::StatusCode::kFailedPrecondition, "ITEM_NOT_OPEN",
-                     absl::StrCat("item ", id,
+                     absl::StrCat("Item ", id,
                                   " is neither Pending nor Failed. Nothing was changed. Wait for "
                                   "the service's answer, or look at the list again."));
 }
@@ -36,7 +36,9 @@ absl::Status SchemaRefuses(absl::string_view what, const Refused& why) {
   return ReasonError(
       absl::StatusCode::kFailedPrecondition, "SCHEMA_REFUSES",
       absl::StrCat(what, " is refused by the app's schema (", why.code,
-                   why.constraint.empty() ? "" : " ", why.constraint, "). Nothing was changed."));
+                   why.constraint.empty() ? "" : " ", why.constraint,
+                   "). Nothing was changed. Change what stands in its way in the app, then try "
+                   "again."));
 }
 
 }  // namespace

@@ -132,6 +132,13 @@ class Replica {
   static absl::StatusOr<int64_t> Initialise(const ReplicaOptions& options, const Clock& clock,
                                             Rng& rng);
 
+  // Moves what was captured into the queue, and takes everything of ours out of
+  // the app's file; from then on Open says NOT_INITIALISED, so that no verb puts
+  // it back unasked. The ledger stays, for its queue and archives, and so that a
+  // later Initialise compares the rows instead of taking them for new.
+  // Idempotent. BLOCKED_BY_APP (UNAVAILABLE) while the app holds its file.
+  static absl::Status Uninstall(const ReplicaOptions& options, const Clock& clock, Rng& rng);
+
   virtual Ledger& ledger() = 0;
   virtual const Plan& plan() const = 0;
 

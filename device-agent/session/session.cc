@@ -135,7 +135,7 @@ void Session::WantAgain(Work work) {
   }
 }
 
-void Session::On(events::LocalFailed event) {
+void Session::On(const events::LocalFailed& event) {
   const Work work = work_;
   work_ = Work::kNone;
   WantAgain(work);
@@ -222,10 +222,11 @@ void Session::On(events::Applied event) {
   if (!page->caught_up) return;
   feed_at_end_ = true;
   if (request_.has_value() && request_->pulling) request_->caught_up |= opened_for_request_;
-  if (recover_ == Recover::kPull) {
-    recover_ = Recover::kNone;
-    WantEverything();
-  }
+  if (recover_ != Recover::kPull) return;
+  recover_ = Recover::kNone;
+  WantEverything();
+  // What is offered now belongs to the first half of the run that found out.
+  if (request_.has_value() && request_->push) request_->pulling = request_->caught_up = false;
 }
 
 void Session::On(events::ListedFetch event) {
@@ -307,7 +308,7 @@ void Session::On(events::PageArrived event) {
   if (buffered_versions_ > kBufferedVersionsMax) ClosePull();
 }
 
-void Session::On(events::PushClosed event) {
+void Session::On(const events::PushClosed& event) {
   if (push_.state == StreamState::kClosed) return;
   const bool early = event.status.ok() && push_.state == StreamState::kOpen && !open_.empty() &&
                      open_.front().sent;
@@ -316,7 +317,7 @@ void Session::On(events::PushClosed event) {
   Closed(push_, early ? absl::UnavailableError("the stream ended early") : event.status);
 }
 
-void Session::On(events::PullClosed event) {
+void Session::On(const events::PullClosed& event) {
   if (pull_.state == StreamState::kClosed) return;
   const bool early = event.status.ok() && pull_.state == StreamState::kOpen && !end_arrived_;
   if (partial_.has_value()) buffered_versions_ -= partial_->versions.size();
@@ -332,7 +333,7 @@ void Session::On(events::FetchArrived event) {
   fetch_discarded_ = false;
 }
 
-void Session::On(events::FetchFailed event) {
+void Session::On(const events::FetchFailed& event) {
   if (fetch_.state != StreamState::kOpen) return;
   fetch_discarded_ = false;
   fetch_wanted_ = true;

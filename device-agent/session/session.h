@@ -150,13 +150,13 @@ class Session {
   void On(events::AppliedFetched event);
   void On(events::BegunRebaseline);
   void On(events::Maintained event);
-  void On(events::LocalFailed event);
+  void On(const events::LocalFailed& event);
   void On(events::AnswerArrived event);
-  void On(events::PushClosed event);
+  void On(const events::PushClosed& event);
   void On(events::PageArrived event);
-  void On(events::PullClosed event);
+  void On(const events::PullClosed& event);
   void On(events::FetchArrived event);
-  void On(events::FetchFailed event);
+  void On(const events::FetchFailed& event);
 
   // Time.
   void CheckTimers();

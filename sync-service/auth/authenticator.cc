@@ -19,11 +19,13 @@ constexpr char kOpenDevice[] = "local";
 constexpr absl::string_view kScheme = "Bearer ";
 constexpr size_t kTokenBytesMax = 128;
 
-absl::Status Unauthenticated(absl::string_view reason, absl::string_view what) {
-  return ReasonError(absl::StatusCode::kUnauthenticated, reason,
-                     absl::StrCat(what,
-                                  " Nothing was taken; what waits on a device stays there. "
-                                  "Give it a token made with `sync-service token create`."));
+constexpr char kGetToken[] = "Give it a token made with `sync-service token create`.";
+
+absl::Status Unauthenticated(absl::string_view reason, absl::string_view what,
+                             absl::string_view remedy = kGetToken) {
+  return ReasonError(
+      absl::StatusCode::kUnauthenticated, reason,
+      absl::StrCat(what, " Nothing was taken; what waits on a device stays there. ", remedy));
 }
 
 // The token's text out of "Bearer ptd_...".
@@ -89,7 +91,9 @@ absl::StatusOr<Identity> Authenticator::Authenticate(const CallMetadata& call,
     return Unauthenticated("TOKEN_EXPIRED", "The token has expired.");
   }
   if (call.device.has_value() && *call.device != token.device) {
-    return Unauthenticated("TOKEN_INVALID", "The token belongs to another device.");
+    return Unauthenticated("TOKEN_INVALID", "The token belongs to another device.",
+                           "Leave [device] id out, so that the device is called what its token "
+                           "calls it, or give it a token of its own.");
   }
   Identity identity;
   identity.who = {token.tenant, token.device, token.user, token.role, CleanAgent(call.agent)};

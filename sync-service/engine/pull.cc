@@ -207,6 +207,13 @@ absl::StatusOr<RunAnswer> Engine::Run(PushBatch batch, const PullQuery& query) {
 }
 
 absl::StatusOr<RunAnswer> Engine::RunPage(PushAnswer push, const PullQuery& query) {
+  // An answer without results would look as if all had been taken.
+  if (push.voided) {
+    return ReasonError(absl::StatusCode::kInvalidArgument, "BATCH_ID_REUSED",
+                       "This batch_id was settled before its batch arrived, and never takes effect "
+                       "any more. Nothing of the batch was taken. Send it with a batch_id of its "
+                       "own.");
+  }
   RunAnswer answer;
   answer.push = std::move(push);
   PullPosition position;

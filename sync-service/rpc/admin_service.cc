@@ -92,7 +92,11 @@ absl::StatusOr<ResolveRequest> ResolveFromProto(const v1::ResolveConflictRequest
     case v1::RESOLVE_ACTION_EDIT: {
       request.action = ResolveAction::kEdit;
       absl::StatusOr<Fields> content = FieldsFromJson(in.content_json());
-      if (!content.ok()) return FieldError("content_json", content.status().message());
+      if (!content.ok()) {
+        return FieldError("content_json",
+                          absl::StrCat("The edited content is no row: ", content.status().message(),
+                                       ". Nothing was changed. Send row JSON (docs/PROTOCOL.md)."));
+      }
       request.content = *std::move(content);
       return request;
     }

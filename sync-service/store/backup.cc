@@ -6,6 +6,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/model/reason.h"
 #include "sync-service/store/files.h"
 #include "sync-service/store/schema.h"
 #include "sync-service/store/sqlite_store.h"
@@ -14,9 +15,42 @@
 namespace ptdoc::sync {
 namespace {
 
+constexpr char kNothingRestored[] = "Nothing was restored";
+
 absl::Status InUse() {
-  return absl::FailedPreconditionError(
+  return ReasonError(
+      absl::StatusCode::kFailedPrecondition, "STORE_IN_USE",
       "The store is in use. Nothing was restored. Stop the service, then try again.");
+}
+
+// What an operator can do about a backup that cannot be restored.
+absl::Status RestoreError(const std::string& from, const absl::Status& status) {
+  if (status.ok() || !ReasonOf(status).empty()) return status;
+  if (absl::IsNotFound(status)) {
+    return ReasonError(
+        absl::StatusCode::kNotFound, "BACKUP_MISSING",
+        absl::StrCat("There is no backup at ", from, ". Nothing was restored. Check the path."));
+  }
+  if (absl::IsDataLoss(status)) {
+    return ReasonError(absl::StatusCode::kDataLoss, "BACKUP_DAMAGED",
+                       "The backup is damaged. Nothing was restored. Use another backup.");
+  }
+  if (absl::IsFailedPrecondition(status)) {
+    return ReasonError(
+        absl::StatusCode::kFailedPrecondition, "BACKUP_UNUSABLE",
+        absl::StrCat(from, " is no backup that this program can read: ", status.message(),
+                     ". Nothing was restored. Give the path of a file that `sync-service backup` "
+                     "of this version or an older one made."));
+  }
+  return StoreError(status);
+}
+
+// Of a path that cannot be written.
+absl::Status FileError(const absl::Status& status, absl::string_view effect) {
+  if (status.ok() || !ReasonOf(status).empty() || sqlite::ExtendedCode(status) != 0) return status;
+  return ReasonError(status.code(), "FILE",
+                     absl::StrCat("A file was not written: ", status.message(), ". ", effect,
+                                  ". Check the path, its rights and the disk."));
 }
 
 // Removes a database that is not finished, with what SQLite put beside it.
@@ -47,7 +81,7 @@ absl::Status CheckWhole(sqlite::Database& db) {
   PT_RETURN_IF_ERROR(CheckIsStore(db));
   PT_ASSIGN_OR_RETURN(const Value verdict, db.QueryValue("PRAGMA quick_check(1)"));
   if (verdict == Value::Text("ok")) return absl::OkStatus();
-  return absl::DataLossError("The backup is damaged. Nothing was restored. Use another backup.");
+  return absl::DataLossError("the file does not hold together");
 }
 
 // Makes a checked copy of the backup with its new epoch.
@@ -99,23 +133,27 @@ std::string LockPathOf(const std::string& path) {
 absl::Status WriteBackup(sqlite::Database& source, const std::string& path) {
   const std::string part = absl::StrCat(path, ".part");
   const absl::Cleanup remove = [&part] { RemoveDatabase(part); };
-  PT_RETURN_IF_ERROR(CopyTo(source, part).status());
-  return PutInPlace(part, path);
+  const auto write = [&]() -> absl::Status {
+    PT_RETURN_IF_ERROR(CopyTo(source, part).status());
+    return PutInPlace(part, path);
+  };
+  return FileError(write(), "There is no new backup");
 }
 
 absl::Status RestoreSqliteStore(const std::string& from, const std::string& to, Rng& rng) {
   std::error_code error;
   if (from == to || std::filesystem::equivalent(from, to, error)) {
-    return absl::InvalidArgumentError(
+    return ReasonError(
+        absl::StatusCode::kInvalidArgument, "USAGE",
         "The backup is the store itself. Nothing was restored. Give the path of a backup.");
   }
   const absl::StatusOr<FileLock> lock = FileLock::Take(LockPathOf(to), FileLock::Kind::kExclusive);
   if (absl::IsUnavailable(lock.status())) return InUse();
-  PT_RETURN_IF_ERROR(lock.status());
+  PT_RETURN_IF_ERROR(FileError(lock.status(), kNothingRestored));
   const std::string copy = absl::StrCat(to, ".restoring");
   const absl::Cleanup remove = [&copy] { RemoveDatabase(copy); };
-  PT_RETURN_IF_ERROR(Mapped(PrepareCopy(from, copy, rng)));
-  return Mapped(Replace(copy, to));
+  PT_RETURN_IF_ERROR(RestoreError(from, PrepareCopy(from, copy, rng)));
+  return FileError(Mapped(Replace(copy, to)), kNothingRestored);
 }
 
 }  // namespace ptdoc::sync

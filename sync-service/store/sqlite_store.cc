@@ -210,7 +210,8 @@ absl::StatusOr<int64_t> SqliteStore::ChangeCounter() {
 absl::Status SqliteStore::Backup(const std::string& path) {
   std::error_code error;
   if (path == options_.path || std::filesystem::equivalent(path, options_.path, error)) {
-    return absl::InvalidArgumentError(
+    return ReasonError(
+        absl::StatusCode::kInvalidArgument, "USAGE",
         "The backup would replace the store itself. Nothing was copied. Give another path.");
   }
   absl::StatusOr<std::unique_ptr<StoreConnection>> connection = TakeReader();

@@ -33,6 +33,25 @@ class AnswerTest : public ReplicaTest {
   }
 };
 
+TEST_F(AnswerTest, AcceptedVersionThatLosesIsArchivedHereWithTheRuleThatDecided) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '0')");
+  SyncBoth();
+  a_.Sql("UPDATE Patient SET Phone = '1'");
+  a_.Drain();
+  b_.Sql("UPDATE Patient SET Phone = '2'");
+  b_.Drain();
+  a_.SetItemTime("p1", 4'000'000'001'000'000'000);
+  b_.SetItemTime("p1", 4'000'000'002'000'000'000);
+
+  Sync(a_);
+  Sync(b_);
+  Sync(a_);
+
+  EXPECT_THAT(a_.LedgerQuery("SELECT ResolutionType, Rule FROM SyncConflictArchives"),
+              ElementsAre("LocalWins|8"));
+}
+
 TEST_F(AnswerTest, AcceptedMovesTheBaseWithoutWritingIntoTheAppsFile) {
   a_.Begin(kClinic);
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");

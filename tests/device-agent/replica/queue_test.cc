@@ -25,6 +25,23 @@ TEST_F(QueueTest, InsertBecomesACreateAndLaterAnUpdate) {
   EXPECT_THAT(a_.Queue(), ElementsAre("p1|1|0"));
 }
 
+TEST_F(QueueTest, InsertBecomesACreateWhenATriggerStampsItsColumns) {
+  a_.options().plan.all_tables = false;
+  EntityConfig& config = a_.options().plan.entities.emplace_back();
+  config.table = "T";
+  config.sync_state_column = "State";
+  a_.Begin("CREATE TABLE T(Id TEXT PRIMARY KEY, X TEXT, State TEXT)");
+  a_.Sql("INSERT INTO T(Id, X) VALUES('t1', 'x')");
+  a_.Drain();
+  const Lines created = a_.Queue();
+
+  a_.Sql("UPDATE T SET X = 'y'");
+  a_.Drain();
+
+  EXPECT_THAT(created, ElementsAre("t1|0|0"));
+  EXPECT_THAT(a_.Queue(), ElementsAre("t1|1|0"));
+}
+
 TEST_F(QueueTest, RowsFromBeforeInitAreInitialAndLoseWithTheSmallestTime) {
   a_.Begin(kClinic, "INSERT INTO Patient VALUES('p1', 'Ann', NULL), ('p2', 'Bob', NULL)");
 
@@ -273,6 +290,19 @@ TEST_F(QueueTest, MassDeletionTogetherWithASchemaChangeWaitsForAPerson) {
   EXPECT_EQ(confirmed, 30);
   ASSERT_TRUE(sent.batch.has_value());
   EXPECT_THAT(sent.batch->changes, SizeIs(30));
+}
+
+TEST_F(QueueTest, TableStaysSyncedWhenOneOfItsKeysIsANumber) {
+  a_.Begin("CREATE TABLE T(Id PRIMARY KEY, X)");
+  a_.Sql("INSERT INTO T VALUES('a', 1), (7, 2)");
+  a_.Close();
+  a_.Open();
+
+  const TakeReport taken = a_.Take();
+
+  ASSERT_TRUE(taken.batch.has_value());
+  EXPECT_THAT(a_.Queue(), ElementsAre("[\"a\"]|0|1", "[7]|0|1"));
+  EXPECT_THAT((*a_.replica().Facts()).warnings, IsEmpty());
 }
 
 TEST_F(QueueTest, TableThatIsAwaySendsNothingAndSaysSo) {

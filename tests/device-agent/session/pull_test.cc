@@ -258,6 +258,24 @@ TEST(SessionRunTest, WithoutADaemonItDoesOnlyWhatIsAsked) {
   EXPECT_EQ(script.synced, 1);
 }
 
+TEST(SessionRunTest, SendsWhatARebaselineOffersBeforeItAnswers) {
+  Script script(OnRequest());
+  script.Start();
+  script.Request();
+  script.ClosePull(EpochChanged(7));
+  script.Write(1);  // What the re-baseline offers.
+
+  script.CaughtUp();
+  const bool early = !script.results.empty();
+  script.Answer("b1");
+  script.CaughtUp();
+
+  EXPECT_FALSE(early);
+  ASSERT_THAT(script.results, SizeIs(1));
+  EXPECT_EQ(script.results[0].push.success, 1u);
+  EXPECT_THAT(script.open, IsEmpty());
+}
+
 TEST(SessionRunTest, APushOnANewDeviceReadsTheFeedFirst) {
   Script script(OnRequest());
   script.StartNew();

@@ -41,6 +41,19 @@ TEST(RunTest, PullsWhatOthersDidAndLeavesOutWhatItPushed) {
   EXPECT_FALSE(answer.has_more);
 }
 
+TEST(RunTest, BatchThatWasSettledAsVoidIsAnErrorAndNoSuccessWithoutResults) {
+  TestService service;
+  const PushBatch late = CreateBatch(service, "b", {"p1"});
+  PushBatch settle = late;
+  settle.changes.clear();
+  settle.settle = true;
+  MustPush(service, settle);
+
+  const absl::StatusOr<RunAnswer> answer = service.engine().Run(late, PullFrom("b", ""));
+
+  EXPECT_EQ(ReasonOf(answer.status()), "BATCH_ID_REUSED");
+}
+
 TEST(RunTest, LaterRunGetsItsOwnEarlierVersionsNoMore) {
   TestService service;
   const RunAnswer first = MustRun(service, CreateBatch(service, "b", {"p2"}), PullFrom("b", ""));

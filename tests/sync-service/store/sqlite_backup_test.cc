@@ -298,6 +298,23 @@ TEST_F(SqliteBackupTest, BackupOfANewerProgramIsRefused) {
   EXPECT_EQ(Newest(), 1);
 }
 
+// An error without a reason tells an operator nothing but its code.
+TEST_F(SqliteBackupTest, RefusalsSayWhatIsWrong) {
+  CommitSome(1);
+  const std::string backup = Backup();
+  const std::string text = harness_.dir.File("letter.txt");
+  std::ofstream(text) << std::string(2'000, 'x');
+
+  const absl::Status in_use = RestoreSqliteStore(backup, harness_.path(), harness_.rng);
+
+  EXPECT_EQ(ReasonOf(in_use), "STORE_IN_USE");
+  EXPECT_EQ(ReasonOf(Restore(harness_.dir.File("none.db"))), "BACKUP_MISSING");
+  EXPECT_EQ(ReasonOf(Restore(text)), "BACKUP_UNUSABLE");
+  EXPECT_EQ(ReasonOf(Restore(harness_.path())), "USAGE");
+  EXPECT_EQ(ReasonOf(store_->Backup(harness_.path())), "USAGE");
+  EXPECT_EQ(ReasonOf(store_->Backup(harness_.dir.File("no/such/dir/b.db"))), "FILE");
+}
+
 TEST_F(SqliteBackupTest, RestoreFromWhatIsNoStoreIsRefused) {
   CommitSome(1);
   const std::string app = harness_.dir.File("app.db");
