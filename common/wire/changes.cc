@@ -161,9 +161,10 @@ Change ChangeFromRow(const TableShape& shape, v1::PackedRow* row) {
   if (row->last_modified_ns() < 0) {
     SetDefect(&change, ErrorCode::kInvalidChange, "last_modified_ns is before 1970.");
   }
-  change.modified_by = row->modified_by_user_id().empty()
-                           ? shape.user
-                           : std::move(*row->mutable_modified_by_user_id());
+  change.modified_by = shape.user;
+  if (!row->modified_by_user_id().empty()) {
+    change.modified_by = std::move(*row->mutable_modified_by_user_id());
+  }
   change.complete = row->complete();
   change.reoffer = row->reoffer();
   CheckCommon(&change);

@@ -108,9 +108,10 @@ absl::StatusOr<Version> VersionFromRow(const v1::RowSet& table, int id_column, v
   version.check = std::move(*row->mutable_check());
   version.deleted = row->deleted();
   version.last_modified = row->last_modified_ns();
-  version.modified_by = row->modified_by_user_id().empty()
-                            ? table.modified_by_user_id()
-                            : std::move(*row->mutable_modified_by_user_id());
+  version.modified_by = table.modified_by_user_id();
+  if (!row->modified_by_user_id().empty()) {
+    version.modified_by = std::move(*row->mutable_modified_by_user_id());
+  }
   PT_ASSIGN_OR_RETURN(version.fields, RowFields(table, row));
   if (row->has_conflict()) version.conflict = NoticeFromProto(row->mutable_conflict());
   PT_RETURN_IF_ERROR(CheckVersion(version));

@@ -30,8 +30,9 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   void Answer(absl::StatusOr<Response> answer) {
     MutexLock lock(mutex_);
     if (std::exchange(answered_, true)) return;
-    if (answer.ok()) *out_ = *std::move(answer);
-    Finish(ToGrpcStatus(answer.status()));
+    const absl::Status status = answer.status();
+    if (status.ok()) *out_ = *std::move(answer);
+    Finish(ToGrpcStatus(status));
   }
   bool answered() {
     MutexLock lock(mutex_);

@@ -177,6 +177,7 @@ void AddStep(std::optional<absl::Time> at, std::string what, v1::WhyResponse* ou
 
 void AddHistory(const Facts& facts, v1::WhyResponse* out) {
   std::vector<std::pair<absl::Time, std::string>> history;
+  history.reserve(facts.items.size() + facts.archives.size());
   for (const QueueItem& item : facts.items) history.emplace_back(item.enqueued_at, LineOf(item));
   for (const ArchiveEntry& entry : facts.archives) {
     history.emplace_back(entry.detected_at, LineOf(entry));
