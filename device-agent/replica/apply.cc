@@ -6,6 +6,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/planted.h"
+#include "common/base/reached.h"
 #include "common/base/status.h"
 #include "device-agent/replica/cascade.h"
 #include "device-agent/replica/writing.h"
@@ -156,6 +157,7 @@ absl::Status ReplicaImpl::WriteAll(Writing& writing) {
     if (todo.size() < before) continue;
     if (parked) break;
     // What is left stands in its own way, as a swap of UNIQUE values does.
+    PT_REACHED("unique values were parked");
     parked = true;
     for (const Todo& stuck : todo) PT_RETURN_IF_ERROR(ParkUniqueValues(*stuck.target));
   }
@@ -201,6 +203,7 @@ absl::Status ReplicaImpl::WriteOne(Writing& writing, Target& target) {
                       NoteTouched(writing, triggers_on_ ? &target.version.key : nullptr));
   if (edit.has_value() && !PT_PLANTED("no savepoint around cascades")) {
     // It would change a row that holds an edit nobody has sent.
+    PT_REACHED("a cascade onto an edit was rolled back");
     savepoint.Rollback();
     writing.Refuse(target.version.key, {"TOUCHES_EDIT", absl::StrCat(edit->type, "/", edit->id)});
     return absl::OkStatus();

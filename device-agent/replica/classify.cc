@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/base/planted.h"
+#include "common/base/reached.h"
 #include "common/base/status.h"
 #include "common/model/entity_id.h"
 #include "common/model/row_json.h"
@@ -88,7 +89,10 @@ absl::Status ReplicaImpl::ClassifyKnown(Planning& planning, const Version& versi
   }
   if (missing && !state.has_value()) return ledger_->ClearStale(version.key);
   // Asked for by a note that a version has settled since: an answer of before.
-  if (missing && planning.source == Source::kFetch && !note.has_value()) return absl::OkStatus();
+  if (missing && planning.source == Source::kFetch && !note.has_value()) {
+    PT_REACHED("a fetch was answered late");
+    return absl::OkStatus();
+  }
   const bool look = put_back || backfill || planning.findings.look_at.count(version.key) > 0;
   if (look) return ClassifyByRow(planning, version, table, state, put_back);
   return PlanTarget(planning, version, table, state.has_value() ? state->row : Absent(), nullptr);
@@ -112,6 +116,7 @@ absl::Status ReplicaImpl::ClassifyByRow(Planning& planning, const Version& versi
     return PlanTarget(planning, version, table, row.hashes, &row);
   }
   // Nobody announced what stands there: it is an edit.
+  PT_REACHED("an edit that nobody announced stood in the way");
   planning.report.items_made = true;
   ++planning.report.skipped;
   PT_RETURN_IF_ERROR(EnqueueFound(version.key, state, row));

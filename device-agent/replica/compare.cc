@@ -4,6 +4,7 @@
 
 #include "common/base/log.h"
 #include "common/base/planted.h"
+#include "common/base/reached.h"
 #include "common/base/status.h"
 #include "device-agent/replica/replica_impl.h"
 
@@ -90,6 +91,7 @@ absl::Status ReplicaImpl::CompareRow(const EntityKey& key, Table& table, const R
     // Only the columns are others than then: what was dropped so far is fetched.
     if (same) return ledger_->NoteStale({key, ToldRevision(*state), true, true});
   }
+  PT_REACHED("a comparison found an edit");
   ++comparison_->found;
   return EnqueueFound(key, state, row);
 }

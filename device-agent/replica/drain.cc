@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/reached.h"
 #include "common/base/status.h"
 #include "device-agent/replica/replica_impl.h"
 
@@ -199,6 +200,7 @@ absl::Status ReplicaImpl::DrainTouched(sqlite::Database& db, const EntityKey& ke
   if (!state.has_value()) return row.absent ? absl::OkStatus() : EnqueueFound(key, state, row);
   PT_ASSIGN_OR_RETURN(const bool same, SameRow(table, *ledger_, state->row, row));
   if (same) return absl::OkStatus();
+  PT_REACHED("a touched row is fetched");
   return ledger_->NoteStale({key, ToldRevision(*state), true});
 }
 

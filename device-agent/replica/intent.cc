@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/planted.h"
+#include "common/base/reached.h"
 #include "common/base/status.h"
 #include "device-agent/replica/replica_impl.h"
 
@@ -90,8 +91,10 @@ absl::Status ReplicaImpl::SettleOpenIntent() {
     return SettleInLedger(hoped, &*intent);
   }
   if (control->page_number != intent->page_number || control->page_tag != intent->page_tag) {
+    PT_REACHED("an intent had not happened");
     return DropIntent(*intent);
   }
+  PT_REACHED("an intent had happened");
   PT_ASSIGN_OR_RETURN(const Work work, DecodeWork(intent->payload));
   return SettleInLedger(work, &*intent);
 }

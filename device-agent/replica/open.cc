@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
+#include "common/base/reached.h"
 #include "common/base/status.h"
 #include "common/model/reason.h"
 #include "device-agent/replica/replica_impl.h"
@@ -333,6 +334,7 @@ absl::StatusOr<bool> ReplicaImpl::LogIsOurs() {
   PT_ASSIGN_OR_RETURN(const LogMark sent, GetMark("sent"));
   PT_ASSIGN_OR_RETURN(there, HasMark(*app_, sent));
   if (!*there) return false;
+  PT_REACHED("the cut log is drained again");
   // Only what was never sent is gone. Items are hints: they are drained again,
   // and a row that equals its base is not sent.
   Log(LogLevel::kWarning, "replica.log_cut", {LogField::Count("from_seq", sent.seq)});

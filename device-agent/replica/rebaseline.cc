@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/base/log.h"
+#include "common/base/reached.h"
 #include "common/base/status.h"
 #include "device-agent/replica/replica_impl.h"
 
@@ -11,6 +12,7 @@ namespace ptdoc::sync {
 absl::Status ReplicaImpl::BeginRebaseline(Revision shared_revision) {
   // A recovery pulls everything anew as it is.
   if (Recovering()) return ledger_->ForgetEverythingSynced();
+  PT_REACHED("a re-baseline began");
   Log(LogLevel::kWarning, "replica.rebaseline_begun",
       {LogField::Count("shared_revision", shared_revision)});
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
@@ -47,6 +49,7 @@ absl::Status ReplicaImpl::BeginRebaseline(Revision shared_revision) {
 absl::Status ReplicaImpl::OfferUnconfirmed(const RowState& state) {
   PT_ASSIGN_OR_RETURN(const bool open, ledger_->HasOpenItem(state.key));
   if (open) return absl::OkStatus();
+  PT_REACHED("an unconfirmed row was offered again");
   QueueItem item;
   item.key = state.key;
   item.reoffer = true;
@@ -80,6 +83,7 @@ absl::Status ReplicaImpl::EndRebaseline(bool* blocked) {
     PT_RETURN_IF_ERROR(ledger_->DropVoidSetAside());
     PT_RETURN_IF_ERROR(tx.Commit());
     mode_ = Mode::kNormal;
+    PT_REACHED("a re-baseline ended");
     Log(LogLevel::kInfo, "replica.rebaseline_ended", {});
     return absl::OkStatus();
   }

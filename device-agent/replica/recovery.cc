@@ -2,12 +2,14 @@
 #include <utility>
 
 #include "common/base/log.h"
+#include "common/base/reached.h"
 #include "common/base/status.h"
 #include "device-agent/replica/replica_impl.h"
 
 namespace ptdoc::sync {
 
 absl::Status ReplicaImpl::BeginRecovery() {
+  PT_REACHED("a recovery began");
   Log(LogLevel::kWarning, "replica.recovery_begun", {});
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
   PT_RETURN_IF_ERROR(ledger_->Put("mode", "recovering"));
@@ -77,6 +79,7 @@ absl::Status ReplicaImpl::EndRecovery() {
   PT_RETURN_IF_ERROR(tx.Commit());
   mode_ = Mode::kNormal;
   recovery_ready_ = false;
+  PT_REACHED("a recovery ended");
   Log(LogLevel::kInfo, "replica.recovery_ended", {});
   return absl::OkStatus();
 }

@@ -8,6 +8,7 @@
 #include "absl/strings/str_split.h"
 #include "common/base/bytes.h"
 #include "common/base/log.h"
+#include "common/base/reached.h"
 #include "common/base/status.h"
 #include "device-agent/replica/replica_impl.h"
 
@@ -165,6 +166,7 @@ absl::Status ReplicaImpl::RefreshSchema() {
   PT_RETURN_IF_ERROR(MakeTables());
   PT_ASSIGN_OR_RETURN(const std::vector<std::string> missing, CheckObjects(*app_, plan_));
   if (!missing.empty()) {
+    PT_REACHED("missing triggers were put back");
     Log(LogLevel::kWarning, "replica.objects_missing",
         {LogField::Count("count", static_cast<int64_t>(missing.size()))});
     PT_RETURN_IF_ERROR(PutObjectsBack());

@@ -145,6 +145,7 @@ absl::Status ReplicaImpl::PutTouchedBack(Writing& writing) {
     Target& target = *writing.targets.at(key);
     PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, *target.table, *ledger_, target.key));
     if (row.hashes == target.after) continue;
+    PT_REACHED("a trigger's change was put back as sent");
     PT_RETURN_IF_ERROR(SetTriggers(false));
     target.is_there = !row.absent;
     PT_ASSIGN_OR_RETURN(sqlite::Savepoint savepoint, sqlite::Savepoint::Begin(*app_));
@@ -210,6 +211,7 @@ absl::Status ReplicaImpl::CheckForeignKeys(Writing& writing) {
       PT_ASSIGN_OR_RETURN(culprit, LeavesChildren(*target));
     }
     if (!culprit) continue;
+    PT_REACHED("a foreign key set a version aside");
     writing.Refuse(target->version.key, {why.code, target->table->plan.table});
     found = true;
   }

@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "common/base/planted.h"
+#include "common/base/reached.h"
 #include "common/base/status.h"
 #include "common/model/reason.h"
 #include "sync-service/engine/answer.h"
@@ -104,6 +105,7 @@ absl::StatusOr<Receipt> WriteBatch(StoreWriter& writer, const PushBatch& batch, 
 
 // The id never takes effect from here on, so that a late original is harmless.
 absl::StatusOr<Receipt> WriteVoid(StoreWriter& writer, const PushBatch& batch, absl::Time now) {
+  PT_REACHED("a batch was recorded as void");
   Receipt receipt;
   receipt.voided = true;
   if (PT_PLANTED("a void id is forgotten")) return receipt;

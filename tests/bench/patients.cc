@@ -47,7 +47,7 @@ void PatientMaker::Next(Patient* patient) {
   // Names repeat in a clinic, but not by the thousand.
   const std::string last = Format("%s-%03u", pick(kLast), static_cast<unsigned>(Below(1000)));
   patient->clear_texts();
-  const auto add = [patient](std::string text) { patient->add_texts(std::move(text)); };
+  const auto add = [patient](const std::string& text) { patient->add_texts(text); };
   add(Uuid());
   // Unique: a UNIQUE index is laid on it.
   add(Format("MR-%012llx", static_cast<unsigned long long>(random_() >> 16)));

@@ -433,16 +433,16 @@ Process::Fate Process::Enter(const char* what, bool changes) {
   if (dead_) return Fate::kDead;
   if (quiet_) return Fate::kGo;
   ++calls_;
-  if (changes && die_in_ > 0 && --die_in_ == 0) {
+  const bool dies = changes && die_in_ == 1;
+  if (changes && die_in_ > 0) --die_in_;
+  if (dies) {
     ++disk_.counters_[absl::StrCat("died in ", what)];
     Kill();
     return Fate::kDie;
   }
   bool fails = errors_ > 0 && disk_.rng_.Below(1'000'000) < errors_;
-  if (fail_in_ > 0 && --fail_in_ == 0) {
-    fails = true;
-    if (fail_all_) fail_in_ = 1;
-  }
+  if (fail_in_ == 1) fails = true;
+  if (fail_in_ > 1 || (fail_in_ == 1 && !fail_all_)) --fail_in_;
   if (!fails) return Fate::kGo;
   ++disk_.counters_[absl::StrCat("error in ", what)];
   return Fate::kFail;

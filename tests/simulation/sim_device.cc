@@ -114,6 +114,8 @@ void SimDevice::Boot() {
   peer_->Attach(core_.get());
   world_.Trace(name_ + ": boots");
   armed_ = absl::InfiniteDuration();
+  statuses_.clear();
+  seen_changes_ = -1;
   core_->Start();
 }
 
@@ -125,6 +127,27 @@ bool SimDevice::MayGoOn(const Action& action) {
   if (!world_.Chance(chaos_.agent_crash)) return true;
   Die(absl::StrCat("before ", NameOf(action)));
   return false;
+}
+
+// How items went from status to status since the last look.
+void SimDevice::CountTransitions() {
+  const int64_t changes = replica_->ledger().db().total_changes();
+  if (std::exchange(seen_changes_, changes) == changes) return;
+  agent_process_.SetQuiet(true);
+  const absl::StatusOr<std::vector<QueueItem>> items =
+      replica_->ledger().ListItems(/*include_done=*/true, 0, 100'000);
+  agent_process_.SetQuiet(false);
+  if (!items.ok()) return;
+  std::map<int64_t, ItemStatus> now;
+  for (const QueueItem& item : *items) now[item.id] = item.status;
+  for (const auto& [id, status] : now) {
+    const auto before = statuses_.find(id);
+    const std::string from =
+        before == statuses_.end() ? "nothing" : std::string(ItemStatusName(before->second));
+    if (from == ItemStatusName(status)) continue;
+    world_.Count(absl::StrCat("item ", from, " -> ", ItemStatusName(status)));
+  }
+  statuses_ = std::move(now);
 }
 
 // One unanswered item per entity, whatever became of earlier batches.
@@ -336,6 +359,7 @@ void SimDevice::Bury() {
 void SimDevice::Observe() {
   if (dying_ || agent_process_.dead()) return;
   Watch();
+  CountTransitions();
   if (!deletions_count_) Quiet();
   if (world_.pairs_hold() && app_.BankSum() != 0) {
     world_.Fail(name_ + ": half a transfer was applied (P8)");

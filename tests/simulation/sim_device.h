@@ -87,6 +87,7 @@ class SimDevice {
   void Die(const std::string& where);
   void Bury();
   void CheckOpenItems();
+  void CountTransitions();
   void Stop();
   void ForgetWhatIsGone(bool all);
   void SetFile(const std::string& path, const std::map<std::string, std::string>& files,
@@ -113,6 +114,8 @@ class SimDevice {
   std::shared_ptr<SimPeer> peer_;
   std::unique_ptr<AgentCore> core_;
   std::vector<Promise> promises_;
+  std::map<int64_t, ItemStatus> statuses_;  // of the items, as last seen
+  int64_t seen_changes_ = -1;
   std::map<std::string, std::string> copy_;  // the machine's files, by path
   std::string watched_;                      // what was last said of the watched entity
 };

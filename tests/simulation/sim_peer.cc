@@ -41,6 +41,9 @@ void SimPeer::Open(Stream* stream, bool push) {
 void SimPeer::Close(Stream* stream, bool push, const absl::Status& status) {
   if (stream->id == 0 || stream->ended || stream->deaf) return;
   stream->ended = true;
+  if (const std::string reason = ReasonOf(status); !reason.empty()) {
+    world_.Count("told " + reason);
+  }
   const int id = stream->id;
   world_.After(Delay(&stream->down), [self = shared_from_this(), id, push, status] {
     Stream& one = push ? self->push_ : self->pull_;

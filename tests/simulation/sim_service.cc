@@ -273,6 +273,7 @@ void SimService::Administrate() {
     const ArchiveRow& row = (*open)[world_.rng().Below(open->size())];
     const auto versions = record_.history.find(row.key);
     ResolveRequest request;
+    request.reason_code = "reviewed";
     request.conflict_id = row.conflict_id;
     request.action = world_.Chance(0.3) ? ResolveAction::kKeep : ResolveAction::kRestore;
     if (versions != record_.history.end()) {
@@ -286,11 +287,11 @@ void SimService::Administrate() {
 }
 
 // Merely old content never wins. (The version log itself may have been pruned.)
-void SimService::CheckReoffer(const Change& change) {
+void SimService::CheckReoffer(const Change& change, Revision revision) {
   const auto versions = record_.history.find(change.key);
   if (versions == record_.history.end()) return;
   for (const Version& version : versions->second) {
-    if (!version.deleted && version.fields == change.fields) {
+    if (!version.deleted && version.revision < revision && version.fields == change.fields) {
       world_.Fail(absl::StrCat("old content won by a re-offer: ", change.key.type, "/",
                                change.key.id, " r", version.revision));
     }
@@ -314,6 +315,9 @@ void SimService::Note(const PushBatch& batch, const PushAnswer& answer) {
                               ErrorCodeName(result.error_code)));
     if (!result.conflict_id.empty())
       record_.losses[result.conflict_id] = {change.key, result.resolution};
+    if (result.error_code != ErrorCode::kNone) {
+      world_.Count(absl::StrCat("refused ", ErrorCodeName(result.error_code)));
+    }
     world_.Count(absl::StrCat("rule ", result.rule, " ", OutcomeName(result.outcome), " ",
                               ResolutionName(result.resolution)));
     const bool own = result.outcome == Outcome::kAccepted ||
@@ -322,7 +326,7 @@ void SimService::Note(const PushBatch& batch, const PushAnswer& answer) {
                      result.resolution == Resolution::kLockedWins;
     if (!own) continue;
     ++accepted;
-    if (change.reoffer) CheckReoffer(change);
+    if (change.reoffer) CheckReoffer(change, result.revision);
     record_.origins[{change.key, result.revision}] = {change.base_revision, batch.who.device,
                                                       result.rule};
   }

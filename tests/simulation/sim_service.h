@@ -101,7 +101,7 @@ class SimService {
   void Mirror();
   void Prune();
   void Tell();
-  void CheckReoffer(const Change& change);
+  void CheckReoffer(const Change& change, Revision revision);
   void Note(const PushBatch& batch, const PushAnswer& answer);
 
   // A status of the store as the wire would carry it.
@@ -111,7 +111,6 @@ class SimService {
   const Chaos& chaos_;
   Disk disk_;
   Process process_;
-  bool burying_ = false;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Engine> engine_;
   int life_ = 0;

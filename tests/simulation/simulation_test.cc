@@ -1,8 +1,10 @@
-#include <gtest/gtest.h>
-
 #include <cstdint>
+#include <map>
 #include <set>
+#include <string>
 
+#include "gmock/gmock.h"
+#include "tests/simulation/required.h"
 #include "tests/simulation/simulate.h"
 
 namespace ptdoc::sync::sim {
@@ -16,14 +18,17 @@ constexpr uint64_t kSeeds = 100;
 
 TEST(SimulationTest, EveryPromiseHoldsWhateverGoesWrong) {
   int64_t conflicts = 0;
+  std::map<std::string, int64_t> counters;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     const Report report = SimulateAndTell(seed);
     EXPECT_EQ(report.failure, "") << "seed " << seed;
     conflicts += report.conflicts;
+    for (const auto& [what, times] : report.counters) counters[what] += times;
   }
 
   // A run in which nobody disagrees proves little.
   EXPECT_GT(conflicts, static_cast<int64_t>(kSeeds));
+  EXPECT_THAT(NeverHappened(counters, kSeeds), testing::IsEmpty());
 }
 
 TEST(SimulationTest, OneSeedGivesOneRun) {

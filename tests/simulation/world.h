@@ -42,7 +42,7 @@ class World {
   void After(absl::Duration delay, std::function<void()> what) {
     queue_[{now() + std::max(delay, absl::ZeroDuration()), ++sequence_}] = std::move(what);
   }
-  void Every(absl::Duration period, std::function<void()> what) {
+  void Every(absl::Duration period, const std::function<void()>& what) {
     After(period, [this, period, what] {
       what();
       Every(period, what);

@@ -6,7 +6,6 @@ namespace ptdoc::sync {
 namespace {
 
 using testing::ElementsAre;
-using testing::IsEmpty;
 
 class BackfillTest : public ReplicaTest {
  protected:

@@ -167,7 +167,7 @@ TEST(SessionPullTest, GoesOnWithARecoveryOfAnEarlierLife) {
   Script script;
   script.Write(1);
 
-  script.Start(/*recovering=*/true);
+  script.Start(/*in_recovery=*/true);
   const std::vector<std::string> before = script.Sent();
   script.CaughtUp();
 

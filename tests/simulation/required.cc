@@ -1,0 +1,115 @@
+#include "tests/simulation/required.h"
+
+#include <algorithm>
+
+#include "common/base/reached.h"
+
+namespace ptdoc::sync::sim {
+namespace {
+
+constexpr uint64_t kFewRuns = 100;
+constexpr uint64_t kManyRuns = 1000;
+
+// Met in every hundred runs.
+constexpr const char* kCommon[] = {
+    "app held the lock",
+    "app wrote amid an action",
+    "app wrote with triggers off",
+    "app's file set back",
+    "archived row restored",
+    "batch answered again",
+    "both files set back",
+    "client sent a batch again",
+    "clock set by hours",
+    "clock set by years",
+    "conflict resolved",
+    "device disk: died in shm lock",
+    "device disk: died in sync",
+    "device disk: died in write",
+    "device disk: disk full",
+    "device disk: power cut",
+    "device disk: unsynced kept",
+    "device disk: unsynced lost",
+    "device disk: unsynced torn",
+    "files copied to another device",
+    "files moved",
+    "form unlocked",
+    "halves of transfers looked for to the end",
+    "item cancelled",
+    "item Pending -> Cancelled",
+    "item Pending -> Completed",
+    "item Pending -> Processing",
+    "item Processing -> Completed",
+    "item nothing -> Pending",
+    "ledger lost",
+    "ledger set back",
+    "old content offered again",
+    "retention ran",
+    "rule 10 Conflict Manual",
+    "rule 3 Unchanged ",
+    "rule 4 Conflict RejectedImmutable",
+    "rule 5 Conflict RejectedLocked",
+    "rule 6 Accepted ",
+    "rule 6b Conflict ServerWins",
+    "rule 7 Conflict LockedWins",
+    "rule 7 Conflict SignedWins",
+    "rule 8 Conflict LocalWins",
+    "rule 8 Conflict ServerWins",
+    "rule reoffer Unchanged ",
+    "service disk: died in write",
+    "service disk: disk full",
+    "service disk: power cut",
+    "service restored",
+    "service rolled back",
+    "table rebuilt",
+    "time clamped",
+    "told DRAINING",
+    "told EPOCH_CHANGED",
+    "told HISTORY_FORKED",
+    "told OVERLOADED",
+    "told TOKEN_EXPIRED",
+    "trigger dropped",
+    "two drafts of one time",
+};
+
+// Met in every thousand.
+constexpr const char* kRare[] = {
+    "base of another history",     "device disk: names lost",    "device disk: error in read",
+    "device disk: error in write", "item Processing -> Pending", "refused BASE_UNKNOWN",
+    "rule base Failed ",
+};
+
+// Places in the product that a hundred runs need not reach.
+constexpr const char* kRarePlaces[] = {
+    "a fetch was answered late",
+    "an edit that no trigger saw was in the way of a cascade",
+    "the cut log is drained again",
+    "unique values were parked",
+};
+
+bool IsIn(const auto& names, const std::string& name) {
+  return std::any_of(std::begin(names), std::end(names),
+                     [&](const char* one) { return name == one; });
+}
+
+}  // namespace
+
+std::vector<std::string> NeverHappened(const std::map<std::string, int64_t>& counters,
+                                       uint64_t runs) {
+  std::vector<std::string> missing;
+  if (runs < kFewRuns) return missing;
+  const auto ask = [&](const std::string& what) {
+    const auto counter = counters.find(what);
+    if (counter == counters.end() || counter->second == 0) missing.push_back(what);
+  };
+  for (const char* what : kCommon) ask(what);
+  for (const char* what : kRare) {
+    if (runs >= kManyRuns) ask(what);
+  }
+  for (const auto& [place, times] : ReachedPlaces()) {
+    if (times == 0 && (runs >= kManyRuns || !IsIn(kRarePlaces, place))) missing.push_back(place);
+  }
+  return missing;
+}
+
+}  // namespace ptdoc::sync::sim
