@@ -98,6 +98,8 @@ struct ConflictNotice {
   Resolution resolution = Resolution::kNone;
   std::string lost_device;
   Revision lost_revision = 0;
+  // The conflict that a reviewer resolved with this version, if one did.
+  std::string resolved_conflict_id = {};
 
   friend bool operator==(const ConflictNotice&, const ConflictNotice&) = default;
 };

@@ -1,5 +1,6 @@
 #include "common/model/entity_id.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -176,6 +177,17 @@ absl::StatusOr<std::vector<Value>> DecodeEntityId(absl::string_view id,
   if (!again.ok()) return again.status();
   if (*again != id) return InvalidKey("The entity id is not in its one canonical form");
   return key;
+}
+
+bool IsEntityId(absl::string_view id) {
+  if (id.size() > kEntityIdBytesMax) return false;
+  // Digits are a plain id, too.
+  if (IsPlainId(id)) return true;
+  const absl::StatusOr<std::vector<Value>> key = ValuesFromJson(id);
+  if (!key.ok() || key->empty()) return false;
+  const bool has_null =
+      std::any_of(key->begin(), key->end(), [](const Value& value) { return value.is_null(); });
+  return !has_null && ValuesToJson(*key) == id;
 }
 
 }  // namespace ptdoc::sync

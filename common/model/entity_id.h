@@ -36,4 +36,8 @@ absl::StatusOr<std::string> EncodeEntityId(std::span<const Value> key,
 absl::StatusOr<std::vector<Value>> DecodeEntityId(absl::string_view id,
                                                   std::span<const Affinity> affinities);
 
+// True if `id` is what EncodeEntityId makes of some key: for whoever does not
+// know the key's columns. Any other id can be that of no row on any device.
+bool IsEntityId(absl::string_view id);
+
 }  // namespace ptdoc::sync

@@ -81,6 +81,11 @@ Defect CheckChange(const Change& change, const Principal& who, const EngineOptio
   if (change.defect.code != ErrorCode::kNone) return change.defect;
   if (change.key.type.empty()) return Invalid("entity_type is empty");
   if (change.key.id.empty()) return {ErrorCode::kInvalidKey, "entity_id is empty"};
+  if (!IsEntityId(change.key.id)) {
+    return {ErrorCode::kInvalidKey,
+            "entity_id is no key of any row: a text that begins with '[', holds NUL or is not "
+            "UTF-8, and a key of several columns, is a compact JSON array of values"};
+  }
   if (!options.allowed_types.empty() && options.allowed_types.count(change.key.type) == 0) {
     return {ErrorCode::kTypeForbidden, "this entity type is not configured on the service"};
   }

@@ -9,6 +9,7 @@
 #include "common/wire/convert.h"
 #include "common/wire/values.h"
 #include "sync-service/rpc/answers.h"
+#include "sync-service/rpc/message.h"
 
 namespace ptdoc::sync {
 namespace {
@@ -29,7 +30,7 @@ absl::StatusOr<PushBatch> BatchFromProto(v1::PushRequest* request) {
 // no write outstanding. All three are started in Step(), under the lock, so that
 // no two threads can break that rule. (They complete on other threads: none of
 // them calls back into us before it returns.)
-class PushReactor final : public grpc::ServerBidiReactor<v1::PushRequest, v1::PushResponse>,
+class PushReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                           public Stream,
                           public std::enable_shared_from_this<PushReactor> {
  public:
@@ -59,7 +60,7 @@ class PushReactor final : public grpc::ServerBidiReactor<v1::PushRequest, v1::Pu
   struct Slot {
     bool ready = false;
     absl::Status status;
-    v1::PushResponse response;
+    grpc::ByteBuffer response;
   };
 
   void Authorize();
@@ -76,7 +77,7 @@ class PushReactor final : public grpc::ServerBidiReactor<v1::PushRequest, v1::Pu
   grpc::CallbackServerContext* const context_;  // alive until OnDone
   const Call call_;
   std::shared_ptr<PushReactor> self_;  // until OnDone
-  v1::PushRequest request_;            // belongs to the read that is outstanding
+  grpc::ByteBuffer request_;           // belongs to the read that is outstanding
 
   Mutex mutex_;
   std::deque<std::shared_ptr<Slot>> slots_ ABSL_GUARDED_BY(mutex_);
@@ -137,10 +138,11 @@ void PushReactor::OnReadDone(bool ok) {
 // Runs while reading_ is still set, so nothing else touches request_.
 void PushReactor::Submit(const std::shared_ptr<Slot>& slot) {
   PushJob job;
-  job.bytes = request_.ByteSizeLong();
-  absl::Status status = CheckMessageSize(job.bytes);
+  job.bytes = request_.Length();
+  v1::PushRequest request;
+  absl::Status status = ReadMessage("PushRequest", &request_, &request);
   if (status.ok()) {
-    absl::StatusOr<PushBatch> batch = BatchFromProto(&request_);
+    absl::StatusOr<PushBatch> batch = BatchFromProto(&request);
     status = batch.status();
     if (batch.ok()) job.batch = *std::move(batch);
   }
@@ -155,10 +157,15 @@ void PushReactor::Submit(const std::shared_ptr<Slot>& slot) {
 }
 
 void PushReactor::Answer(const std::shared_ptr<Slot>& slot, absl::StatusOr<PushAnswer> answer) {
-  v1::PushResponse response;
-  if (answer.ok()) PushAnswerToProto(*std::move(answer), &response);
+  grpc::ByteBuffer response;
+  absl::Status status = answer.status();
+  if (status.ok()) {
+    v1::PushResponse message;
+    PushAnswerToProto(*std::move(answer), &message);
+    status = WriteMessage(message, &response);
+  }
   MutexLock lock(mutex_);
-  slot->status = answer.status();
+  slot->status = std::move(status);
   slot->response = std::move(response);
   slot->ready = true;
   Step();
@@ -239,7 +246,7 @@ void PushReactor::OnDone() {
 
 }  // namespace
 
-grpc::ServerBidiReactor<v1::PushRequest, v1::PushResponse>* StartPush(
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartPush(
     ServiceContext& service, grpc::CallbackServerContext* context) {
   const auto reactor = std::make_shared<PushReactor>(service, context);
   reactor->Begin();

@@ -2,7 +2,6 @@
 
 #include <grpcpp/support/server_callback.h>
 
-#include "ptdoc/sync/v1/sync_service.pb.h"
 #include "sync-service/rpc/call.h"
 
 namespace ptdoc::sync {
@@ -12,7 +11,10 @@ namespace ptdoc::sync {
 // order in which they came. The answer of a batch that was refused whole is the
 // stream's status: what was answered before it was written, what came after it
 // must be sent again. The reactor deletes itself.
-grpc::ServerBidiReactor<v1::PushRequest, v1::PushResponse>* StartPush(
+//
+// Messages come as bytes: gRPC tells a handler of messages nothing about one
+// that it cannot parse, and that must not look like the end of the stream.
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartPush(
     ServiceContext& service, grpc::CallbackServerContext* context);
 
 }  // namespace ptdoc::sync

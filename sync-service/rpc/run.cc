@@ -8,6 +8,7 @@
 #include "common/rpc/status.h"
 #include "common/wire/convert.h"
 #include "sync-service/rpc/answers.h"
+#include "sync-service/rpc/message.h"
 
 namespace ptdoc::sync {
 namespace {
@@ -17,11 +18,11 @@ namespace {
 class RunCall : public std::enable_shared_from_this<RunCall> {
  public:
   RunCall(ServiceContext& service, grpc::CallbackServerContext* context,
-          const v1::RunRequest* request, v1::RunResponse* response)
+          const grpc::ByteBuffer& request, grpc::ByteBuffer* response)
       : service_(service),
         call_(service, Method::kRun, *context),
         reactor_(context->DefaultReactor()),
-        request_(request),
+        bytes_(request),
         response_(response) {}
 
   grpc::ServerUnaryReactor* Begin() {
@@ -34,7 +35,8 @@ class RunCall : public std::enable_shared_from_this<RunCall> {
  private:
   absl::Status SubmitCheck() {
     PT_RETURN_IF_ERROR(call_.Admit());
-    PT_RETURN_IF_ERROR(CheckMessageSize(request_->ByteSizeLong()));
+    request_bytes_ = bytes_.Length();
+    PT_RETURN_IF_ERROR(ReadMessage("RunRequest", &bytes_, &request_));
     return service_.executor.SubmitRead([self = shared_from_this()] {
       const absl::Status submitted = self->CheckAndSubmitPush();
       if (!submitted.ok()) self->Finish(submitted);
@@ -43,16 +45,15 @@ class RunCall : public std::enable_shared_from_this<RunCall> {
 
   absl::Status CheckAndSubmitPush() {
     PT_ASSIGN_OR_RETURN(query_.who, call_.Authorize());
-    query_.cursor = request_->cursor();
-    query_.types.assign(request_->entity_types().begin(), request_->entity_types().end());
-    query_.page_size = request_->page_size();
+    query_.cursor = request_.cursor();
+    query_.types.assign(request_.entity_types().begin(), request_.entity_types().end());
+    query_.page_size = request_.page_size();
     PT_RETURN_IF_ERROR(service_.engine.CheckPull(query_));
     PushJob job;
-    job.bytes = request_->ByteSizeLong();
-    v1::RunRequest request = *request_;
+    job.bytes = request_bytes_;
     PT_ASSIGN_OR_RETURN(job.batch.changes,
-                        ChangesFromProto(request.mutable_changes(), /*tables=*/nullptr));
-    job.batch.batch_id = request.batch_id();
+                        ChangesFromProto(request_.mutable_changes(), /*tables=*/nullptr));
+    job.batch.batch_id = request_.batch_id();
     if (job.batch.batch_id.empty()) {
       SystemRng rng;
       job.batch.batch_id = NewUuid(rng);
@@ -75,9 +76,10 @@ class RunCall : public std::enable_shared_from_this<RunCall> {
 
   absl::Status PullPage() {
     PT_ASSIGN_OR_RETURN(RunAnswer answer, service_.engine.RunPage(std::move(push_), query_));
+    v1::RunResponse response;
     RunAnswerToProto(std::move(answer), service_.clock.Now(),
-                     service_.clock.Monotonic() - call_.begun(), response_);
-    return absl::OkStatus();
+                     service_.clock.Monotonic() - call_.begun(), &response);
+    return WriteMessage(response, response_);
   }
 
   void Finish(const absl::Status& status) {
@@ -88,9 +90,10 @@ class RunCall : public std::enable_shared_from_this<RunCall> {
   ServiceContext& service_;
   const Call call_;
   grpc::ServerUnaryReactor* const reactor_;
-  // gRPC's, until Finish.
-  const v1::RunRequest* const request_;
-  v1::RunResponse* const response_;
+  grpc::ByteBuffer bytes_;  // shares the bytes with gRPC's
+  size_t request_bytes_ = 0;
+  v1::RunRequest request_;
+  grpc::ByteBuffer* const response_;  // gRPC's, until Finish
   PullQuery query_;
   PushAnswer push_;
 };
@@ -98,7 +101,7 @@ class RunCall : public std::enable_shared_from_this<RunCall> {
 }  // namespace
 
 grpc::ServerUnaryReactor* StartRun(ServiceContext& service, grpc::CallbackServerContext* context,
-                                   const v1::RunRequest* request, v1::RunResponse* response) {
+                                   const grpc::ByteBuffer& request, grpc::ByteBuffer* response) {
   return std::make_shared<RunCall>(service, context, request, response)->Begin();
 }
 

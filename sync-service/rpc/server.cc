@@ -87,6 +87,7 @@ class ServerImpl final : public Server {
     PT_ASSIGN_OR_RETURN(const HostPort host, ParseHostPort(options_.listen));
     PT_ASSIGN_OR_RETURN(const bool tokens, context_.authenticator.TokensRequired());
     PT_RETURN_IF_ERROR(CheckListen(options_, host, tokens));
+    PT_RETURN_IF_ERROR(context_.store.ClaimForService());
     grpc::ServerBuilder builder;
     Configure(options_, &builder, &port_);
     builder.RegisterService(&sync_service_);

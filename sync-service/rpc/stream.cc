@@ -5,7 +5,7 @@
 
 namespace ptdoc::sync {
 
-void StreamRegistry::Add(std::shared_ptr<Stream> stream) {
+void StreamRegistry::Add(const std::shared_ptr<Stream>& stream) {
   {
     MutexLock lock(mutex_);
     streams_[stream.get()] = stream;

@@ -25,7 +25,7 @@ class Stream {
 class StreamRegistry {
  public:
   // A stream that comes after Drain is drained at once.
-  void Add(std::shared_ptr<Stream> stream);
+  void Add(const std::shared_ptr<Stream>& stream);
   void Remove(const Stream* stream);
 
   void Tick(absl::Duration now);

@@ -19,7 +19,7 @@ absl::Status AnswerStatus(ServiceContext& service, const Principal& who, const v
 
 }  // namespace
 
-grpc::ServerBidiReactor<v1::PushRequest, v1::PushResponse>* SyncServiceImpl::Push(
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* SyncServiceImpl::Push(
     grpc::CallbackServerContext* context) {
   return StartPush(service_, context);
 }
@@ -30,9 +30,9 @@ grpc::ServerWriteReactor<v1::PullResponse>* SyncServiceImpl::Pull(
 }
 
 grpc::ServerUnaryReactor* SyncServiceImpl::Run(grpc::CallbackServerContext* context,
-                                               const v1::RunRequest* request,
-                                               v1::RunResponse* response) {
-  return StartRun(service_, context, request, response);
+                                               const grpc::ByteBuffer* request,
+                                               grpc::ByteBuffer* response) {
+  return StartRun(service_, context, *request, response);
 }
 
 grpc::ServerUnaryReactor* SyncServiceImpl::Status(grpc::CallbackServerContext* context,

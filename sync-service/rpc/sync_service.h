@@ -7,17 +7,21 @@ namespace ptdoc::sync {
 
 // What devices and thin clients call. Handlers return at once; the work is done
 // on the executor's threads.
-class SyncServiceImpl final : public v1::SyncService::CallbackService {
+class SyncServiceImpl final
+    : public v1::SyncService::WithRawCallbackMethod_Push<
+          v1::SyncService::WithRawCallbackMethod_Run<v1::SyncService::WithCallbackMethod_Pull<
+              v1::SyncService::WithCallbackMethod_Status<v1::SyncService::Service>>>> {
  public:
   // `service` must outlive this.
   explicit SyncServiceImpl(ServiceContext& service) : service_(service) {}
 
-  grpc::ServerBidiReactor<v1::PushRequest, v1::PushResponse>* Push(
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Push(
       grpc::CallbackServerContext* context) override;
   grpc::ServerWriteReactor<v1::PullResponse>* Pull(grpc::CallbackServerContext* context,
                                                    const v1::PullRequest* request) override;
-  grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext* context, const v1::RunRequest* request,
-                                v1::RunResponse* response) override;
+  grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext* context,
+                                const grpc::ByteBuffer* request,
+                                grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context,
                                    const v1::StatusRequest* request,
                                    v1::StatusResponse* response) override;

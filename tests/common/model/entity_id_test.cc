@@ -65,6 +65,31 @@ TEST(EntityIdTest, IsAnArrayForACompositeKey) {
   EXPECT_EQ(*id, "[\"a\",1]");
 }
 
+TEST(EntityIdTest, IsOneOnlyInItsCanonicalForm) {
+  const std::vector<Key> keys = {Key{Value::Text("[x")},
+                                 Key{Value::Text("")},
+                                 Key{Value::Text(std::string("a\0b", 3))},
+                                 Key{Value::Text("\xff")},
+                                 Key{Value::Blob("\xff")},
+                                 Key{Value::Real(2)},
+                                 Key{Value::Integer(-7)},
+                                 Key{Value::Text("a"), Value::Integer(1)}};
+  for (const Key& key : keys) {
+    const absl::StatusOr<std::string> id = EncodeEntityId(key, Affinities(key.size()));
+    ASSERT_TRUE(id.ok());
+    EXPECT_TRUE(IsEntityId(*id)) << *id;
+  }
+  for (const char* id : {"p1", "-7", "{\"a\":1}", "x[1]", " [1]"})
+    EXPECT_TRUE(IsEntityId(id)) << id;
+  for (const char* id : {"", "[", "[x", "[ 1]", "[1] ", "[1, 2]", "[]", "[null]", "[1,null]",
+                         "[01]", "[\"a\"", "[[1]]", "[\"\\u0041\"]", "\xff"}) {
+    EXPECT_FALSE(IsEntityId(id)) << id;
+  }
+  EXPECT_FALSE(IsEntityId(std::string("a\0b", 3)));
+  EXPECT_TRUE(IsEntityId(std::string(1024, 'x')));
+  EXPECT_FALSE(IsEntityId(std::string(1025, 'x')));
+}
+
 TEST(EntityIdTest, IsRefusedWithNullOrAboveTheLimit) {
   EXPECT_EQ(IdOf(Value::Null(), Affinity::kText), "error: INVALID_KEY");
   EXPECT_EQ(IdOf(Value::Text(std::string(1024, 'x')), Affinity::kText), std::string(1024, 'x'));

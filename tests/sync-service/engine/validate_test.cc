@@ -49,6 +49,29 @@ TEST(ValidateTest, ChangeWithoutAnIdHasAnInvalidKey) {
   EXPECT_EQ(PushRefused(service, Create({"Patient", ""}, {})).error_code, ErrorCode::kInvalidKey);
 }
 
+TEST(ValidateTest, IdThatNoRowCanHaveIsAnInvalidKey) {
+  TestService service;
+
+  for (const char* id : {"[x", "[ 1]", "[]", "[null]", "[1] "}) {
+    const ChangeResult result = PushRefused(service, Create({"Patient", id}, {}));
+
+    EXPECT_EQ(result.error_code, ErrorCode::kInvalidKey) << id;
+    EXPECT_NE(result.error_message.find("entity_id"), std::string::npos) << id;
+    EXPECT_EQ(result.error_message.find(id), std::string::npos) << id;
+  }
+}
+
+TEST(ValidateTest, IdsOfTextsThatBeginWithABracketAndOfSeveralColumnsAreTaken) {
+  TestService service;
+
+  for (const char* id : {"[\"[x\"]", "[\"a\",1]", "[1]"}) {
+    const ChangeResult result =
+        PushOne(service, "a", Create({"Patient", id}, Texts({{"Name", "x"}})));
+
+    EXPECT_EQ(result.outcome, Outcome::kAccepted) << id;
+  }
+}
+
 TEST(ValidateTest, TypeThatIsNotConfiguredIsForbidden) {
   TestService service;
   service.options.allowed_types = {"Patient"};

@@ -1,4 +1,5 @@
 #include <gmock/gmock.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
 #include <thread>
@@ -168,6 +169,71 @@ TEST(PushTest, AMessageAboveTheLimitIsRefusedWithItsReason) {
 
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_EQ(ReasonOf(status), "MESSAGE_TOO_LARGE");
+}
+
+// Two messages on one stream of bytes, as a client with a broken encoder sends
+// them; returns the stream's status and how many answers came before it.
+grpc::Status PushBytes(TestServer& server, const std::vector<std::string>& messages, int* answers) {
+  grpc::GenericStub stub(server.channel());
+  grpc::CompletionQueue queue;
+  CallContext call("", "tablet");
+  void* tag = nullptr;
+  bool ok = false;
+  const auto stream = stub.PrepareCall(&call.context, "/ptdoc.sync.v1.SyncService/Push", &queue);
+  stream->StartCall(nullptr);
+  EXPECT_TRUE(queue.Next(&tag, &ok));
+  for (const std::string& message : messages) {
+    const grpc::Slice slice(message);
+    stream->Write(grpc::ByteBuffer(&slice, 1), nullptr);
+    EXPECT_TRUE(queue.Next(&tag, &ok));
+  }
+  *answers = -1;
+  for (ok = true; ok; ++*answers) {
+    grpc::ByteBuffer answer;
+    stream->Read(&answer, nullptr);
+    EXPECT_TRUE(queue.Next(&tag, &ok));
+  }
+  grpc::Status status;
+  stream->Finish(&status, nullptr);
+  EXPECT_TRUE(queue.Next(&tag, &ok));
+  return status;
+}
+
+TEST(PushTest, AMessageThatCannotBeParsedIsRefusedAfterTheAnswersBeforeIt) {
+  TestServer server;
+  const std::string good = BatchOf(server.NewBatchId(), "p1").SerializeAsString();
+  int answers = 0;
+
+  const grpc::Status status = PushBytes(server, {good, "\xff\xff\xff"}, &answers);
+
+  EXPECT_EQ(answers, 1);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << status.error_message();
+  EXPECT_EQ(ReasonOf(status), "FIELD");
+  EXPECT_THAT(status.error_message(), HasSubstr("PushRequest"));
+}
+
+TEST(PushTest, AMessageWithAStringThatIsNoUtf8IsRefused) {
+  TestServer server;
+  std::string bytes = BatchOf(server.NewBatchId(), "px").SerializeAsString();
+  bytes[bytes.find("px") + 1] = '\xff';
+  int answers = 0;
+
+  const grpc::Status status = PushBytes(server, {bytes}, &answers);
+
+  EXPECT_EQ(answers, 0);
+  EXPECT_EQ(ReasonOf(status), "FIELD");
+}
+
+// Above the largest message that the server takes from the link at all.
+TEST(PushTest, AMessageThatGrpcItselfRefusesHasNoReasonOfOurs) {
+  TestServer server;
+  int answers = 0;
+
+  const grpc::Status status = PushBytes(server, {std::string((16 << 20) + 1, 'x')}, &answers);
+
+  EXPECT_EQ(answers, 0);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << status.error_message();
+  EXPECT_EQ(ReasonOf(status), "");
 }
 
 TEST(PushTest, ARowOfThreeMegabytesGoesThrough) {

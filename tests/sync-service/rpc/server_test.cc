@@ -119,6 +119,49 @@ TEST(ServerTest, APortThatIsTakenIsTold) {
   EXPECT_EQ(StartReason(options), "LISTEN_FAILED");
 }
 
+TEST(ServerTest, ASecondServiceOnOneStoreStandsBackAndVerbsGoOn) {
+  TestServer server;
+  const auto beside = OpenSqliteStore(server.StoreOptions(), server.clock(), server.rng());
+  ASSERT_TRUE(beside.ok()) << beside.status();
+  Engine engine(**beside, server.clock(), server.rng(), EngineOptions());
+  ServerOptions options;
+  options.listen = "127.0.0.1:0";
+
+  const auto second = Server::Start(options, engine, **beside, server.clock());
+
+  EXPECT_EQ(ReasonOf(second.status()), "STORE_IN_USE");
+  EXPECT_NE(server.AddToken(Role::kDevice, "tablet"), "");
+  const auto writer = (*beside)->BeginWrite();
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  EXPECT_TRUE((*writer)->TouchDevice("clinic", "d", server.clock().Now(), "", {}).ok());
+  EXPECT_TRUE((*writer)->Commit().ok());
+}
+
+TEST(ServerTest, ARunThatCannotBeParsedIsRefusedWithItsReason) {
+  TestServer server;
+  std::string answer;
+
+  const grpc::Status status =
+      UnaryByName(server, "/ptdoc.sync.v1.SyncService/Run", "\xff\xff\xff", &answer);
+
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << status.error_message();
+  EXPECT_EQ(ReasonOf(status), "FIELD");
+}
+
+// As docs/PROTOCOL.md tells: the calls that carry no rows are parsed by gRPC.
+TEST(ServerTest, AQuestionThatCannotBeParsedIsAnsweredByGrpcItself) {
+  TestServer server;
+  for (const char* path : {"/ptdoc.sync.v1.SyncService/Status", "/ptdoc.sync.v1.SyncService/Pull",
+                           "/ptdoc.sync.v1.AdminService/ListDevices"}) {
+    std::string answer;
+
+    const grpc::Status status = UnaryByName(server, path, "\xff\xff\xff", &answer);
+
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED) << path;
+    EXPECT_EQ(ReasonOf(status), "");
+  }
+}
+
 TEST(ServerTest, DrainEndsStreamsWithDraining) {
   TestServer server;
   CallContext pull_call("", "phone");
