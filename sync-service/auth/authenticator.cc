@@ -61,7 +61,9 @@ absl::Status CheckDeviceStands(StoreReader& reader, const std::string& tenant,
   if (!row.has_value() || !row->revoked) return absl::OkStatus();
   return ReasonError(absl::StatusCode::kPermissionDenied, "DEVICE_REVOKED",
                      "An administrator revoked this device. Nothing was taken; what waits on it "
-                     "stays there. Ask the administrator.");
+                     "stays there. To let it in again, an administrator makes it a new token with "
+                     "`sync-service token create --device` and puts it in the place of the old "
+                     "one.");
 }
 
 }  // namespace

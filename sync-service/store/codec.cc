@@ -142,6 +142,7 @@ std::string EncodeNotice(const ConflictNotice& notice) {
   out.U8(static_cast<uint8_t>(notice.resolution));
   out.String(notice.lost_device);
   out.Varint(static_cast<uint64_t>(notice.lost_revision));
+  if (!notice.resolved_conflict_id.empty()) out.String(notice.resolved_conflict_id);
   return out.Take();
 }
 
@@ -153,6 +154,7 @@ absl::StatusOr<ConflictNotice> DecodeNotice(absl::string_view bytes) {
   notice.resolution = static_cast<Resolution>(resolution);
   notice.lost_device = std::string(in.String());
   notice.lost_revision = static_cast<Revision>(in.Varint());
+  if (in.ok() && !in.AtEnd()) notice.resolved_conflict_id = std::string(in.String());
   if (!in.ok() || !in.AtEnd() || resolution > static_cast<uint8_t>(Resolution::kKeyCollision)) {
     return Malformed("the conflict notice of a version is damaged");
   }

@@ -44,6 +44,17 @@ absl::StatusOr<FileLock> FileLock::Take(const std::string& path, Kind kind) {
   return absl::ErrnoToStatus(errno, absl::StrCat("cannot lock ", path));
 }
 
+absl::StatusOr<bool> FileLock::TakeMark() {
+  // On one byte; it belongs to the open file, as flock's does.
+  struct flock mark{};
+  mark.l_type = F_WRLCK;
+  mark.l_whence = SEEK_SET;
+  mark.l_len = 1;
+  if (fcntl(fd_, F_OFD_SETLK, &mark) == 0) return true;
+  if (errno == EAGAIN || errno == EACCES) return false;
+  return absl::ErrnoToStatus(errno, "cannot lock a byte of the lock file");
+}
+
 FileLock::~FileLock() {
   if (fd_ >= 0) close(fd_);
 }

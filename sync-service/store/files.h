@@ -27,6 +27,10 @@ class FileLock {
   }
   ~FileLock();
 
+  // Takes the file's one mark, a lock of its own that bars nobody from Take: its
+  // holder means to stay. False if somebody else has it. Let go with the lock.
+  absl::StatusOr<bool> TakeMark();
+
  private:
   explicit FileLock(int fd) : fd_(fd) {}
   int fd_ = -1;

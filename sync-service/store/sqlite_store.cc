@@ -65,6 +65,7 @@ class SqliteStore final : public Store {
   absl::StatusOr<std::unique_ptr<StoreReader>> BeginRead() override;
   absl::StatusOr<int64_t> ChangeCounter() override;
   absl::Status Backup(const std::string& path) override;
+  absl::Status ClaimForService() override;
   absl::Status Checkpoint() override;
 
   void GiveBack(std::unique_ptr<StoreConnection> connection);
@@ -219,6 +220,22 @@ absl::Status SqliteStore::Backup(const std::string& path) {
   const absl::Status status = WriteBackup((*connection)->db, path);
   GiveBack(*std::move(connection));
   return StoreError(status);
+}
+
+absl::Status SqliteStore::ClaimForService() {
+  if (!options_.vfs.empty()) return absl::OkStatus();  // The VFS is alone with the file.
+  const absl::StatusOr<bool> claimed = lock_.TakeMark();
+  if (claimed.ok() && *claimed) return absl::OkStatus();
+  if (!claimed.ok()) {
+    return ReasonError(claimed.status().code(), "FILE",
+                       absl::StrCat("The lock file ", LockPathOf(options_.path),
+                                    " cannot be locked: ", claimed.status().message(),
+                                    ". Nothing was started. Keep the store on a local disk."));
+  }
+  return ReasonError(absl::StatusCode::kFailedPrecondition, "STORE_IN_USE",
+                     absl::StrCat("Another sync-service serves the store ", options_.path,
+                                  ". Nothing was started, and the other one goes on. Stop it "
+                                  "first, or give this one a store of its own with --store."));
 }
 
 absl::Status SqliteStore::Checkpoint() {

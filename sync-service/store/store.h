@@ -289,6 +289,8 @@ class StoreWriter : public StoreReader {
   // NOT_FOUND if the device was never seen. The first time stays.
   virtual absl::Status RevokeDevice(absl::string_view tenant, absl::string_view device,
                                     absl::Time at) = 0;
+  // A new token admits a device that was revoked; the ones that it had before
+  // are revoked for good, as of when the device was.
   virtual absl::Status PutToken(const TokenRow& token) = 0;
   // NOT_FOUND if there is no such token. The first time stays.
   virtual absl::Status RevokeToken(absl::string_view id, absl::Time at) = 0;
@@ -319,6 +321,11 @@ class Store {
   // single file that only its owner can read. One that is there is replaced in
   // one step. INVALID_ARGUMENT if `path` is the store itself.
   virtual absl::Status Backup(const std::string& path) = 0;
+  // Makes this store the one that a service serves from, until it is destroyed:
+  // of two services on one store each would miss what the other one decided
+  // (limits, streams to end, work in the background). FAILED_PRECONDITION
+  // (STORE_IN_USE) while another process, or another Store, does. Again = OK.
+  virtual absl::Status ClaimForService() = 0;
   // Moves what was committed from the write-ahead log into the database, as far
   // as that disturbs nobody. For a background thread: commits do it by
   // themselves only when this was not called for long.

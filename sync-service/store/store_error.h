@@ -15,7 +15,7 @@ absl::Status StoreError(const absl::Status& status);
 // was already on the disk: UNKNOWN.
 absl::Status CommitError(const absl::Status& status);
 
-inline absl::Status Mapped(absl::Status status) {
+inline absl::Status Mapped(const absl::Status& status) {
   return status.ok() ? status : StoreError(status);
 }
 

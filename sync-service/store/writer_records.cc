@@ -44,6 +44,14 @@ constexpr char kRevokeDevice[] =
 constexpr char kInsertToken[] =
     "INSERT INTO SyncTokens (TokenId, Hash, Tenant, DeviceId, UserId, Role, CreatedAt, ExpiresAt,"
     " RevokedAt) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+// What a revoked device had before must not come back with its new token.
+constexpr char kEndOlderTokens[] =
+    "UPDATE SyncTokens SET RevokedAt = d.RevokedAt FROM SyncDevices AS d, Tenants AS t"
+    " WHERE SyncTokens.Tenant = ?1 AND SyncTokens.DeviceId = ?2 AND SyncTokens.RevokedAt IS NULL"
+    " AND t.Name = ?1 AND d.TenantId = t.TenantId AND d.DeviceId = ?2 AND d.RevokedAt IS NOT NULL";
+constexpr char kAdmitDevice[] =
+    "UPDATE SyncDevices SET RevokedAt = NULL WHERE DeviceId = ?2 AND RevokedAt IS NOT NULL"
+    " AND TenantId = (SELECT TenantId FROM Tenants WHERE Name = ?1)";
 constexpr char kRevokeToken[] =
     "UPDATE SyncTokens SET RevokedAt = coalesce(RevokedAt, ?) WHERE TokenId = ?";
 
@@ -162,6 +170,11 @@ absl::Status SqliteWriter::RevokeDevice(absl::string_view tenant, absl::string_v
 
 absl::Status SqliteWriter::PutToken(const TokenRow& token) {
   return Write([&]() -> absl::Status {
+    for (const char* sql : {kEndOlderTokens, kAdmitDevice}) {
+      PT_ASSIGN_OR_RETURN(sqlite::Statement update, Prepare(sql));
+      update.Bind(1, token.tenant).Bind(2, token.device);
+      PT_RETURN_IF_ERROR(update.Run());
+    }
     PT_ASSIGN_OR_RETURN(sqlite::Statement insert, Prepare(kInsertToken));
     insert.Bind(1, token.id).BindBlob(2, token.hash).Bind(3, token.tenant).Bind(4, token.device);
     insert.Bind(5, token.user).Bind(6, RoleName(token.role)).Bind(7, FormatUtc(token.created_at));

@@ -205,6 +205,35 @@ TEST_F(AuthenticatorTest, ARevokedDeviceIsRefusedWithAndWithoutTokens) {
   EXPECT_TRUE(absl::IsPermissionDenied(status));
 }
 
+TEST_F(AuthenticatorTest, ANewTokenLetsARevokedDeviceInAgainAndTheOldOneStaysOut) {
+  const NewToken lost = Add();
+  const NewToken others = Add(Role::kDevice, "phone");
+  RevokeDevice("clinic", "tablet");
+  RevokeDevice("other", "tablet");
+
+  const NewToken made = Add();
+
+  EXPECT_EQ(ReasonFor(With(made.text)), "");
+  EXPECT_EQ(ReasonFor(With(lost.text)), "TOKEN_REVOKED");
+  EXPECT_EQ(ReasonFor(With(others.text)), "");
+  const auto reader = store_->BeginRead().value();
+  EXPECT_FALSE(reader->FindDevice("clinic", "tablet").value()->revoked);
+  EXPECT_TRUE(reader->FindDevice("other", "tablet").value()->revoked);
+}
+
+TEST_F(AuthenticatorTest, ADeviceThatWasLetInAgainCanBeRevokedAgain) {
+  RevokeDevice("clinic", "tablet");
+  const NewToken token = Add();
+  EXPECT_EQ(ReasonFor(With(token.text)), "");
+  clock_.Advance(Authenticator::kCacheLife);
+
+  RevokeDevice("clinic", "tablet");
+
+  const absl::Status refused = authenticator_.Authenticate(With(token.text)).status();
+  EXPECT_EQ(ReasonOf(refused), "DEVICE_REVOKED");
+  EXPECT_NE(refused.message().find("token create"), absl::string_view::npos);
+}
+
 TEST_F(AuthenticatorTest, AMalformedDeviceNameIsRefused) {
   CallMetadata empty;
   empty.device = "";

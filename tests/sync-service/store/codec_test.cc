@@ -60,6 +60,13 @@ TEST(CodecTest, NoticeReturnsAsItWas) {
   EXPECT_EQ(Get(DecodeNotice(EncodeNotice(notice))), notice);
 }
 
+TEST(CodecTest, NoticeOfAReviewReturnsAsItWas) {
+  const ConflictNotice notice = {"c-2", Resolution::kManual, "d", 7, "c-1"};
+
+  EXPECT_EQ(Get(DecodeNotice(EncodeNotice(notice))), notice);
+  EXPECT_TRUE(absl::IsDataLoss(DecodeNotice(EncodeNotice(notice) + "x").status()));
+}
+
 TEST(CodecTest, ResultsReturnAsTheyWere) {
   SeededRng rng(21);
   for (int round = 0; round < 200; ++round) {

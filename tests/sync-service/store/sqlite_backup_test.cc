@@ -298,6 +298,24 @@ TEST_F(SqliteBackupTest, BackupOfANewerProgramIsRefused) {
   EXPECT_EQ(Newest(), 1);
 }
 
+TEST_F(SqliteBackupTest, OneStoreAtATimeIsClaimedForAService) {
+  CommitSome(1);
+  const auto open = [this] {
+    return OpenSqliteStore({.path = harness_.path(), .create = false, .vfs = ""}, harness_.clock,
+                           harness_.rng);
+  };
+  {
+    const auto served = open();
+    ASSERT_TRUE(served.ok()) << served.status();
+
+    EXPECT_EQ((*served)->ClaimForService(), absl::OkStatus());
+    EXPECT_EQ((*served)->ClaimForService(), absl::OkStatus());
+    EXPECT_EQ(ReasonOf(store_->ClaimForService()), "STORE_IN_USE");
+  }
+
+  EXPECT_EQ(store_->ClaimForService(), absl::OkStatus());
+}
+
 // An error without a reason tells an operator nothing but its code.
 TEST_F(SqliteBackupTest, RefusalsSayWhatIsWrong) {
   CommitSome(1);
