@@ -38,6 +38,7 @@ void NoticeToProto(const ConflictNotice& notice, v1::ConflictNotice* out) {
   out->set_resolution(ResolutionToProto(notice.resolution));
   out->set_lost_device_id(ToUtf8(notice.lost_device));
   out->set_lost_revision(notice.lost_revision);
+  out->set_resolved_conflict_id(ToUtf8(notice.resolved_conflict_id));
 }
 
 ConflictNotice NoticeFromProto(v1::ConflictNotice* in) {
@@ -46,6 +47,7 @@ ConflictNotice NoticeFromProto(v1::ConflictNotice* in) {
   notice.resolution = ResolutionFromProto(in->resolution(), Resolution::kServerWins);
   notice.lost_device = std::move(*in->mutable_lost_device_id());
   notice.lost_revision = in->lost_revision();
+  notice.resolved_conflict_id = std::move(*in->mutable_resolved_conflict_id());
   return notice;
 }
 

@@ -24,9 +24,36 @@ RowHashes Absent() {
 // service had accepted loses: the notice does not carry it.
 absl::string_view RuleOfLoss(Resolution resolution) {
   if (resolution == Resolution::kLocalWins) return "8";
+  if (resolution == Resolution::kManual) return "review";
   const bool closed =
       resolution == Resolution::kSignedWins || resolution == Resolution::kLockedWins;
   return closed ? "7" : "";
+}
+
+// A reviewer, the version's author, decided about this entry.
+void MarkReviewed(absl::string_view action, absl::Time now, const Version& version,
+                  ArchiveEntry* entry) {
+  entry->is_resolved = true;
+  entry->resolved_at = now;
+  entry->resolved_by = version.modified_by;
+  entry->resolved_action = std::string(action);
+}
+
+// The row that a reviewer's version resolves may stand in the ledger, or come
+// there with this very page. What somebody resolved here stays as he did.
+absl::Status ResolveReviewed(Ledger& ledger, Work& work, absl::Time now, const Version& version) {
+  const std::string& id = version.conflict->resolved_conflict_id;
+  if (id.empty()) return absl::OkStatus();
+  const std::string json = version.deleted ? "null" : FieldsToJson(version.fields);
+  const auto action = [&json](const ArchiveEntry& entry) {
+    return entry.archived_json == json ? "Restored" : "Edited";
+  };
+  for (ArchiveEntry& entry : work.archives) {
+    if (entry.conflict_id == id) MarkReviewed(action(entry), now, version, &entry);
+  }
+  PT_ASSIGN_OR_RETURN(const std::optional<ArchiveEntry> kept, ledger.FindArchive(id));
+  if (!kept.has_value() || kept->is_resolved || kept->conflict_id != id) return absl::OkStatus();
+  return ledger.ResolveArchive(id, now, version.modified_by, action(*kept));
 }
 
 }  // namespace
@@ -297,7 +324,10 @@ absl::Status ReplicaImpl::FillMissing(Target* target, const Row* row) {
 absl::Status ReplicaImpl::ArchiveOwnLosses(Planning& planning,
                                            const std::vector<Version>& versions) {
   for (const Version& version : versions) {
-    if (!version.conflict.has_value() || version.conflict->lost_device != device_id_) continue;
+    if (!version.conflict.has_value()) continue;
+    PT_RETURN_IF_ERROR(ResolveReviewed(*ledger_, planning.work, clock_.Now(), version));
+    const std::string& loser = version.conflict->lost_device;
+    if (loser.empty() || loser != device_id_) continue;
     Table* table = TableOf(version.key.type);
     if (table == nullptr) continue;
     ++planning.report.conflicts;
@@ -316,6 +346,11 @@ absl::Status ReplicaImpl::ArchiveOwnLosses(Planning& planning,
                RuleOfLoss(version.conflict->resolution), &version, lost);
     entry.archived_time = state->time;
     entry.archived_user = row.user.empty() ? options_.user : row.user;
+    // A person decided it already: nobody is asked again.
+    if (version.conflict->resolution == Resolution::kManual) {
+      entry.reason = "A reviewer replaced this version";
+      MarkReviewed("Replaced", clock_.Now(), version, &entry);
+    }
     planning.work.archives.push_back(std::move(entry));
   }
   return absl::OkStatus();

@@ -169,19 +169,36 @@ absl::StatusOr<Review> ReviewOf(const Principal& who, const ResolveRequest& requ
   return review;
 }
 
-// Appends the version, and archives what it replaces.
-absl::StatusOr<Revision> Replace(StoreWriter& writer, Rng& rng, Review review,
-                                 const StoredVersion* current) {
+// Tells the devices whose rows it is about: the one whose version is replaced
+// keeps its row, and the one that lost the conflict learns that it is resolved.
+ConflictNotice NoticeOf(const std::string& replaced_id, const StoredVersion* replaced,
+                        const std::string& resolved_id) {
+  ConflictNotice notice;
+  notice.resolution = Resolution::kManual;
+  notice.resolved_conflict_id = resolved_id;
+  if (replaced == nullptr) return notice;
+  notice.conflict_id = replaced_id;
+  notice.lost_device = replaced->device;
+  notice.lost_revision = replaced->version.revision;
+  return notice;
+}
+
+// Appends the version, which resolves `conflict_id`, and archives what it
+// replaces.
+absl::StatusOr<Revision> Replace(StoreWriter& writer, Rng& rng, const std::string& conflict_id,
+                                 Review review, const StoredVersion* current) {
   const std::string& tenant = review.who.tenant;
   const Review as_reviewed{review.who, review.key, review.deleted, {}, review.now};
   NewVersion made = MakeVersion(std::move(review), current);
   if (current != nullptr && current->content_hash == made.stored.content_hash) {
     return current->version.revision;  // It stands already: row 3 of the table.
   }
+  const std::string replaced_id = NewUuid(rng);
+  made.stored.version.conflict = NoticeOf(replaced_id, current, conflict_id);
   PT_RETURN_IF_ERROR(writer.Append(tenant, {&made, 1}, rng.Next() | 1, as_reviewed.now).status());
   if (current != nullptr) {
     PT_RETURN_IF_ERROR(
-        writer.Archive(tenant, ReplacedRow(NewUuid(rng), *current, made.stored, as_reviewed)));
+        writer.Archive(tenant, ReplacedRow(replaced_id, *current, made.stored, as_reviewed)));
   }
   return made.stored.version.revision;
 }
@@ -237,7 +254,8 @@ absl::StatusOr<Revision> Engine::ResolveConflict(const Principal& who,
     PT_RETURN_IF_ERROR(
         CheckReplaceable(options_.policies.For(row->key.type), current, request.expected_revision));
     PT_ASSIGN_OR_RETURN(Review review, ReviewOf(who, request, *row, now));
-    PT_ASSIGN_OR_RETURN(revision, Replace(*writer, rng_, std::move(review), current));
+    PT_ASSIGN_OR_RETURN(revision,
+                        Replace(*writer, rng_, request.conflict_id, std::move(review), current));
   }
   const absl::string_view action = ActionName(request.action);
   PT_RETURN_IF_ERROR(

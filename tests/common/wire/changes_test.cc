@@ -30,7 +30,7 @@ v1::PushRequest Sent(const v1::PushRequest& request) {
   return received;
 }
 
-std::vector<Change> Read(v1::PushRequest request) {
+std::vector<Change> Read(const v1::PushRequest& request) {
   v1::PushRequest received = Sent(request);
   auto changes = ChangesFromProto(received.mutable_changes(), received.mutable_tables());
   EXPECT_TRUE(changes.ok()) << changes.status();

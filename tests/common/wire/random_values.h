@@ -60,7 +60,7 @@ inline Version RandomVersion(Rng& rng) {
     if (rng.Below(2) == 0) version.fields.Set("Id", Value::Text(version.key.id));
   }
   if (rng.Below(4) == 0)
-    version.conflict = ConflictNotice{"c-1", Resolution::kSignedWins, "tab", 7};
+    version.conflict = ConflictNotice{"c-1", Resolution::kSignedWins, "tab", 7, "c-0"};
   return version;
 }
 

@@ -301,5 +301,73 @@ TEST_F(AnswerTest, BlockedByTheAppIsFinishedWhenCalledAgainAndCountedOnce) {
   EXPECT_THAT(b_.Query("SELECT Name FROM Patient"), ElementsAre("FromA"));
 }
 
+// dev-b lost to dev-a, and a reviewer resolves that on the service.
+class ReviewedTest : public AnswerTest {
+ protected:
+  void LoseOnB() {
+    BeginWithSharedRow();
+    a_.Sql("UPDATE Patient SET Name = 'FromA'");
+    b_.Sql("UPDATE Patient SET Name = 'FromB'");
+    a_.Drain();
+    b_.Drain();
+    a_.SetItemTime("p1", 3'000'000'000'000'000'000);
+    b_.SetItemTime("p1", 2'900'000'000'000'000'000);
+    Sync(a_);
+    Sync(b_);
+    ASSERT_THAT(ServiceArchives(), SizeIs(1));
+    ASSERT_THAT(b_.LedgerQuery(kArchives), ElementsAre("ServerWins|0|-"));
+  }
+
+  void Resolve(ResolveAction action, const Fields& content) {
+    ResolveRequest request;
+    request.conflict_id = ServiceArchives()[0].conflict_id;
+    request.action = action;
+    request.expected_revision = (*b_.ledger().FindState({"Patient", "p1"}))->revision;
+    request.content = content;
+    request.reason_code = "checked";
+    const auto revision = service_.engine().ResolveConflict(
+        {"clinic", "console", "rita", Role::kReviewer, ""}, request);
+    ASSERT_TRUE(revision.ok()) << revision.status();
+  }
+
+  static constexpr char kArchives[] =
+      "SELECT ResolutionType, IsResolved, ResolvedAction FROM SyncConflictArchives";
+};
+
+TEST_F(ReviewedTest, TheLosersRowIsResolvedWhenTheRestoredVersionComes) {
+  LoseOnB();
+
+  Resolve(ResolveAction::kRestore, {});
+  SyncBoth();
+
+  EXPECT_THAT(b_.LedgerQuery(kArchives), ElementsAre("ServerWins|1|Restored"));
+  EXPECT_THAT(b_.LedgerQuery("SELECT ResolvedByUserId FROM SyncConflictArchives"),
+              ElementsAre("rita"));
+  EXPECT_EQ(b_.Query("SELECT Name FROM Patient"), Lines{"FromB"});
+}
+
+TEST_F(ReviewedTest, TheLosersRowIsResolvedByAnEditedVersionToo) {
+  LoseOnB();
+
+  Resolve(ResolveAction::kEdit, Fields({{"Id", Value::Text("p1")}, {"Name", Value::Text("both")}}));
+  SyncBoth();
+
+  EXPECT_THAT(b_.LedgerQuery(kArchives), ElementsAre("ServerWins|1|Edited"));
+}
+
+TEST_F(ReviewedTest, TheDeviceWhoseVersionWasReplacedKeepsItsRow) {
+  LoseOnB();
+
+  Resolve(ResolveAction::kRestore, {});
+  SyncBoth();
+
+  ASSERT_THAT(ServiceArchives(), SizeIs(2));
+  EXPECT_THAT(a_.LedgerQuery(kArchives), ElementsAre("Manual|1|Replaced"));
+  EXPECT_THAT(a_.LedgerQuery("SELECT ConflictId FROM SyncConflictArchives"),
+              ElementsAre(ServiceArchives()[1].conflict_id));
+  EXPECT_THAT(a_.LedgerQuery("SELECT ArchivedDataJson FROM SyncConflictArchives"),
+              ElementsAre(testing::HasSubstr("FromA")));
+}
+
 }  // namespace
 }  // namespace ptdoc::sync

@@ -84,6 +84,7 @@ class AwayStore final : public Store {
   absl::StatusOr<std::unique_ptr<StoreReader>> BeginRead() override { return Away(); }
   absl::StatusOr<int64_t> ChangeCounter() override { return Away(); }
   absl::Status Backup(const std::string&) override { return Away(); }
+  absl::Status ClaimForService() override { return Away(); }
   absl::Status Checkpoint() override { return Away(); }
 
  private:

@@ -88,6 +88,9 @@ TEST(ReviewTest, RestoreWritesTheLoserAndArchivesWhatItReplaces) {
   EXPECT_EQ(replaced.resolved_action, "Replaced");
   EXPECT_EQ(*FieldsFromJson(replaced.archived_json), Texts({{"Name", "theirs"}}));
   EXPECT_EQ(*FieldsFromJson(replaced.chosen_json), Texts({{"Name", "mine"}}));
+  const ConflictNotice notice = {replaced.conflict_id, Resolution::kManual, "b", lost.revision,
+                                 lost.conflict_id};
+  EXPECT_EQ(head->version.conflict, notice);
 }
 
 TEST(ReviewTest, ReplacedVersionCanBeRestoredAgain) {
@@ -174,9 +177,8 @@ TEST(ReviewTest, AnotherRevisionThanTheOneSeenAborts) {
 TEST(ReviewTest, NobodyWritesOverASignedVersion) {
   TestService service;
   const ChangeResult lost = MakeConflict(service, kNote);
-  ChangeResult current = lost;
   const ChangeResult signature =
-      PushOne(service, "b", Delta(kNote, current, Texts({{"SignatureHash", "s"}})));
+      PushOne(service, "b", Delta(kNote, lost, Texts({{"SignatureHash", "s"}})));
   ResolveRequest request = RequestFor(lost, ResolveAction::kRestore);
   request.expected_revision = signature.revision;
 
