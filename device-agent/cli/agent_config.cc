@@ -1,14 +1,18 @@
 #include "device-agent/cli/agent_config.h"
 
 #include <filesystem>
+#include <set>
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "common/base/status.h"
 #include "common/model/reason.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/log_config.h"
+#include "device-agent/capture/stamp.h"
 
 namespace ptdoc::sync {
 namespace {
@@ -33,19 +37,24 @@ const ConfigSchema& Schema() {
                        {"sync", "max_retries", ConfigType::kInteger, "3", ""},
                        {"sync", "entity_types", ConfigType::kTextList, "", ""},
                        {"control", "listen", ConfigType::kText, AgentHost::kDefaultControl, ""},
+                       {"control", "http_listen", ConfigType::kText, "", ""},
                        {"archive", "device_retention", ConfigType::kDuration, "30d", ""},
                        {"entity", "type", ConfigType::kText, "", ""},
                        {"entity", "table", ConfigType::kText, "", ""},
                        {"entity", "key", ConfigType::kText, "", ""},
                        {"entity", "columns", ConfigType::kTextList, "", ""},
                        {"entity", "exclude_columns", ConfigType::kTextList, "", ""},
-                       {"entity", "after_apply", ConfigType::kTextList, "", ""},
+                       {"entity", "after_apply", ConfigType::kOneOrMoreTexts, "", ""},
                        {"entity", "last_modified_column", ConfigType::kText, "", ""},
                        {"entity", "modified_by_column", ConfigType::kText, "", ""},
                        {"entity", "sync_state_column", ConfigType::kText, "", ""},
                        {"entity", "time_format", ConfigType::kText, "auto", ""},
+                       {"entity", "integer_key", ConfigType::kText, "refuse", ""},
+                       {"entity", "id_range", ConfigType::kText, "", ""},
+                       {"entity", "references", ConfigType::kTextMap, "", ""},
                    },
-                   {"entity"}}));
+                   {"entity"},
+                   {}}));
   return *kSchema;
 }
 
@@ -55,13 +64,50 @@ absl::Status InRange(const ConfigTable& table, const char* name, int64_t value, 
   return table.Error(name, "must be from " + std::to_string(low) + " to " + std::to_string(high));
 }
 
+// What stands in the configuration for tables that this version cannot sync.
+absl::Status CheckIntegerKeys(const ConfigTable& table) {
+  constexpr char kRemedy[] =
+      "name a UNIQUE column in `key` that means the same on every device, and leave this out";
+  if (table.Text("integer_key") != "refuse") {
+    return table.Error("integer_key",
+                       absl::StrCat("only \"refuse\" is supported by this version; ", kRemedy));
+  }
+  if (!table.Text("id_range").empty()) {
+    return table.Error("id_range", absl::StrCat("is not supported by this version; ", kRemedy));
+  }
+  if (!table.TextMap("references").empty()) {
+    return table.Error("references", absl::StrCat("is not supported by this version; ", kRemedy));
+  }
+  return absl::OkStatus();
+}
+
+// `tables` and `types`: those of the earlier [[entity]], in small letters and as they are.
+absl::Status CheckEntity(const ConfigTable& table, const EntityConfig& entity,
+                         std::set<std::string>* tables, std::set<std::string>* types) {
+  if (entity.table.empty()) {
+    return table.Error("table", "is missing: it names the table that is synced");
+  }
+  if (!tables->insert(absl::AsciiStrToLower(entity.table)).second) {
+    return table.Error("table", "stands in an earlier [[entity]] already");
+  }
+  const std::string& type = entity.type.empty() ? entity.table : entity.type;
+  if (!types->insert(type).second) {
+    return table.Error(entity.type.empty() ? "table" : "type",
+                       "is the type of an earlier [[entity]] already");
+  }
+  if (entity.time_format != "auto" && !ParseTimeFormat(entity.time_format).has_value()) {
+    return table.Error("time_format", "must be one of auto, iso8601, efcore, unix, unix_ms, ticks");
+  }
+  return CheckIntegerKeys(table);
+}
+
 absl::Status ReadEntities(const Config& config, PlanRequest* plan) {
+  std::set<std::string> tables;
+  std::set<std::string> types;
   for (const ConfigTable& table : config.Repeated("entity")) {
     EntityConfig entity;
     entity.table = table.Text("table");
     entity.type = table.Text("type");
-    if (entity.table.empty()) entity.table = entity.type;
-    if (entity.table.empty()) return table.Error("table", "names a table and may not be empty");
     for (const absl::string_view column :
          absl::StrSplit(table.Text("key"), ',', absl::SkipWhitespace())) {
       entity.key.emplace_back(absl::StripAsciiWhitespace(column));
@@ -73,8 +119,26 @@ absl::Status ReadEntities(const Config& config, PlanRequest* plan) {
     entity.modified_by_column = table.Text("modified_by_column");
     entity.sync_state_column = table.Text("sync_state_column");
     entity.time_format = table.Text("time_format");
+    PT_RETURN_IF_ERROR(CheckEntity(table, entity, &tables, &types));
     plan->entities.push_back(std::move(entity));
   }
+  return absl::OkStatus();
+}
+
+absl::Status ReadControl(const ConfigTable& control, AgentOptions* agent) {
+  const std::string& listen = control.Text("listen");
+  absl::string_view path = listen;
+  const bool is_socket = absl::ConsumePrefix(&path, "unix:");
+  absl::ConsumePrefix(&path, "//");
+  if (!is_socket || path.size() < 2 || path.front() != '/') {
+    return control.Error("listen", "must be unix:///path, a socket with an absolute path");
+  }
+  if (!control.Text("http_listen").empty()) {
+    return control.Error("http_listen",
+                         "must be empty: this version of the agent serves no HTTP; programs call "
+                         "the socket of [control] listen");
+  }
+  agent->control_listen = ControlAddress(listen, agent->replica.database, agent->replica.state);
   return absl::OkStatus();
 }
 
@@ -139,8 +203,7 @@ absl::StatusOr<AgentConfig> LoadAgentConfig(const std::string& file, const std::
   out.agent.replica.device_id = device.Text("id");
   out.agent.replica.user = device.Text("user");
   PT_RETURN_IF_ERROR(ReadSync(config.Section("sync"), &out.agent));
-  out.agent.control_listen = ControlAddress(config.Section("control").Text("listen"),
-                                            out.agent.replica.database, out.agent.replica.state);
+  PT_RETURN_IF_ERROR(ReadControl(config.Section("control"), &out.agent));
   out.agent.replica.archive_retention = config.Section("archive").Duration("device_retention");
   PT_RETURN_IF_ERROR(ReadEntities(config, &out.agent.replica.plan));
   out.log = LogOptionsOf(config.Section("log"));

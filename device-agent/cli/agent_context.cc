@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "common/base/status.h"
+#include "common/cli/output.h"
 #include "common/model/reason.h"
 #include "common/rpc/channel.h"
 
@@ -52,6 +53,13 @@ absl::Status AgentContext::LoadConfig(bool serving) {
 
 bool AgentContext::DaemonAnswers() {
   return ConnectTo(config.agent.control_listen) != nullptr;
+}
+
+std::string AgentContext::GivenFlags() const {
+  std::string flags_given;
+  if (!config_file.empty()) absl::StrAppend(&flags_given, " --config ", ShellWord(config_file));
+  if (!database.empty()) absl::StrAppend(&flags_given, " --database ", ShellWord(database));
+  return flags_given;
 }
 
 absl::Status AgentContext::ConnectToDaemon() {

@@ -36,6 +36,9 @@ struct AgentContext {
   // After LoadConfig. UNAVAILABLE (reason NO_AGENT) if no daemon answers; opens
   // no file.
   absl::Status ConnectToDaemon();
+  // " --config FILE", " --database FILE" or "", as they were given: what a command
+  // that is shown needs to work on the same device.
+  std::string GivenFlags() const;
   // True if a daemon answers on the control socket.
   bool DaemonAnswers();
 };

@@ -97,13 +97,18 @@ void AddConflicts(CLI::App& app, Commands& c) {
   CLI::App* show = Verb(*group, c, "show", "Base, yours and theirs, with content",
                         [&c] { return ConflictsShow(c.context, c.conflict); });
   show->add_option("id", c.conflict.id, "ConflictId or number")->required();
-  CLI::App* resolve = Verb(*group, c, "resolve", "Keeps the winner or restores your row",
-                           [&c] { return ConflictsResolve(c.context, c.conflict); });
+  CLI::App* resolve =
+      Verb(*group, c, "resolve", "Keeps the winner, restores your row, or writes another content",
+           [&c] { return ConflictsResolve(c.context, c.conflict); });
   resolve->add_option("id", c.conflict.id, "ConflictId or number")->required();
   CLI::Option_group* how = resolve->add_option_group("how");
   how->add_flag("--keep", c.conflict.keep, "What stands stays");
   how->add_flag("--restore", c.conflict.restore, "Your row is written again, as a new edit");
+  how->add_option("--content", c.conflict.content_file,
+                  "A file with row JSON: written into the app's table, as a new edit");
   how->require_option(1);
+  resolve->add_option("--reason", c.conflict.reason,
+                      "A short code; it stands in the archive's ResolvedAction");
 }
 
 }  // namespace

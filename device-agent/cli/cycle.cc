@@ -96,8 +96,8 @@ void PrintPush(const v1::PushSummary& push) {
 }
 
 void PrintPull(const v1::PullSummary& pull) {
-  std::printf("received  %u: %u applied, %u already here, %u conflicts\n", pull.total(),
-              pull.applied(), pull.skipped(), pull.conflicts());
+  std::printf("received  %u: %u applied, %u skipped, %u conflicts\n", pull.total(), pull.applied(),
+              pull.skipped(), pull.conflicts());
 }
 
 template <typename Response>
@@ -108,42 +108,56 @@ void PrintConflicts(const Response& response) {
   }
 }
 
-// After a cycle: what waits for a person, each with the next command.
-int PrintWaiting(AgentContext& context) {
+void PrintSetAside(const v1::AgentServiceStatusResponse& status, const std::string& flags) {
+  if (status.set_aside() == 0) return;
+  std::printf("%s set aside, because the app's schema refuses %s:\n",
+              Plural(status.set_aside(), "version is", "versions are").c_str(),
+              status.set_aside() == 1 ? "it" : "them");
+  for (const v1::SetAsideVersion& version : status.set_aside_versions()) {
+    std::printf("  %s %s (%s%s%s): device-agent why %s %s%s\n", version.entity_type().c_str(),
+                version.entity_id().c_str(), version.code().c_str(),
+                version.constraint().empty() ? "" : " ", version.constraint().c_str(),
+                ShellWord(version.entity_type()).c_str(), ShellWord(version.entity_id()).c_str(),
+                flags.c_str());
+  }
+}
+
+// What waits for a person, each with the next command.
+void PrintWaiting(const v1::AgentServiceStatusResponse& status, const std::string& flags) {
+  if (status.failed() > 0) {
+    std::printf("%s failed: device-agent queue list%s\n", Plural(status.failed(), "item").c_str(),
+                flags.c_str());
+  }
+  if (status.held() > 0) {
+    std::printf("%s held back: device-agent queue confirm%s\n",
+                Plural(status.held(), "deletion is", "deletions are").c_str(), flags.c_str());
+  }
+  if (status.open_conflicts() > 0) {
+    std::printf("%s open: device-agent conflicts list%s\n",
+                Plural(status.open_conflicts(), "conflict is", "conflicts are").c_str(),
+                flags.c_str());
+  }
+  PrintSetAside(status, flags);
+}
+
+// The end of a verb that ran a cycle: prints `object`, or for people what waits,
+// and returns the exit code.
+int EndCycle(AgentContext& context, const Json& object) {
   const auto status =
       Call(context, &v1::AgentService::Stub::Status, v1::AgentServiceStatusRequest());
+  if (context.json) PrintJson(object);
   if (!status.ok()) return kExitDone;
-  if (!context.json) {
-    if (status->failed() > 0) {
-      std::printf("%s failed: device-agent queue list\n", Plural(status->failed(), "item").c_str());
-    }
-    if (status->held() > 0) {
-      std::printf("%s held back: device-agent queue confirm\n",
-                  Plural(status->held(), "deletion is", "deletions are").c_str());
-    }
-    if (status->open_conflicts() > 0) {
-      std::printf("%s open: device-agent conflicts list\n",
-                  Plural(status->open_conflicts(), "conflict is", "conflicts are").c_str());
-    }
-  }
-  const bool waits = status->failed() > 0 || status->held() > 0 || status->open_conflicts() > 0;
-  return waits ? kExitWaits : kExitDone;
+  if (!context.json) PrintWaiting(*status, context.GivenFlags());
+  return WaitsForPerson(*status) ? kExitWaits : kExitDone;
 }
 
 template <typename Request, typename Response>
 absl::StatusOr<Response> CallWithProgress(AgentContext& context,
                                           grpc::Status (v1::AgentService::Stub::*method)(
                                               grpc::ClientContext*, const Request&, Response*)) {
-  PT_RETURN_IF_ERROR(context.Connect());
+  if (context.agent == nullptr) PT_RETURN_IF_ERROR(context.Connect());
   ProgressLine line(context);
   return Call(context, method, Request());
-}
-
-int ServeOnce(AgentContext& context, AgentHost& host) {
-  RunResult result;
-  const absl::Status status = host.RunOnce(&result);
-  if (!status.ok()) return Fail(status, context.json);
-  return kExitDone;
 }
 
 }  // namespace
@@ -156,11 +170,18 @@ int ServeAgent(AgentContext& context, bool once) {
   options.automatic = !once;
   auto host = AgentHost::Start(options, context.clock, context.rng);
   if (!host.ok()) return Fail(host.status(), context.json);
-  std::printf("device-agent %s ready: database=%s service=%s control=%s\n", PTDOC_VERSION,
-              options.replica.database.c_str(), options.channel.address.c_str(),
-              (*host)->control_address().c_str());
-  std::fflush(stdout);
-  if (once) return ServeOnce(context, **host);
+  // With --once, a script gets the one object that `run` prints.
+  if (!once || !context.json) {
+    std::printf("device-agent %s ready: database=%s service=%s control=%s\n", PTDOC_VERSION,
+                options.replica.database.c_str(), options.channel.address.c_str(),
+                (*host)->control_address().c_str());
+    std::fflush(stdout);
+  }
+  if (once) {
+    context.host = *std::move(host);
+    context.agent = v1::AgentService::NewStub(context.host->InProcessChannel());
+    return RunCycle(context);
+  }
   signals.Wait();
   (*host)->Stop();
   Log(LogLevel::kInfo, "stopped");
@@ -171,51 +192,48 @@ int RunCycle(AgentContext& context) {
   const auto response = CallWithProgress<v1::AgentServiceRunRequest, v1::AgentServiceRunResponse>(
       context, &v1::AgentService::Stub::Run);
   if (!response.ok()) return Fail(response.status(), context.json);
+  Json object = HeadJson(*response);
   if (context.json) {
-    Json object = HeadJson(*response);
     object["push"] = SummaryJson(response->push());
     object["pull"] = SummaryJson(response->pull());
     object["conflicts"] = ConflictsJson(*response);
-    PrintJson(object);
   } else {
     PrintPush(response->push());
     PrintPull(response->pull());
     PrintConflicts(*response);
     std::printf("done in %s\n", HumanDuration(absl::Milliseconds(response->duration_ms())).c_str());
   }
-  return PrintWaiting(context);
+  return EndCycle(context, object);
 }
 
 int RunPush(AgentContext& context) {
   const auto response = CallWithProgress<v1::AgentServicePushRequest, v1::AgentServicePushResponse>(
       context, &v1::AgentService::Stub::Push);
   if (!response.ok()) return Fail(response.status(), context.json);
+  Json object = HeadJson(*response);
   if (context.json) {
-    Json object = HeadJson(*response);
     object["push"] = SummaryJson(response->push());
     object["conflicts"] = ConflictsJson(*response);
-    PrintJson(object);
   } else {
     PrintPush(response->push());
     PrintConflicts(*response);
   }
-  return PrintWaiting(context);
+  return EndCycle(context, object);
 }
 
 int RunPull(AgentContext& context) {
   const auto response = CallWithProgress<v1::AgentServicePullRequest, v1::AgentServicePullResponse>(
       context, &v1::AgentService::Stub::Pull);
   if (!response.ok()) return Fail(response.status(), context.json);
+  Json object = HeadJson(*response);
   if (context.json) {
-    Json object = HeadJson(*response);
     object["pull"] = SummaryJson(response->pull());
     object["conflicts"] = ConflictsJson(*response);
-    PrintJson(object);
   } else {
     PrintPull(response->pull());
     PrintConflicts(*response);
   }
-  return PrintWaiting(context);
+  return EndCycle(context, object);
 }
 
 }  // namespace ptdoc::sync

@@ -16,6 +16,7 @@
 #include "common/cli/output.h"
 #include "common/model/reason.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/config.h"
 #include "common/sqlite/sqlite.h"
 #include "device-agent/capture/capture.h"
 #include "device-agent/cli/verbs.h"
@@ -24,10 +25,9 @@
 namespace ptdoc::sync {
 namespace {
 
-absl::StatusOr<sqlite::Database> OpenApp(const std::string& path, bool write) {
+absl::StatusOr<sqlite::Database> OpenApp(const std::string& path) {
   sqlite::OpenOptions options;
-  options.mode =
-      write ? sqlite::OpenOptions::Mode::kReadWrite : sqlite::OpenOptions::Mode::kReadOnly;
+  options.mode = sqlite::OpenOptions::Mode::kReadOnly;
   options.legacy_schema = true;
   options.busy_timeout = absl::Seconds(5);
   auto db = sqlite::Database::Open(path, options);
@@ -82,6 +82,7 @@ void PrintRefusals(const Plan& plan) {
   if (plan.refusals.empty()) return;
   std::printf("\nNot synced:\n");
   std::vector<std::string> reasons;
+  reasons.reserve(plan.refusals.size());
   std::map<std::string, std::vector<std::string>> tables;
   for (const Refusal& refusal : plan.refusals) {
     const std::string text =
@@ -97,6 +98,7 @@ void PrintRefusals(const Plan& plan) {
 void PrintPlan(const Plan& plan, const std::string& database) {
   std::printf("Plan for %s\n\n", database.c_str());
   std::vector<std::vector<std::string>> rows;
+  rows.reserve(plan.tables.size());
   for (const TablePlan& table : plan.tables) {
     rows.push_back({table.table, table.type, absl::StrJoin(table.key, ", "),
                     absl::StrCat(table.columns.size()), absl::StrCat(table.rows), ModeText(table)});
@@ -146,23 +148,46 @@ absl::Status CheckPlan(const Plan& plan, bool all_tables, const std::string& dat
   return absl::OkStatus();
 }
 
-// What agent.toml needs so that the next verbs find everything.
+// The text of an agent.toml with which the next verbs find everything.
+absl::StatusOr<std::string> ConfigText(const std::string& database, const InitArgs& args,
+                                       const Plan& plan) {
+  const std::string absolute = std::filesystem::absolute(database).string();
+  std::string out = "# Written by `device-agent init`. docs/OPERATIONS.md explains every key.\n";
+  const auto line = [&out](absl::string_view name, absl::string_view value) -> absl::Status {
+    PT_ASSIGN_OR_RETURN(const std::string text, TomlText(value));
+    absl::StrAppend(&out, name, " = ", text, "\n");
+    return absl::OkStatus();
+  };
+  absl::StrAppend(&out, "[service]\n");
+  PT_RETURN_IF_ERROR(line("address", args.service.empty() ? "127.0.0.1:5171" : args.service));
+  if (!args.token_file.empty()) {
+    PT_RETURN_IF_ERROR(line("token_file", std::filesystem::absolute(args.token_file).string()));
+  }
+  absl::StrAppend(&out, "\n[device]\n");
+  PT_RETURN_IF_ERROR(line("database", absolute));
+  absl::StrAppend(&out, "\n[control]\n");
+  PT_RETURN_IF_ERROR(line("listen", absl::StrCat("unix://", absolute, ".sync.sock")));
+  for (const TablePlan& table : plan.tables) {
+    absl::StrAppend(&out, "\n[[entity]]\n");
+    PT_RETURN_IF_ERROR(line("type", table.type));
+    PT_RETURN_IF_ERROR(line("table", table.table));
+  }
+  return out;
+}
+
 absl::Status WriteConfig(const AgentContext& context, const InitArgs& args, const Plan& plan) {
   const std::string& database = context.config.agent.replica.database;
   const std::string path = ConfigBeside(database);
   if (!context.config.file.empty() || std::filesystem::exists(path)) return absl::OkStatus();
+  const absl::StatusOr<std::string> text = ConfigText(database, args, plan);
+  if (!text.ok()) {
+    return ReasonError(absl::StatusCode::kFailedPrecondition, "FILE",
+                       absl::StrCat("Cannot write ", path,
+                                    ": a path or a table's name is not "
+                                    "UTF-8. Capture is installed. Rename it, and run init again."));
+  }
   std::ofstream out(path);
-  const std::string absolute = std::filesystem::absolute(database).string();
-  out << "# Written by `device-agent init`. docs/OPERATIONS.md explains every key.\n[service]\n";
-  out << "address = \"" << (args.service.empty() ? "127.0.0.1:5171" : args.service) << "\"\n";
-  if (!args.token_file.empty()) {
-    out << "token_file = \"" << std::filesystem::absolute(args.token_file).string() << "\"\n";
-  }
-  out << "\n[device]\ndatabase = \"" << absolute << "\"\n\n[control]\nlisten = \"unix://"
-      << absolute << ".sync.sock\"\n";
-  for (const TablePlan& table : plan.tables) {
-    out << "\n[[entity]]\ntype = \"" << table.type << "\"\ntable = \"" << table.table << "\"\n";
-  }
+  out << *text;
   out.close();
   if (out) return absl::OkStatus();
   return ReasonError(absl::StatusCode::kFailedPrecondition, "FILE",
@@ -173,6 +198,7 @@ absl::Status WriteConfig(const AgentContext& context, const InitArgs& args, cons
 
 PlanRequest RequestOf(const AgentContext& context, const InitArgs& args) {
   PlanRequest request = context.config.agent.replica.plan;
+  request.entities.reserve(request.entities.size() + args.tables.size());
   for (const std::string& table : args.tables) {
     // A second init with the flags of the first finds them in agent.toml.
     const auto is_it = [&](const EntityConfig& known) {
@@ -188,20 +214,33 @@ PlanRequest RequestOf(const AgentContext& context, const InitArgs& args) {
   return request;
 }
 
-absl::StatusOr<int64_t> Install(AgentContext& context, const InitArgs& args, const Plan& plan,
-                                const PlanRequest& request) {
+struct Installed {
+  int64_t enqueued = 0;
+  // The file was prepared before by another hand (a script, a ledger that is
+  // gone): what is to be sent is known when its rows were compared.
+  bool compares = false;
+};
+
+absl::StatusOr<Installed> Install(AgentContext& context, const InitArgs& args, const Plan& plan,
+                                  const PlanRequest& request) {
   ReplicaOptions options = context.config.agent.replica;
   options.plan = request;
   options.plan.count_rows = false;
-  PT_ASSIGN_OR_RETURN(const int64_t rows, Replica::Initialise(options, context.clock, context.rng));
+  Installed out;
+  PT_ASSIGN_OR_RETURN(out.enqueued, Replica::Initialise(options, context.clock, context.rng));
   PT_RETURN_IF_ERROR(WriteConfig(context, args, plan));
-  return rows;
+  // Another agent may have the files by now: then there is nothing to add.
+  const auto replica = Replica::Open(options, context.clock, context.rng);
+  if (!replica.ok()) return out;
+  const auto facts = (*replica)->Facts();
+  out.compares = facts.ok() && facts->recovering;
+  return out;
 }
 
 absl::StatusOr<Plan> ShowPlan(AgentContext& context, const InitArgs& args,
                               const PlanRequest& request) {
   const std::string& database = context.config.agent.replica.database;
-  PT_ASSIGN_OR_RETURN(auto db, OpenApp(database, false));
+  PT_ASSIGN_OR_RETURN(auto db, OpenApp(database));
   PT_ASSIGN_OR_RETURN(Plan plan, MakePlan(db, request));
   if (args.print_sql) {
     PT_RETURN_IF_ERROR(CheckPlan(plan, request.all_tables, database));
@@ -231,20 +270,27 @@ int Init(AgentContext& context, const InitArgs& args) {
   const auto plan = ShowPlan(context, args, request);
   if (!plan.ok()) return Fail(plan.status(), context.json);
   if (args.dry_run || args.print_sql) return kExitDone;
-  const auto rows = Install(context, args, *plan, request);
-  if (!rows.ok()) return Fail(rows.status(), context.json);
+  const auto installed = Install(context, args, *plan, request);
+  if (!installed.ok()) return Fail(installed.status(), context.json);
   if (context.json) {
     Json object = PlanJson(*plan);
-    object["enqueued"] = *rows;
+    object["enqueued"] = installed->enqueued;
+    object["compares"] = installed->compares;
     PrintJson(object);
-  } else {
-    std::printf(
-        "\nCapture is installed; %s to be uploaded. Capture is proven when the app has "
-        "written once.\nStart the agent: device-agent serve --config %s\n",
-        Plural(*rows, "row waits", "rows wait").c_str(),
-        context.config.file.empty() ? ConfigBeside(context.config.agent.replica.database).c_str()
-                                    : context.config.file.c_str());
+    return kExitDone;
   }
+  const std::string waits =
+      installed->compares
+          ? "the rows that are there are compared with the service's at the next sync, and what it "
+            "lacks is uploaded"
+          : absl::StrCat(Plural(installed->enqueued, "row waits", "rows wait"), " to be uploaded");
+  const std::string file = context.config.file.empty()
+                               ? ConfigBeside(context.config.agent.replica.database)
+                               : context.config.file;
+  std::printf(
+      "\nCapture is installed; %s. Capture is proven when the app has written once.\n"
+      "Start the agent: device-agent serve --config %s\n",
+      waits.c_str(), ShellWord(file).c_str());
   return kExitDone;
 }
 
@@ -256,8 +302,7 @@ int RunUninstall(AgentContext& context) {
                          "The agent of this database is running. Nothing was changed. Stop it "
                          "first.");
     }
-    PT_ASSIGN_OR_RETURN(auto db, OpenApp(context.config.agent.replica.database, true));
-    return Uninstall(db);
+    return Replica::Uninstall(context.config.agent.replica, context.clock, context.rng);
   };
   const absl::Status status = uninstall();
   if (!status.ok()) return Fail(status, context.json);

@@ -1,5 +1,7 @@
 // queue and conflicts: what a person looks through and decides.
 #include <cstdio>
+#include <fstream>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/time_text.h"
@@ -79,7 +81,32 @@ std::string WhyNotRestored(const std::string& resolution_type) {
   return "";
 }
 
-void ShowForPeople(const v1::Conflict& conflict) {
+// Which version of the other side won, by whom.
+std::string Theirs(const v1::Conflict& conflict) {
+  const auto at =
+      TimeOf(conflict.has_chosen_last_modified_utc(), conflict.chosen_last_modified_utc());
+  const bool named = !conflict.chosen_by_user_id().empty() || !conflict.chosen_device_id().empty();
+  if (!at.has_value() && !named) return "(not known on this device)";
+  const std::string& device = conflict.chosen_device_id();
+  return absl::StrCat(
+      at.has_value() ? FormatUtc(*at) : "(time not known)", " by ",
+      conflict.chosen_by_user_id().empty() ? "(nobody named)" : conflict.chosen_by_user_id(),
+      device.empty() ? "" : " on ", device);
+}
+
+// The commands that help, each as it can be copied; `flags` as in GivenFlags.
+void PrintCommands(const v1::Conflict& conflict, const std::string& flags) {
+  const std::string resolve =
+      absl::StrCat("device-agent conflicts resolve ", ShellWord(conflict.conflict_id()));
+  std::printf("\n%s --keep%s\n", resolve.c_str(), flags.c_str());
+  const std::string why_not = WhyNotRestored(conflict.resolution_type());
+  if (why_not.empty()) std::printf("%s --restore%s\n", resolve.c_str(), flags.c_str());
+  std::printf("device-agent why %s %s%s\n", ShellWord(conflict.entity_type()).c_str(),
+              ShellWord(conflict.entity_id()).c_str(), flags.c_str());
+  if (!why_not.empty()) std::printf("%s\n", why_not.c_str());
+}
+
+void ShowForPeople(const v1::Conflict& conflict, const std::string& flags) {
   const auto time = [](bool has, const google::protobuf::Timestamp& at) {
     const auto value = TimeOf(has, at);
     return value.has_value() ? FormatUtc(*value) : std::string("(time not known)");
@@ -96,11 +123,7 @@ void ShowForPeople(const v1::Conflict& conflict) {
               time(conflict.has_archived_last_modified_utc(), conflict.archived_last_modified_utc())
                   .c_str(),
               name(conflict.archived_by_user_id()).c_str(), conflict.archived_device_id().c_str());
-  std::printf(
-      "theirs: %s by %s%s%s\n\n",
-      time(conflict.has_chosen_last_modified_utc(), conflict.chosen_last_modified_utc()).c_str(),
-      name(conflict.chosen_by_user_id()).c_str(), conflict.chosen_device_id().empty() ? "" : " on ",
-      conflict.chosen_device_id().c_str());
+  std::printf("theirs: %s\n\n", Theirs(conflict).c_str());
   std::fputs(ConflictTable(conflict.base_data_json(), conflict.archived_data_json(),
                            conflict.chosen_data_json())
                  .c_str(),
@@ -109,14 +132,16 @@ void ShowForPeople(const v1::Conflict& conflict) {
     std::printf("\nResolved: %s.\n", conflict.resolved_action().c_str());
     return;
   }
-  std::printf("\ndevice-agent conflicts resolve %s --keep\n", conflict.conflict_id().c_str());
-  const std::string why_not = WhyNotRestored(conflict.resolution_type());
-  if (why_not.empty()) {
-    std::printf("device-agent conflicts resolve %s --restore\n", conflict.conflict_id().c_str());
-  }
-  std::printf("device-agent why %s '%s'\n", conflict.entity_type().c_str(),
-              conflict.entity_id().c_str());
-  if (!why_not.empty()) std::printf("%s\n", why_not.c_str());
+  PrintCommands(conflict, flags);
+}
+
+absl::Status ReadContent(const std::string& path, std::string* content) {
+  std::ifstream in(path, std::ios::binary);
+  content->assign(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
+  if (in.good() || in.eof()) return absl::OkStatus();
+  return ReasonError(
+      absl::StatusCode::kNotFound, "FILE",
+      absl::StrCat("Cannot read ", path, ". Nothing was changed. Name a file with row JSON."));
 }
 
 }  // namespace
@@ -215,7 +240,7 @@ int ConflictsShow(AgentContext& context, const ConflictArgs& args) {
   if (context.json) {
     PrintJson(ConflictJson(response->conflict(), true));
   } else {
-    ShowForPeople(response->conflict());
+    ShowForPeople(response->conflict(), context.GivenFlags());
   }
   return kExitDone;
 }
@@ -223,16 +248,23 @@ int ConflictsShow(AgentContext& context, const ConflictArgs& args) {
 int ConflictsResolve(AgentContext& context, const ConflictArgs& args) {
   v1::ResolveDeviceConflictRequest request;
   request.set_conflict_id(args.id);
-  request.set_action(args.restore ? v1::DEVICE_RESOLVE_ACTION_RESTORE
-                                  : v1::DEVICE_RESOLVE_ACTION_KEEP);
+  request.set_reason(args.reason);
+  request.set_action(args.keep      ? v1::DEVICE_RESOLVE_ACTION_KEEP
+                     : args.restore ? v1::DEVICE_RESOLVE_ACTION_RESTORE
+                                    : v1::DEVICE_RESOLVE_ACTION_EDIT);
+  if (!args.keep && !args.restore) {
+    const absl::Status read = ReadContent(args.content_file, request.mutable_content_json());
+    if (!read.ok()) return Fail(read, context.json);
+  }
   const auto response = Call(context, &v1::AgentService::Stub::ResolveDeviceConflict, request);
   if (!response.ok()) return Fail(response.status(), context.json);
   if (context.json) {
     PrintJson(ConflictJson(response->conflict(), false));
   } else {
-    std::printf("%s\n", args.restore
+    std::printf("%s\n", args.keep ? "What stands stays; the conflict is resolved."
+                        : args.restore
                             ? "Your row stands in the app's table again; it is sent as a new edit."
-                            : "What stands stays; the conflict is resolved.");
+                            : "The content stands in the app's table; it is sent as a new edit.");
   }
   return kExitDone;
 }

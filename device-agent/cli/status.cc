@@ -1,11 +1,14 @@
 // status, pause, resume and why.
 #include "common/base/status.h"
 
+#include <atomic>
 #include <cstdio>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/time_text.h"
 #include "common/cli/output.h"
+#include "common/cli/stop_signals.h"
 #include "common/model/reason.h"
 #include "device-agent/cli/call.h"
 #include "device-agent/cli/verbs.h"
@@ -57,7 +60,14 @@ void PutTime(Json* object, const char* name, bool has, const google::protobuf::T
   (*object)[name] = value.has_value() ? Json(FormatUtc(*value)) : Json(nullptr);
 }
 
-Json StatusJson(const AgentStatus& status) {
+Json SetAsideJson(const v1::SetAsideVersion& version) {
+  return {{"entityType", version.entity_type()},
+          {"entityId", version.entity_id()},
+          {"code", version.code()},
+          {"constraint", version.constraint()}};
+}
+
+Json StatusJson(const AgentStatus& status, bool daemon) {
   Json object = {{"pending", status.pending()},
                  {"processing", status.processing()},
                  {"failed", status.failed()}};
@@ -66,13 +76,19 @@ Json StatusJson(const AgentStatus& status) {
   object["health"] = HealthWord(status.health());
   object["openConflicts"] = status.open_conflicts();
   object["setAside"] = status.set_aside();
+  Json set_aside = Json::array();
+  for (const v1::SetAsideVersion& version : status.set_aside_versions()) {
+    set_aside.push_back(SetAsideJson(version));
+  }
+  object["setAsideVersions"] = std::move(set_aside);
   object["held"] = status.held();
   object["stale"] = status.stale();
   object["backfill"] = status.backfill();
   object["deviceId"] = status.device_id();
   object["database"] = status.database();
   object["service"] = status.service_address();
-  object["link"] = LinkWord(status.link());
+  object["agentRuns"] = daemon;
+  object["link"] = daemon ? LinkWord(status.link()) : "unknown";
   object["linkReason"] = status.link_reason();
   PutTime(&object, "nextAttemptAt", status.has_next_attempt_at(), status.next_attempt_at());
   object["paused"] = status.paused();
@@ -91,12 +107,29 @@ Json StatusJson(const AgentStatus& status) {
 
 std::string Waiting(const AgentStatus& status) {
   const uint32_t waiting = status.pending() + status.processing();
-  return waiting == 0 ? "nothing waits" : Plural(waiting, "change waits", "changes wait");
+  std::string text = waiting == 0 ? "nothing waits"
+                                  : absl::StrCat(Plural(waiting, "change waits", "changes wait"),
+                                                 " safely on this device");
+  if (status.failed() > 0) {
+    absl::StrAppend(&text, ", ", Plural(status.failed(), "change"), " failed");
+  }
+  return text;
+}
+
+// What must be compared before anybody can say what is to be sent.
+std::string Comparing(const AgentStatus& status) {
+  return status.has_last_sync_at() ? "the app's rows are being compared with the service's"
+                                   : "the app's rows are compared with the service's first";
 }
 
 // The one fact that matters most now.
-std::string Fact(const AgentStatus& status, absl::Time now) {
-  if (status.paused()) return absl::StrCat("paused; ", Waiting(status), " safely on this device");
+std::string Fact(const AgentStatus& status, bool daemon, absl::Time now) {
+  if (status.paused()) return absl::StrCat("paused; ", Waiting(status));
+  if (!daemon) {
+    return absl::StrCat("no agent runs; ", status.recovering() ? Comparing(status) + "; " : "",
+                        Waiting(status), ", last sync ",
+                        Ago(TimeOf(status.has_last_sync_at(), status.last_sync_at()), now));
+  }
   if (status.blocked_by_app()) return "the app holds its file; sync goes on in the next gap";
   if (status.link() == v1::LINK_STATE_ONLINE || status.link() == v1::LINK_STATE_UNSPECIFIED) {
     if (status.failed() > 0) return absl::StrCat(Plural(status.failed(), "change"), " failed");
@@ -107,20 +140,27 @@ std::string Fact(const AgentStatus& status, absl::Time now) {
   if (status.has_next_attempt_at()) {
     next = absl::StrCat("; next try ", Ago(TimeOf(true, status.next_attempt_at()), now));
   }
-  return absl::StrCat(LinkWord(status.link()), "; ", Waiting(status), " safely on this device",
-                      next);
+  return absl::StrCat(LinkWord(status.link()), "; ", Waiting(status), next);
 }
 
-std::string Text(const AgentStatus& status, absl::Time now) {
+std::string LinkText(const AgentStatus& status, bool daemon) {
+  if (!daemon) return absl::StrCat(status.service_address(), " (not asked: no agent runs)");
+  return absl::StrCat(status.service_address(), " (", LinkWord(status.link()), ")");
+}
+
+std::string Text(const AgentStatus& status, const AgentContext& context) {
+  const bool daemon = context.host == nullptr;
+  const absl::Time now = context.clock.Now();
+  const std::string flags = context.GivenFlags();
   std::string out =
       absl::StrCat(status.device_id(), "  ",
                    Paint(ColourOf(CheckStateOf(status.health())), HealthWord(status.health())),
-                   "  ", Fact(status, now), "\n");
+                   "  ", Fact(status, daemon, now), "\n");
   const auto line = [&](absl::string_view name, absl::string_view value) {
     absl::StrAppend(&out, "  ", name, std::string(12 - name.size(), ' '), value, "\n");
   };
   line("database", status.database());
-  line("service", absl::StrCat(status.service_address(), " (", LinkWord(status.link()), ")"));
+  line("service", LinkText(status, daemon));
   if (!status.link_reason().empty()) {
     line("", absl::StrCat(status.link_message(), " (", status.link_reason(), ")"));
   }
@@ -131,9 +171,10 @@ std::string Text(const AgentStatus& status, absl::Time now) {
   }
   line("last sync", Ago(TimeOf(status.has_last_sync_at(), status.last_sync_at()), now));
   if (status.initial()) line("initial", "the first upload or download has not ended yet");
-  if (status.recovering()) line("recovery", "the file was set back or replaced; comparing");
+  if (status.recovering()) line("recovery", Comparing(status));
   if (status.held() > 0) {
-    line("held", absl::StrCat(Plural(status.held(), "deletion"), ": device-agent queue confirm"));
+    line("held",
+         absl::StrCat(Plural(status.held(), "deletion"), ": device-agent queue confirm", flags));
   }
   if (status.backfill() > 0) {
     line("backfill", absl::StrCat(Plural(status.backfill(), "row waits", "rows wait"),
@@ -142,16 +183,20 @@ std::string Text(const AgentStatus& status, absl::Time now) {
   if (status.set_aside() > 0) {
     line("set aside",
          absl::StrCat(Plural(status.set_aside(), "version"), " that the app's schema refuses"));
+    for (const v1::SetAsideVersion& version : status.set_aside_versions()) {
+      line("", absl::StrCat(version.entity_type(), " ", version.entity_id(), " (", version.code(),
+                            version.constraint().empty() ? "" : " ", version.constraint(), ")"));
+    }
   }
   if (status.open_conflicts() > 0) {
-    line("conflicts", absl::StrCat(status.open_conflicts(), " open: device-agent conflicts list"));
+    line("conflicts",
+         absl::StrCat(status.open_conflicts(), " open: device-agent conflicts list", flags));
   }
   for (const std::string& warning : status.warnings()) line("warning", warning);
+  if (!daemon) {
+    line("agent", absl::StrCat("no daemon runs on this database: device-agent serve", flags));
+  }
   return out;
-}
-
-bool Waits(const AgentStatus& status) {
-  return status.failed() > 0 || status.held() > 0 || status.open_conflicts() > 0;
 }
 
 absl::StatusOr<AgentStatus> AskDaemon(AgentContext& context) {
@@ -175,27 +220,68 @@ int Check(AgentContext& context) {
                    " failed=", status->failed(), " conflicts=", status->open_conflicts()));
 }
 
+// Cuts a call short at SIGTERM, SIGINT or SIGHUP: how a watch is ended.
+class StopWatch {
+ public:
+  StopWatch(const StopSignals& signals, grpc::ClientContext& call)
+      : thread_([this, &signals, &call] {
+          while (!over_) {
+            if (!signals.WaitFor(kLook)) continue;
+            stopped_ = true;
+            call.TryCancel();
+            return;
+          }
+        }) {}
+  ~StopWatch() {
+    over_ = true;
+    thread_.join();
+  }
+  StopWatch(const StopWatch&) = delete;
+  StopWatch& operator=(const StopWatch&) = delete;
+  bool stopped() const { return stopped_; }
+
+ private:
+  // At most so long after the last picture the program ends.
+  static constexpr absl::Duration kLook = absl::Milliseconds(100);
+  std::atomic<bool> over_ = false;
+  std::atomic<bool> stopped_ = false;
+  std::thread thread_;
+};
+
+// False once nobody reads any more.
+bool ShowPicture(const AgentStatus& status, const AgentContext& context) {
+  if (context.json) {
+    PrintJson(StatusJson(status, context.host == nullptr));
+  } else {
+    // A terminal shows one picture; a pipe gets one after the other.
+    if (OnTerminal()) std::printf("\033[H\033[2J");
+    std::fputs(Text(status, context).c_str(), stdout);
+    std::fflush(stdout);
+  }
+  return std::ferror(stdout) == 0;
+}
+
 int Watch(AgentContext& context) {
+  const StopSignals signals;
   const absl::Status connected = context.Connect();
   if (!connected.ok()) return Fail(connected, context.json);
   grpc::ClientContext call;
   auto stream = context.agent->WatchStatus(&call, v1::WatchStatusRequest());
+  const StopWatch watch(signals, call);
   v1::WatchStatusResponse response;
-  while (stream->Read(&response)) {
-    if (context.json) {
-      PrintJson(StatusJson(response.status()));
-      continue;
-    }
-    // A terminal shows one picture; a pipe gets one after the other.
-    if (OnTerminal()) std::printf("\033[H\033[2J");
-    std::fputs(Text(response.status(), context.clock.Now()).c_str(), stdout);
-    std::fflush(stdout);
-  }
+  bool read = true;
+  while (read && stream->Read(&response)) read = ShowPicture(response.status(), context);
+  if (!read) call.TryCancel();
   const absl::Status status = FromGrpcStatus(stream->Finish());
-  return status.ok() ? kExitDone : Fail(status, context.json);
+  return status.ok() || !read || watch.stopped() ? kExitDone : Fail(status, context.json);
 }
 
 }  // namespace
+
+bool WaitsForPerson(const v1::AgentServiceStatusResponse& status) {
+  return status.failed() > 0 || status.held() > 0 || status.open_conflicts() > 0 ||
+         status.set_aside() > 0;
+}
 
 int ShowStatus(AgentContext& context, const StatusArgs& args) {
   if (args.check) return Check(context);
@@ -204,12 +290,11 @@ int ShowStatus(AgentContext& context, const StatusArgs& args) {
       Call(context, &v1::AgentService::Stub::Status, v1::AgentServiceStatusRequest());
   if (!status.ok()) return Fail(status.status(), context.json);
   if (context.json) {
-    PrintJson(StatusJson(*status));
+    PrintJson(StatusJson(*status, context.host == nullptr));
   } else {
-    std::fputs(Text(*status, context.clock.Now()).c_str(), stdout);
-    if (context.host != nullptr) std::printf("  agent       no daemon runs on this database\n");
+    std::fputs(Text(*status, context).c_str(), stdout);
   }
-  return Waits(*status) ? kExitWaits : kExitDone;
+  return WaitsForPerson(*status) ? kExitWaits : kExitDone;
 }
 
 int Pause(AgentContext& context, const std::string& duration) {

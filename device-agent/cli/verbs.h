@@ -23,6 +23,9 @@ int RunUninstall(AgentContext& context);
 
 int ServeAgent(AgentContext& context, bool once);
 
+// True if something waits for a person: exit code 3.
+bool WaitsForPerson(const v1::AgentServiceStatusResponse& status);
+
 int RunCycle(AgentContext& context);
 int RunPush(AgentContext& context);
 int RunPull(AgentContext& context);
@@ -47,6 +50,8 @@ struct ConflictArgs {
   bool all = false;
   bool keep = false;
   bool restore = false;
+  std::string content_file;  // row JSON, if neither
+  std::string reason;
 };
 int ConflictsList(AgentContext& context, const ConflictArgs& args);
 int ConflictsShow(AgentContext& context, const ConflictArgs& args);

@@ -29,6 +29,8 @@ v1::LinkState LinkToProto(LinkState link) {
   return v1::LINK_STATE_UNSPECIFIED;
 }
 
+constexpr size_t kSetAsideShown = 20;
+
 // To whole seconds: so that a status which says nothing new looks the same.
 void SecondToProto(absl::Time time, google::protobuf::Timestamp* out) {
   TimeToProto(absl::FromUnixSeconds(absl::ToUnixSeconds(time + absl::Milliseconds(500))), out);
@@ -101,6 +103,20 @@ void SetWarnings(const CoreSnapshot& snapshot, v1::AgentServiceStatusResponse* o
   for (const std::string& warning : snapshot.facts.warnings) out->add_warnings(ToUtf8(warning));
 }
 
+absl::Status SetAsideToProto(AgentCore& core, v1::AgentServiceStatusResponse* out) {
+  if (out->set_aside() == 0) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(const std::vector<SetAside> entries,
+                      core.replica().ledger().ListSetAside(kSetAsideShown));
+  for (const SetAside& entry : entries) {
+    v1::SetAsideVersion* const version = out->add_set_aside_versions();
+    version->set_entity_type(ToUtf8(entry.version.key.type));
+    version->set_entity_id(ToUtf8(entry.version.key.id));
+    version->set_code(ToUtf8(entry.code));
+    version->set_constraint(ToUtf8(entry.constraint));
+  }
+  return absl::OkStatus();
+}
+
 uint32_t MillisToProto(absl::Duration duration) {
   const int64_t ms = std::max<int64_t>(absl::ToInt64Milliseconds(duration), 0);
   return static_cast<uint32_t>(std::min<int64_t>(ms, std::numeric_limits<uint32_t>::max()));
@@ -159,6 +175,7 @@ absl::StatusOr<v1::AgentServiceStatusResponse> StatusOf(AgentCore& core,
   out.set_stale(facts.stale);
   out.set_backfill(facts.backfill);
   SetProgress(snapshot, &out);
+  PT_RETURN_IF_ERROR(SetAsideToProto(core, &out));
   SetWarnings(snapshot, &out);
   out.set_agent_version(ToUtf8(identity.agent_version));
   return out;
@@ -214,8 +231,13 @@ void ArchiveToProto(const ArchiveEntry& entry, bool with_contents, v1::Conflict*
     out->set_chosen_data_json(ToUtf8(entry.chosen_json));
     out->set_base_data_json(ToUtf8(entry.base_json));
   }
-  TimeNsToProto(entry.archived_time, out->mutable_archived_last_modified_utc());
-  TimeNsToProto(entry.chosen_time, out->mutable_chosen_last_modified_utc());
+  // A row that the service never had, or that has no stamp, has no time.
+  if (entry.archived_time > kSmallestTime) {
+    TimeNsToProto(entry.archived_time, out->mutable_archived_last_modified_utc());
+  }
+  if (entry.chosen_time > kSmallestTime) {
+    TimeNsToProto(entry.chosen_time, out->mutable_chosen_last_modified_utc());
+  }
   out->set_archived_by_user_id(ToUtf8(entry.archived_user));
   out->set_archived_device_id(ToUtf8(entry.archived_device));
   out->set_chosen_by_user_id(ToUtf8(entry.chosen_user));

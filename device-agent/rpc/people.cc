@@ -5,12 +5,16 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/base/status.h"
 #include "common/base/time_text.h"
 #include "common/model/reason.h"
+#include "common/model/row_json.h"
 #include "common/wire/values.h"
 #include "device-agent/rpc/control_errors.h"
+#include "device-agent/rpc/edit_row.h"
 
 namespace ptdoc::sync {
 namespace {
@@ -24,6 +28,8 @@ constexpr char kPausedUntil[] = "paused_until";
 constexpr char kUntilResumed[] = "resumed";
 constexpr char kKept[] = "Kept";
 constexpr char kRestored[] = "Restored";
+constexpr char kEdited[] = "Edited";
+constexpr size_t kReasonBytesMax = 200;
 
 size_t ListSize(uint32_t asked) {
   return asked == 0 ? kListDefault : std::min<size_t>(asked, kListMax);
@@ -60,6 +66,56 @@ absl::Status AlreadyResolved(const ArchiveEntry& entry) {
                      absl::StrCat("This conflict was resolved before (", entry.resolved_action,
                                   "). Nothing was changed. To change the row once more, edit it in "
                                   "the app."));
+}
+
+// "Kept"; empty for what is no action.
+std::string ActionName(v1::DeviceResolveAction action) {
+  switch (action) {
+    case v1::DEVICE_RESOLVE_ACTION_KEEP:
+      return kKept;
+    case v1::DEVICE_RESOLVE_ACTION_RESTORE:
+      return kRestored;
+    case v1::DEVICE_RESOLVE_ACTION_EDIT:
+      return kEdited;
+    default:
+      return "";
+  }
+}
+
+// "Kept: REASON" is "Kept", too.
+bool WasResolvedBy(const ArchiveEntry& entry, absl::string_view action) {
+  absl::string_view done = entry.resolved_action;
+  return absl::ConsumePrefix(&done, action) && (done.empty() || absl::StartsWith(done, ": "));
+}
+
+absl::Status CheckResolve(const v1::ResolveDeviceConflictRequest& request) {
+  if (ActionName(request.action()).empty()) {
+    return FieldError("action",
+                      "action is none of KEEP, RESTORE, EDIT. Nothing was changed. Name one.");
+  }
+  const std::string& reason = request.reason();
+  const bool plain = std::none_of(reason.begin(), reason.end(), [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+  });
+  if (plain && reason.size() <= kReasonBytesMax) return absl::OkStatus();
+  return FieldError("reason",
+                    "The reason is no short code of one line. Nothing was changed. Write at most "
+                    "200 bytes without control characters.");
+}
+
+// What the action does to the app's row.
+absl::Status Resolve(AgentCore& core, const AgentIdentity& identity, const ArchiveEntry& entry,
+                     const v1::ResolveDeviceConflictRequest& request) {
+  if (request.action() == v1::DEVICE_RESOLVE_ACTION_RESTORE) {
+    return OnFile(core, [&] { return core.replica().RestoreArchived(entry.conflict_id); });
+  }
+  if (request.action() == v1::DEVICE_RESOLVE_ACTION_KEEP) return absl::OkStatus();
+  const absl::StatusOr<Fields> fields = FieldsFromJson(request.content_json());
+  if (fields.ok()) return EditRow(identity.database, core.replica().plan(), entry.key, *fields);
+  return FieldError("content_json",
+                    absl::StrCat("The content is no row (", fields.status().message(),
+                                 "). Nothing was changed. Write one JSON object as "
+                                 "`device-agent conflicts show --json` shows it."));
 }
 
 absl::StatusOr<v1::Conflict> ConflictToProto(AgentCore& core, const ArchiveEntry& entry) {
@@ -165,23 +221,16 @@ absl::StatusOr<v1::GetDeviceConflictResponse> GetConflict(
 absl::StatusOr<v1::ResolveDeviceConflictResponse> ResolveConflict(
     AgentCore& core, const AgentIdentity& identity, const Clock& clock,
     const v1::ResolveDeviceConflictRequest& request) {
-  const bool keep = request.action() == v1::DEVICE_RESOLVE_ACTION_KEEP;
-  if (!keep && request.action() != v1::DEVICE_RESOLVE_ACTION_RESTORE) {
-    return FieldError("action",
-                      "action is neither KEEP nor RESTORE. Nothing was changed. Name one.");
-  }
+  PT_RETURN_IF_ERROR(CheckResolve(request));
+  std::string action = ActionName(request.action());
   PT_ASSIGN_OR_RETURN(ArchiveEntry entry, FindArchive(core, request.conflict_id()));
-  if (entry.is_resolved && entry.resolved_action != (keep ? kKept : kRestored)) {
-    return AlreadyResolved(entry);
-  }
-  if (!entry.is_resolved && keep) {
+  if (entry.is_resolved && !WasResolvedBy(entry, action)) return AlreadyResolved(entry);
+  if (!entry.is_resolved) {
+    PT_RETURN_IF_ERROR(Resolve(core, identity, entry, request));
+    if (!request.reason().empty()) absl::StrAppend(&action, ": ", request.reason());
     PT_RETURN_IF_ERROR(core.replica().ledger().ResolveArchive(entry.conflict_id, clock.Now(),
-                                                              identity.user, kKept));
-    core.OnQueueChanged();
-  } else if (!entry.is_resolved) {
-    PT_RETURN_IF_ERROR(
-        OnFile(core, [&] { return core.replica().RestoreArchived(entry.conflict_id); }));
-    // The app's table was written: that is an edit like the app's own.
+                                                              identity.user, action));
+    // If the app's table was written, that is an edit like the app's own.
     core.OnCommitSeen();
     core.OnQueueChanged();
   }

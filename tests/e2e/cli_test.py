@@ -1,15 +1,17 @@
 """The command lines: plans, refusals, configuration errors, exit codes."""
 import contextlib
+import datetime
 import fcntl
 import json
 import os
+import shlex
 import signal
 import sqlite3
 import stat
 import unittest
 import uuid
 
-from harness import Device, World
+from harness import Device, Program, World
 
 BIN = os.environ.get("PTDOC_BIN", "build/bin")
 
@@ -116,8 +118,9 @@ class CliTest(unittest.TestCase):
     def test_port_that_is_taken_ends_serve_as_failed(self):
         self.world.setup("a")
         self.world.start_service()
-        self.assert_error(self.service("serve", "--store", self.world.store, "--listen",
-                                       self.world.address), 1, "LISTEN_FAILED", "--listen")
+        other = f"sqlite:///{self.world.root}/other.db"
+        self.assert_error(self.service("serve", "--store", other, "--listen", self.world.address),
+                          1, "LISTEN_FAILED", "--listen")
 
     def test_environment_beats_the_file_and_flags_beat_both(self):
         config = self.world.root / "service.toml"
@@ -315,6 +318,330 @@ class CliTest(unittest.TestCase):
         self.assertEqual(self.offered(loser.agent_run(*show).stdout), ["--keep"])
         self.assert_error(self.service("conflicts", "resolve", conflict, "--restore", "--reason",
                                        "TEST", "--store", self.world.store), 1, "KEY_COLLISION")
+
+    # --- Configurations.
+
+    def agent_config(self, text, name="agent.toml"):
+        config = self.world.root / name
+        config.write_text(text)
+        return config
+
+    def test_every_key_of_the_configurations_is_taken_in_its_plain_form(self):
+        agent = self.agent_config(
+            '[service]\naddress = "127.0.0.1:1"\ntoken_file = ""\nca_file = ""\n'
+            'client_cert_file = ""\nclient_key_file = ""\n'
+            '[device]\ndatabase = "x.db"\nstate = ""\nid = ""\nuser = ""\n'
+            '[sync]\ninterval = "30s"\nbatch_changes = 1000\nbatch_bytes = "1MiB"\n'
+            'max_retries = 3\nentity_types = ["Good"]\n'
+            '[control]\nlisten = "unix:///run/ptdoc/agent.sock"\nhttp_listen = ""\n'
+            '[archive]\ndevice_retention = "30d"\n'
+            '[log]\nlevel = "info"\nformat = "console"\nentity_ids = "hash"\n'
+            '[[entity]]\ntype = "Good"\ntable = "Good"\nkey = "Id"\nexclude_columns = []\n'
+            'after_apply = "UPDATE Other SET N = N + 1, M = 2"\nlast_modified_column = ""\n'
+            'modified_by_column = ""\nsync_state_column = ""\ntime_format = "auto"\n'
+            'integer_key = "refuse"\nid_range = ""\nreferences = {}\n')
+        done = self.agent("config", "check", "--config", agent)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+        service = self.agent_config(
+            '[server]\nlisten = "127.0.0.1:5171"\nhttp_listen = ""\ntls_cert_file = ""\n'
+            'tls_key_file = ""\ntls_client_ca_file = ""\n[store]\nurl = "sqlite:///store.db"\n'
+            '[auth]\n[sync]\nmax_clock_skew = "1m"\ntombstone_retention = "90d"\n'
+            'max_row_bytes = "3MiB"\n[[entity]]\ntype = "Good"\npolicy = "manual"\n'
+            'signature_field = "SignatureHash"\nlocked_field = "IsLocked"\n', "service.toml")
+        done = self.service("config", "check", "--config", service)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_after_apply_as_one_text_is_one_statement(self):
+        device = self.database(
+            "CREATE TABLE Good(Id TEXT PRIMARY KEY NOT NULL, V);"
+            "CREATE TABLE Applied(N, M); INSERT INTO Applied VALUES(0, 0);", "b")
+        other = self.database("CREATE TABLE Good(Id TEXT PRIMARY KEY NOT NULL, V);", "a")
+        self.world.setup("a", "b")
+        self.world.start_service()
+        other.__init__(self.world, "a", tables=("Good",), stamps=False)
+        device.__init__(self.world, "b", tables=("Good",), stamps=False)
+        device.config.write_text(device.config.read_text() +
+                                 '\nafter_apply = "UPDATE Applied SET N = N + 1, M = 2"\n')
+        for each in (other, device):
+            each.init()
+        other.shell("INSERT INTO Good VALUES('g1', 1);")
+        other.agent_run("run")
+
+        device.agent_run("run")
+
+        self.assertEqual(device.rows("SELECT M FROM Applied"), [(2,)])
+
+    def test_features_that_are_not_there_are_refused_by_file_line_and_key(self):
+        for program, text, line, key in (
+                ("agent", '[control]\nhttp_listen = "127.0.0.1:5170"\n', 2, "http_listen"),
+                ("agent", '[[entity]]\ntable = "T"\ninteger_key = "range"\n', 3, "integer_key"),
+                ("agent", '[[entity]]\ntable = "T"\nid_range = "1-9"\n', 3, "id_range"),
+                ("agent", '[[entity]]\ntable = "T"\nreferences = {a = "B"}\n', 3, "references"),
+                ("service", '[server]\nhttp_listen = "127.0.0.1:5170"\n', 2, "http_listen"),
+                ("service", '[server]\ntls_cert_file = "/x.pem"\n', 2, "tls_cert_file"),
+                ("service", '[auth]\ntokens = "x"\n', 1, "[auth]")):
+            with self.subTest(key=key):
+                config = self.agent_config(text, "off.toml")
+                flags = ("--database", "x.db") if program == "agent" else ()
+                self.assert_error(getattr(self, program)("config", "check", "--config", config,
+                                                         *flags),
+                                  2, "CONFIG", f"off.toml:{line}", key)
+
+    def test_entities_that_cannot_be_meant_are_refused_by_file_line_and_key(self):
+        for text, line, key in (
+                ('[[entity]]\ntype = "T"\n', 1, "table"),
+                ('[[entity]]\n', 1, "table"),
+                ('[[entity]]\ntable = "T"\n[[entity]]\ntype = "U"\ntable = "t"\n', 5, "table"),
+                ('[[entity]]\ntable = "T"\n[[entity]]\ntable = "U"\ntype = "T"\n', 5, "type"),
+                ('[[entity]]\ntable = "T"\ntime_format = "zz"\n', 3, "time_format"),
+                ('[control]\nlisten = "foo"\n', 2, "listen"),
+                ('[control]\nlisten = "unix://agent.sock"\n', 2, "listen")):
+            with self.subTest(text=text):
+                config = self.agent_config(text, "entity.toml")
+                self.assert_error(self.agent("config", "check", "--config", config, "--database",
+                                             "x.db"), 2, "CONFIG", f"entity.toml:{line}", key)
+
+    def test_odd_names_are_written_so_that_they_are_read_again(self):
+        folder = self.world.root / 'a "quoted" \\ folder'
+        folder.mkdir()
+        database = folder / "odd.db"
+        name = 'odd "na\tme" \\ é'
+        quoted = name.replace('"', '""')
+        with contextlib.closing(sqlite3.connect(database)) as db, db:
+            db.execute(f'CREATE TABLE "{quoted}"(Id TEXT PRIMARY KEY NOT NULL, V)')
+            db.execute(f'INSERT INTO "{quoted}" VALUES(\'1\', 1)')
+        token = folder / "the token"
+        token.write_text("ptd_x\n")
+
+        done = self.agent("init", "--database", database, "--all-tables", "--service",
+                          "127.0.0.1:1", "--token-file", token)
+
+        self.assertEqual(done.returncode, 0, done.stderr)
+        status = self.agent("status", "--config", folder / "agent.toml", "--json")
+        self.assertEqual(status.returncode, 0, status.stderr)
+        self.assertEqual(json.loads(status.stdout)["pending"], 1)
+        items = json.loads(self.agent("queue", "list", "--database", database, "--json").stdout)
+        self.assertEqual(items["items"][0]["entityType"], name)
+
+    # --- Capture comes and goes as it is asked to.
+
+    def test_uninstalled_file_stays_so_until_init(self):
+        device = self.database("CREATE TABLE Good(Id TEXT PRIMARY KEY NOT NULL, V);", "u")
+        schema = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
+        before = device.rows(schema)
+        self.assertEqual(device.init().returncode, 0)
+        self.assertNotEqual(device.rows(schema), before)
+
+        done = device.agent_run("uninstall")
+
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for verb in (("status",), ("run",), ("push",), ("queue", "list"), ("serve",)):
+            self.assert_error(device.agent_run(*verb, check=False), 1, "NOT_INITIALISED",
+                              "device-agent init")
+            self.assertEqual(device.rows(schema), before, verb)
+        self.assertEqual(device.agent_run("uninstall").returncode, 0)
+        self.assertEqual(device.init().returncode, 0)
+        self.assertNotEqual(device.rows(schema), before)
+        self.assertEqual(device.agent_run("status").returncode, 0)
+
+    def test_init_after_the_printed_script_says_that_it_compares(self):
+        device = self.database("CREATE TABLE Good(Id TEXT PRIMARY KEY NOT NULL, V);"
+                               "INSERT INTO Good VALUES('g1', 1);", "p")
+        script = device.init("--print-sql").stdout
+        device.shell(script)
+
+        done = device.init()
+
+        self.assertNotIn("0 rows", done.stdout)
+        self.assertIn("compared with the service's", done.stdout)
+        status = device.agent_run("status", check=False).stdout
+        self.assertNotIn("set back", status)
+        self.assertIn("compared with the service's", status.splitlines()[0])
+
+    # --- Status says what is true.
+
+    def test_status_without_a_daemon_says_so_and_what_waits(self):
+        device = self.initialised("s")
+        first = device.agent_run("status").stdout.splitlines()[0]
+        self.assertIn("no agent runs; nothing waits, last sync never", first)
+        self.assertNotIn("connecting", first)
+        self.assertNotIn("safely", first)
+
+        device.shell("INSERT INTO Good VALUES('g1', 1), ('g2', 2);")
+        first = device.agent_run("status").stdout.splitlines()[0]
+        self.assertIn("no agent runs; 2 changes wait safely on this device", first)
+
+        device.ledger("UPDATE SyncQueueItems SET Status = 3 WHERE EntityId = 'g1'")
+        done = device.agent_run("status", check=False)
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("WARNING", done.stdout.splitlines()[0])
+        self.assertIn("1 change waits safely on this device, 1 change failed",
+                      done.stdout.splitlines()[0])
+        self.assertFalse(device.json("status", check=False)["agentRuns"])
+
+    def test_watch_ends_with_0_when_it_is_told_to(self):
+        device = self.initialised("w")
+        device.start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            watch = Program([self.world.bin / "device-agent", "status", "--watch", "--json",
+                             "--config", device.config], self.world.root / "watch.log")
+            self.world.programs.append(watch)
+            self.assertTrue(json.loads(watch.ready)["agentRuns"])
+            watch.process.send_signal(number)
+            self.assertEqual(watch.stop(), 0)
+
+    def test_versions_that_the_schema_refuses_are_named_and_wait_for_a_person(self):
+        self.world.setup("a", "b")
+        self.world.start_service()
+        a = self.database("CREATE TABLE Good(Id TEXT PRIMARY KEY NOT NULL, V);", "a")
+        b = self.database("CREATE TABLE Good(Id TEXT PRIMARY KEY NOT NULL, "
+                          "V CONSTRAINT Small CHECK (V < 10));", "b")
+        for device in (a, b):
+            device.__init__(self.world, device.name, tables=("Good",), stamps=False)
+            device.init()
+        a.shell("INSERT INTO Good VALUES('fits', 1), ('large', 11);")
+        a.agent_run("run")
+
+        done = b.agent_run("run", check=False)
+
+        self.assertEqual(done.returncode, 3, done.stdout + done.stderr)
+        self.assertNotIn("already here", done.stdout)
+        self.assertIn("1 version is set aside", done.stdout)
+        line = [line for line in done.stdout.splitlines() if "Good large" in line][0]
+        self.assertIn("Small", line)
+        command = line.split(": device-agent ")[1].split()
+        self.assertEqual(self.agent(*command).returncode, 0)
+        self.assertEqual(b.agent_run("run", "--json", check=False).returncode, 3)
+        shown = b.json("status", check=False)
+        self.assertEqual(shown["setAside"], 1)
+        self.assertEqual(shown["setAsideVersions"][0]["entityId"], "large")
+        status = b.agent_run("status", check=False)
+        self.assertEqual(status.returncode, 3)
+        self.assertIn("Good large", status.stdout)
+
+    def test_one_cycle_of_serve_prints_what_run_prints(self):
+        self.world.setup("a")
+        self.world.start_service()
+        a = Device(self.world, "a")
+        a.init()
+        a.shell("INSERT INTO Patient(Id, FirstName, LastName, DateOfBirth) "
+                "VALUES('p1', 'Ana', 'Alvarez', '1980-01-01');")
+
+        done = a.agent_run("serve", "--once", "--json")
+
+        self.assertEqual(json.loads(done.stdout)["push"]["success"], 1)
+        self.assertIn("ready", a.agent_run("serve", "--once").stdout)
+
+    # --- Conflicts.
+
+    def test_device_resolves_a_conflict_with_another_content_and_a_reason(self):
+        a, b, form, _ = self.conflict_on_a_form()
+        loser, winner = (b, a) if b.json("conflicts", "list")["items"] else (a, b)
+        conflict = loser.json("conflicts", "list")["items"][0]["conflictId"]
+        content = json.loads(loser.agent_run("conflicts", "show", conflict, "--json").stdout)
+        content = {**content["chosenData"], "Complaint": "both knees"}
+        file = self.world.root / "content.json"
+        resolve = ("conflicts", "resolve", conflict, "--content", file, "--reason")
+
+        file.write_text(json.dumps({**content, "Id": "another"}))
+        self.assert_error(loser.agent_run(*resolve, "BOTH", check=False), 1, "FIELD", "key")
+        file.write_text(json.dumps({**content, "Nonsense": 1}))
+        self.assert_error(loser.agent_run(*resolve, "BOTH", check=False), 1, "FIELD", "Nonsense")
+        file.write_text(json.dumps({**content, "PatientId": "nobody"}))
+        self.assert_error(loser.agent_run(*resolve, "BOTH", check=False), 1, "SCHEMA_REFUSES")
+        self.assert_error(loser.agent_run("conflicts", "resolve", conflict, "--content", "/nowhere",
+                                          check=False), 1, "FILE", "/nowhere")
+        self.assertEqual(len(loser.json("conflicts", "list")["items"]), 1)
+        file.write_text(json.dumps(content))
+        done = loser.json(*resolve, "BOTH")
+        self.assertEqual(done["resolvedAction"], "Edited: BOTH")
+        for device in (loser, winner):
+            device.agent_run("run", check=False)
+
+        complaint = f"SELECT Complaint FROM IntakeForm WHERE Id = '{form}'"
+        self.assertEqual(winner.rows(complaint), [("both knees",)])
+        self.assertEqual(loser.rows(complaint), [("both knees",)])
+        self.assertEqual(loser.json("conflicts", "list")["items"], [])
+
+    def test_commands_that_are_shown_work_as_they_stand(self):
+        a, b, form, conflict = self.conflict_on_a_form()
+        loser = b if b.json("conflicts", "list")["items"] else a
+        shown = loser.agent_run("conflicts", "show", conflict).stdout
+        why = [line for line in shown.splitlines() if line.startswith("device-agent why")][0]
+        keep = [line for line in shown.splitlines() if " --keep" in line][0]
+        for line in (why, keep):
+            done = self.agent(*shlex.split(line)[1:])
+            self.assertEqual(done.returncode, 0, line + done.stderr)
+
+        shown = self.service("conflicts", "show", conflict, "--tenant", "clinic", "--store",
+                             self.world.store).stdout
+        keep = [line for line in shown.splitlines() if " --keep" in line][0]
+        self.assertIn("--tenant clinic", keep)
+        done = self.service(*shlex.split(keep)[1:])
+        self.assertEqual(done.returncode, 0, keep + done.stderr)
+
+    def test_cancelled_row_that_was_never_sent_has_no_time_of_theirs(self):
+        device = self.initialised("c")
+        device.shell("INSERT INTO Good VALUES('g1', 1);")
+        item = device.json("queue", "list")["items"][0]["id"]
+        device.agent_run("queue", "cancel", item)
+        conflict = device.json("conflicts", "list", "--all")["items"][0]["conflictId"]
+
+        shown = device.agent_run("conflicts", "show", conflict).stdout
+
+        self.assertNotIn("1970", shown)
+        self.assertIn("theirs: (not known on this device)", shown)
+
+    # --- Names, tenants, lives.
+
+    def test_names_that_nobody_can_read_are_refused(self):
+        self.world.setup("a")
+        store = ("--store", self.world.store)
+        for flag, value in (("--device", ""), ("--device", "a\nb"), ("--device", "a\x1b[2J"),
+                            ("--tenant", ""), ("--tenant", "x\ty"), ("--user", "u\nv")):
+            with self.subTest(flag=flag, value=value):
+                given = {"--device": "d", "--tenant": "clinic", flag: value}
+                done = self.service("token", "create", *store,
+                                    *[word for pair in given.items() for word in pair])
+                self.assert_error(done, 2, "USAGE", flag, "Nothing was done")
+        tokens = json.loads(self.service("token", "list", "--json", *store).stdout)["items"]
+        self.assertEqual(sorted(token["device"] for token in tokens), ["a", "admin"])
+
+    def test_people_have_tokens_for_12_hours_and_devices_for_a_year(self):
+        self.world.setup("a")
+        store = ("--store", self.world.store)
+        self.service("token", "create", "--device", "desk", "--role", "admin", *store)
+        hours = {}
+        for token in json.loads(self.service("token", "list", "--json", *store).stdout)["items"]:
+            created, expires = (datetime.datetime.fromisoformat(token[name].rstrip("Z"))
+                                for name in ("createdAt", "expiresAt"))
+            hours[token["device"]] = (expires - created).total_seconds() / 3600
+        self.assertEqual(hours, {"a": 365 * 24, "admin": 12, "desk": 12})
+
+    def test_setup_replaces_a_token_whose_time_is_over(self):
+        self.world.setup("a")
+        admin, a = self.world.token("admin"), self.world.token("a")
+        with contextlib.closing(sqlite3.connect(self.world.root / "store.db")) as store, store:
+            changed = store.execute("UPDATE SyncTokens SET ExpiresAt = '2020-01-01T00:00:00.000Z' "
+                                    "WHERE DeviceId = 'admin'").rowcount
+        self.assertEqual(changed, 1)
+
+        self.world.setup("a")
+
+        self.assertNotEqual(self.world.token("admin"), admin)
+        self.assertEqual(self.world.token("a"), a)
+        mode = stat.S_IMODE(os.stat(self.world.root / "tokens" / "admin.token").st_mode)
+        self.assertEqual(mode, 0o600)
+
+    def test_unknown_tenant_is_an_error(self):
+        self.world.setup("a")
+        for verb in (("status",), ("devices", "list"), ("conflicts", "list"), ("audit", "list"),
+                     ("audit", "verify"), ("why", "T", "1")):
+            self.assert_error(self.service(*verb, "--tenant", "nope", "--store", self.world.store),
+                              1, "TENANT_UNKNOWN", "clinic")
+            self.assertEqual(self.service(*verb, "--tenant", "clinic", "--store",
+                                          self.world.store).returncode, 0)
 
     # --- The file that is broken is the one that is named.
 

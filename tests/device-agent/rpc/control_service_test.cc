@@ -277,6 +277,35 @@ TEST(ControlServiceTest, ARestoredRowIsANewEdit) {
   EXPECT_EQ(devices.first.Query("SELECT Name FROM Patient WHERE Id = 'p1'"), "Lost Name");
 }
 
+TEST(ControlServiceTest, AnotherContentIsANewEditWithItsReason) {
+  Conflict devices;
+  ASSERT_EQ(devices.List().conflicts_size(), 1);
+  v1::ResolveDeviceConflictRequest request;
+  request.set_conflict_id(devices.List().conflicts(0).conflict_id());
+  request.set_action(v1::DEVICE_RESOLVE_ACTION_EDIT);
+  request.set_reason("BOTH");
+  v1::ResolveDeviceConflictResponse response;
+  const auto resolve = [&](const std::string& content) {
+    AgentCall call;
+    request.set_content_json(content);
+    return devices.second.stub->ResolveDeviceConflict(&call.context, request, &response);
+  };
+
+  const grpc::Status other_key = resolve(R"({"Id":"p2","Name":"Both"})");
+  const grpc::Status no_row = resolve("[1]");
+  const grpc::Status edited = resolve(R"({"Id":"p1","Name":"Both"})");
+  devices.second.MustRun();
+  devices.first.MustRun();
+
+  EXPECT_EQ(ReasonOf(other_key), "FIELD");
+  EXPECT_EQ(ReasonOf(no_row), "FIELD");
+  ASSERT_TRUE(edited.ok()) << edited.error_message();
+  EXPECT_EQ(response.conflict().resolved_action(), "Edited: BOTH");
+  EXPECT_EQ(devices.first.Query("SELECT Name FROM Patient WHERE Id = 'p1'"), "Both");
+  EXPECT_EQ(devices.first.Query("SELECT Phone FROM Patient WHERE Id = 'p1'"), "1");
+  EXPECT_EQ(devices.first.Query("SELECT Name FROM Patient WHERE Id = 'p2'"), "");
+}
+
 TEST(ControlServiceTest, AConflictThatIsNotThereIsUnknown) {
   Conflict devices;
   v1::Conflict ignored;
