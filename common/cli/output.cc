@@ -10,6 +10,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "common/base/time_text.h"
 #include "common/model/reason.h"
 
@@ -162,6 +163,7 @@ void PrintJson(const Json& value) {
 std::string TextTable(const std::vector<std::string>& head,
                       const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> widths;
+  widths.reserve(head.size());
   for (const std::string& cell : head) widths.push_back(Width(cell));
   for (const auto& row : rows) {
     for (size_t i = 0; i < row.size() && i < widths.size(); ++i) {
@@ -171,6 +173,7 @@ std::string TextTable(const std::vector<std::string>& head,
   std::string out;
   const auto append = [&](const std::vector<std::string>& row, bool heading) {
     std::vector<std::string> cells;
+    cells.reserve(row.size());
     for (size_t i = 0; i < row.size(); ++i) cells.push_back(Pad(row[i], widths[i]));
     std::string line = absl::StrJoin(cells, "  ");
     absl::StripTrailingAsciiWhitespace(&line);
@@ -202,6 +205,15 @@ std::string Ago(std::optional<absl::Time> time, absl::Time now) {
 std::string Plural(int64_t count, absl::string_view one, absl::string_view many) {
   if (count == 1) return absl::StrCat("1 ", one);
   return many.empty() ? absl::StrCat(count, " ", one, "s") : absl::StrCat(count, " ", many);
+}
+
+std::string ShellWord(absl::string_view text) {
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+           absl::string_view("-_./:@=+,").find(c) != absl::string_view::npos;
+  });
+  if (plain) return std::string(text);
+  return absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "'\\''"}}), "'");
 }
 
 bool OnTerminal() {

@@ -75,6 +75,9 @@ std::string Ago(std::optional<absl::Time> time, absl::Time now);
 // "1 patient", "2 patients".
 std::string Plural(int64_t count, absl::string_view one, absl::string_view many = "");
 
+// `text` as one word of a shell's command line: in quotes where it needs them.
+std::string ShellWord(absl::string_view text);
+
 // stdout is a terminal: colour and redrawn lines are welcome (and NO_COLOR is
 // not set).
 bool OnTerminal();

@@ -18,4 +18,9 @@ void StopSignals::Wait() const {
   while (number == SIGHUP && sigwait(&set_, &number) == 0) continue;
 }
 
+bool StopSignals::WaitFor(absl::Duration time) const {
+  const timespec limit = absl::ToTimespec(time);
+  return sigtimedwait(&set_, nullptr, &limit) > 0;
+}
+
 }  // namespace ptdoc::sync

@@ -45,7 +45,9 @@ int64_t ConfigTable::Bytes(absl::string_view name) const {
 }
 
 const std::vector<std::string>& ConfigTable::TextList(absl::string_view name) const {
-  return As<std::vector<std::string>>(name, ConfigType::kTextList);
+  const bool one_or_more = Find(name).type == ConfigType::kOneOrMoreTexts;
+  return As<std::vector<std::string>>(
+      name, one_or_more ? ConfigType::kOneOrMoreTexts : ConfigType::kTextList);
 }
 
 const std::map<std::string, std::string>& ConfigTable::TextMap(absl::string_view name) const {
@@ -61,7 +63,10 @@ const std::string& ConfigTable::Where(absl::string_view name) const {
 }
 
 absl::Status ConfigTable::Error(absl::string_view name, absl::string_view what) const {
-  return ConfigError(Where(name), absl::StrCat("[", section_, "] ", name, ": ", what));
+  // What is built in or missing is the matter of the place where it might stand.
+  const bool of_table = !IsSet(name) && where_ != "built in";
+  return ConfigError(of_table ? where_ : Where(name),
+                     absl::StrCat("[", section_, "] ", name, ": ", what));
 }
 
 absl::StatusOr<Config> Config::Load(const ConfigSchema& schema, const std::string& file,

@@ -23,13 +23,14 @@ namespace ptdoc::sync {
 // missing) and names its place: "agent.toml:12: unknown key ...".
 
 enum class ConfigType {
-  kText,      // "..."
-  kInteger,   // 12
-  kBool,      // true
-  kDuration,  // "30s", "2h", "90d", "250ms"
-  kBytes,     // "1MiB" or 1048576
-  kTextList,  // ["a", "b"]; in environment and flags: a,b
-  kTextMap,   // {a = "b"}; in the file only
+  kText,            // "..."
+  kInteger,         // 12
+  kBool,            // true
+  kDuration,        // "30s", "2h", "90d", "250ms"
+  kBytes,           // "1MiB" or 1048576
+  kTextList,        // ["a", "b"]; in environment and flags: a,b
+  kOneOrMoreTexts,  // "a" or ["a", "b"], read by TextList; in environment and flags: one
+  kTextMap,         // {a = "b"}; in the file only
 };
 
 struct ConfigKey {
@@ -49,6 +50,8 @@ struct ConfigSchema {
   std::vector<ConfigKey> keys;
   // Sections written as [[name]], any number of times; not in the environment.
   std::vector<std::string> repeated;
+  // Sections that may stand, but have no keys.
+  std::vector<std::string> empty = {};
 };
 
 using ConfigValue = std::variant<std::string, int64_t, bool, absl::Duration,
@@ -123,6 +126,10 @@ class Config {
   std::map<std::string, ConfigTable, std::less<>> sections_;
   std::map<std::string, std::vector<ConfigTable>, std::less<>> repeated_;
 };
+
+// `text` as it stands in a TOML file, in quotes: whatever it holds is read back
+// byte for byte. INVALID_ARGUMENT if it is not UTF-8, which TOML cannot hold.
+absl::StatusOr<std::string> TomlText(absl::string_view text);
 
 // Which file to read: `given` (a flag), else the variable <env_prefix>CONFIG,
 // else the first candidate that exists, else "" (no file). NOT_FOUND if one of

@@ -3,12 +3,14 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <set>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/bytes.h"
 #include "common/base/status.h"
 #include "common/rpc/config_loader.h"
 #include "toml++/toml.h"
@@ -90,6 +92,9 @@ absl::StatusOr<ConfigValue> ValueFrom(ConfigType type, const toml::node& node) {
     case ConfigType::kDuration:
       if (node.is_string()) return ParseConfigText(type, **node.as_string());
       break;
+    case ConfigType::kOneOrMoreTexts:
+      if (node.is_string()) return ParseConfigText(type, **node.as_string());
+      [[fallthrough]];
     case ConfigType::kTextList:
       if (node.is_array()) return TextListFrom(*node.as_array());
       break;
@@ -100,7 +105,29 @@ absl::StatusOr<ConfigValue> ValueFrom(ConfigType type, const toml::node& node) {
   return absl::InvalidArgumentError("");
 }
 
+// As \uXXXX in a TOML file: control characters have no other form.
+void AppendEscaped(unsigned char c, std::string* out) {
+  constexpr char kHex[] = "0123456789ABCDEF";
+  absl::StrAppend(out, "\\u00", std::string(1, kHex[c >> 4]), std::string(1, kHex[c & 0xF]));
+}
+
 }  // namespace
+
+absl::StatusOr<std::string> TomlText(absl::string_view text) {
+  if (!IsUtf8(text)) return absl::InvalidArgumentError("TOML holds UTF-8 alone");
+  std::string out = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') out.push_back('\\');
+    if (byte < 0x20 || byte == 0x7F) {
+      AppendEscaped(byte, &out);
+    } else {
+      out.push_back(c);
+    }
+  }
+  out.push_back('"');
+  return out;
+}
 
 // One file on its way into the loader's tables.
 class ConfigLoader::File {
@@ -124,7 +151,14 @@ class ConfigLoader::File {
     Config& config = loader_.config_;
     if (config.repeated_.count(section) > 0) return ApplyRepeated(section, where, node);
     const auto it = config.sections_.find(section);
-    if (it == config.sections_.end()) return UnknownSection(section, where, node);
+    if (it == config.sections_.end()) {
+      const std::vector<std::string>& empty = loader_.schema_.empty;
+      const bool may_stand = std::find(empty.begin(), empty.end(), section) != empty.end();
+      if (may_stand && node.is_table() && node.as_table()->empty()) return absl::OkStatus();
+      if (may_stand)
+        return ConfigError(where, absl::StrCat("[", section, "] has no keys"), Suggest(""));
+      return UnknownSection(section, where, node);
+    }
     if (!node.is_table()) {
       return ConfigError(where, absl::StrCat("\"", section, "\" is a section, not a key"),
                          absl::StrCat("Write [", section, "], and its keys below it."));

@@ -56,6 +56,7 @@ absl::StatusOr<ConfigValue> EmptyValue(ConfigType type) {
     case ConfigType::kDuration:
       return ConfigValue(absl::ZeroDuration());
     case ConfigType::kTextList:
+    case ConfigType::kOneOrMoreTexts:
       return ConfigValue(std::vector<std::string>());
     case ConfigType::kTextMap:
       return ConfigValue(std::map<std::string, std::string>());
@@ -96,6 +97,8 @@ std::string ConfigTypeName(ConfigType type) {
       return "a size such as \"1MiB\" or 1048576";
     case ConfigType::kTextList:
       return "a list of texts";
+    case ConfigType::kOneOrMoreTexts:
+      return "a text in quotes or a list of texts";
     case ConfigType::kTextMap:
       return "a table of texts such as {a = \"b\"}";
   }
@@ -130,6 +133,8 @@ absl::StatusOr<ConfigValue> ParseConfigText(ConfigType type, absl::string_view t
       }
       return ConfigValue(std::move(list));
     }
+    case ConfigType::kOneOrMoreTexts:
+      return ConfigValue(std::vector<std::string>{std::string(text)});
     case ConfigType::kTextMap:
       break;
   }

@@ -1,10 +1,12 @@
 #include "sync-service/cli/app.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <memory>
 #include <string>
 
+#include "common/base/bytes.h"
 #include "common/cli/command_line.h"
 #include "sync-service/cli/verbs.h"
 
@@ -19,6 +21,7 @@ struct Commands {
   ConflictArgs conflict;
   UnlockArgs unlock;
   std::string listen;
+  std::string http_listen;
   std::string path;
   std::string device;
   std::string type;
@@ -33,16 +36,34 @@ struct Commands {
       &context.config_file, &context.json};
 };
 
+// What stands in tokens, lists and the audit: one line, and something.
+CLI::Validator Name() {
+  constexpr size_t kNameBytesMax = 256;
+  return {[](const std::string& name) -> std::string {
+            if (name.empty()) return "a name may not be empty";
+            if (name.size() > kNameBytesMax) return "a name has at most 256 bytes";
+            const bool plain = std::none_of(name.begin(), name.end(), [](char c) {
+              return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+            });
+            if (!plain) return "a name has no line breaks or other control characters";
+            return IsUtf8(name) ? "" : "a name is UTF-8";
+          },
+          ""};
+}
+
 CLI::App* Verb(CLI::App& parent, Commands& c, const std::string& name, const std::string& help,
                std::function<int()> run, bool tenant = false) {
   CLI::App* verb = c.line.Verb(parent, name, help, std::move(run));
   verb->add_option("--store", c.context.store_flag, "sqlite:///PATH (sqlite:////PATH is absolute)");
-  if (tenant) verb->add_option("--tenant", c.context.tenant_flag, "The clinic");
+  if (tenant) verb->add_option("--tenant", c.context.tenant_flag, "The clinic")->check(Name());
   return verb;
 }
 
 void GiveListen(Commands& c) {
   if (!c.listen.empty()) c.context.flags.push_back({"server.listen", c.listen, "--listen"});
+  if (!c.http_listen.empty()) {
+    c.context.flags.push_back({"server.http_listen", c.http_listen, "--http-listen"});
+  }
 }
 
 void AddServe(CLI::App& app, Commands& c) {
@@ -54,6 +75,7 @@ void AddServe(CLI::App& app, Commands& c) {
     return Serve(c.context);
   });
   serve->add_option("--listen", c.listen, "host:port for gRPC; port 0 takes a free one");
+  serve->add_option("--http-listen", c.http_listen, "Only \"\": this version serves gRPC alone");
   serve->add_flag("--behind-proxy", c.behind_proxy,
                   "Serve plaintext to others than loopback: a proxy in front ends the TLS");
   CLI::App* setup = Verb(
@@ -68,8 +90,10 @@ void AddTokens(CLI::App& app, Commands& c) {
   CLI::App* create = Verb(
       *group, c, "create", "Makes a token and prints it, once",
       [&c] { return TokenCreate(c.context, c.token); }, true);
-  create->add_option("--device", c.token.device, "The device that it is for")->required();
-  create->add_option("--user", c.token.user, "Binds it to this user");
+  create->add_option("--device", c.token.device, "The device that it is for")
+      ->required()
+      ->check(Name());
+  create->add_option("--user", c.token.user, "Binds it to this user")->check(Name());
   create->add_option("--role", c.token.role, "device, reviewer, admin or monitor");
   create->add_option("--expires", c.token.expires, "For example 365d, 12h");
   create->add_option("--out", c.token.out, "Write it to this file (0600) instead");

@@ -75,13 +75,15 @@ absl::StatusOr<ArchiveRow> Find(Context& context, const std::string& tenant, con
 }
 
 // Why the archived version cannot be put back; empty if it can.
-std::string WhyNotRestored(const ArchiveRow& row, const Standing& standing) {
+std::string WhyNotRestored(const ArchiveRow& row, const Standing& standing,
+                           const std::string& flags) {
   if (standing.is_signed) {
     return "What stands is signed and immutable. Write an addendum as an entity of its own.";
   }
   if (standing.is_locked) {
     return absl::StrCat("What stands is locked. To change it, open it first: sync-service unlock ",
-                        "--type ", row.key.type, " --id '", row.key.id, "' --reason CODE");
+                        "--type ", ShellWord(row.key.type), " --id ", ShellWord(row.key.id),
+                        " --reason CODE", flags);
   }
   if (IsCollision(row)) {
     return "The archived row is another thing under the same key. Enter it again under a key of "
@@ -100,7 +102,7 @@ std::vector<std::string> Offered(const ArchiveRow& row, const Standing& standing
   return offered;
 }
 
-void ShowForPeople(const ArchiveRow& row, const Standing& standing) {
+void ShowForPeople(const ArchiveRow& row, const Standing& standing, const std::string& flags) {
   std::printf("%s of %s %s, rule %s\n", row.resolution_type.c_str(), row.key.type.c_str(),
               row.key.id.c_str(), row.rule.c_str());
   std::printf("%s. Detected %s.\n", row.reason.c_str(), FormatUtc(row.detected_at).c_str());
@@ -119,12 +121,11 @@ void ShowForPeople(const ArchiveRow& row, const Standing& standing) {
   }
   std::printf("\n");
   for (const std::string& how : Offered(row, standing)) {
-    std::printf("sync-service conflicts resolve %s %s --reason CODE\n", row.conflict_id.c_str(),
-                how.c_str());
+    std::printf("sync-service conflicts resolve %s %s --reason CODE%s\n", row.conflict_id.c_str(),
+                how.c_str(), flags.c_str());
   }
-  if (!WhyNotRestored(row, standing).empty()) {
-    std::printf("%s\n", WhyNotRestored(row, standing).c_str());
-  }
+  const std::string why_not = WhyNotRestored(row, standing, flags);
+  if (!why_not.empty()) std::printf("%s\n", why_not.c_str());
 }
 
 absl::StatusOr<Fields> ReadContent(const std::string& path) {
@@ -180,7 +181,7 @@ int ConflictsShow(Context& context, const ConflictArgs& args) {
   const auto row = show();
   if (!row.ok()) return Fail(row.status(), context.json);
   if (!context.json) {
-    ShowForPeople(*row, standing);
+    ShowForPeople(*row, standing, context.GivenFlags());
     return kExitDone;
   }
   Json object = ConflictJson(*row);

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
@@ -9,11 +10,14 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "common/base/status.h"
+#include "common/cli/output.h"
 #include "common/model/reason.h"
 #include "sync-service/store/sqlite_store.h"
 
 namespace ptdoc::sync {
 namespace {
+
+constexpr char kDefaultTenant[] = "default";
 
 // What opening says without a reason: a file that is damaged, foreign, or not to be opened.
 absl::Status StoreProblem(const absl::Status& status, const std::string& path) {
@@ -57,12 +61,33 @@ absl::Status Context::Open(bool create) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::string> Context::TenantToBe() {
+  return tenant_flag.empty() ? Tenant() : tenant_flag;
+}
+
+std::string Context::GivenFlags() const {
+  std::string given;
+  if (!config_file.empty()) absl::StrAppend(&given, " --config ", ShellWord(config_file));
+  if (!store_flag.empty()) absl::StrAppend(&given, " --store ", ShellWord(store_flag));
+  if (!tenant_flag.empty()) absl::StrAppend(&given, " --tenant ", ShellWord(tenant_flag));
+  return given;
+}
+
 absl::StatusOr<std::string> Context::Tenant() {
-  if (!tenant_flag.empty()) return tenant_flag;
   PT_ASSIGN_OR_RETURN(auto reader, store->BeginRead());
   PT_ASSIGN_OR_RETURN(const std::vector<std::string> tenants, reader->ListTenants());
+  if (!tenant_flag.empty()) {
+    const bool known = std::find(tenants.begin(), tenants.end(), tenant_flag) != tenants.end();
+    if (known || (tenants.empty() && tenant_flag == kDefaultTenant)) return tenant_flag;
+    return ReasonError(
+        absl::StatusCode::kNotFound, "TENANT_UNKNOWN",
+        absl::StrCat("The store has no tenant of this name. Nothing was read or changed. ",
+                     tenants.empty() ? "It has none yet: make one with `sync-service setup`"
+                                     : "Name one of these with --tenant: ",
+                     absl::StrJoin(tenants, ", "), "."));
+  }
   if (tenants.size() == 1) return tenants.front();
-  if (tenants.empty()) return std::string("default");
+  if (tenants.empty()) return std::string(kDefaultTenant);
   return ReasonError(absl::StatusCode::kInvalidArgument, "USAGE",
                      absl::StrCat("The store holds several tenants. Nothing was read or changed. "
                                   "Name one with --tenant: ",

@@ -33,8 +33,13 @@ struct Context {
   // and `create` is false; STORE_UNUSABLE if it is damaged or no store.
   absl::Status Open(bool create);
   // --tenant, else the only tenant of the store, else "default". USAGE if there
-  // are several.
+  // are several, TENANT_UNKNOWN if the store does not have it.
   absl::StatusOr<std::string> Tenant();
+  // The same, but --tenant may name a new one.
+  absl::StatusOr<std::string> TenantToBe();
+  // " --config FILE --store URL --tenant T" of those that were given: what a
+  // command that is shown needs to work on the same clinic.
+  std::string GivenFlags() const;
   // The person at the shell: an administrator of this tenant.
   absl::StatusOr<Principal> Operator();
 };

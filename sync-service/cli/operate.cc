@@ -57,6 +57,7 @@ void ShowStatusForPeople(const StatusAnswer& status, absl::Time now) {
               status.total.pending, status.total.failed,
               Plural(status.total.open_conflicts, "open conflict").c_str());
   std::vector<std::vector<std::string>> rows;
+  rows.reserve(status.devices.size());
   for (const DeviceQueue& device : status.devices) {
     rows.push_back({device.device, HealthName(HealthOf(device.queue)),
                     absl::StrCat(device.queue.pending), absl::StrCat(device.queue.failed),
@@ -94,6 +95,7 @@ absl::StatusOr<std::vector<std::string>> LifeOf(Context& context, const EntityKe
   filter.key = key;
   PT_ASSIGN_OR_RETURN(const auto conflicts, reader->ListConflicts(tenant, filter));
   std::vector<std::string> lines;
+  lines.reserve(versions.size() + conflicts.size());
   for (const StoredVersion& stored : versions) {
     const Version& version = stored.version;
     lines.push_back(
@@ -161,6 +163,7 @@ int DevicesList(Context& context) {
   if (!devices.ok()) return Fail(devices.status(), context.json);
   Json items = Json::array();
   std::vector<std::vector<std::string>> rows;
+  rows.reserve(devices->size());
   for (const DeviceRow& device : *devices) {
     items.push_back({{"deviceId", device.device},
                      {"firstSeenAt", FormatUtc(device.first_seen_at)},
@@ -217,6 +220,7 @@ int AuditList(Context& context, int64_t after, int64_t limit) {
   if (!rows.ok()) return Fail(rows.status(), context.json);
   Json items = Json::array();
   std::vector<std::vector<std::string>> table;
+  table.reserve(rows->size());
   for (const AuditRow& row : *rows) {
     items.push_back(AuditJson(row));
     table.push_back({absl::StrCat(row.sequence), FormatUtc(row.event.at), row.event.event,

@@ -39,6 +39,18 @@ absl::Status WriteSecretFile(const std::string& path, absl::string_view text) {
   return FileError("Cannot write", path, error);
 }
 
+absl::Status ReplaceSecretFile(const std::string& path, absl::string_view text) {
+  const std::string beside = absl::StrCat(path, ".new");
+  // One that an earlier attempt left is of no use: its token was never handed out.
+  unlink(beside.c_str());
+  const absl::Status written = WriteSecretFile(beside, text);
+  if (!written.ok()) return written;
+  if (rename(beside.c_str(), path.c_str()) == 0) return absl::OkStatus();
+  const int error = errno;
+  unlink(beside.c_str());
+  return FileError("Cannot write", path, error);
+}
+
 absl::Status MakeSecretDirectory(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);

@@ -12,6 +12,10 @@ namespace ptdoc::sync {
 // something stands at `path`; nothing is changed then.
 absl::Status WriteSecretFile(const std::string& path, absl::string_view text);
 
+// The same in place of a file that is there: at no moment is there none, or half
+// of one.
+absl::Status ReplaceSecretFile(const std::string& path, absl::string_view text);
+
 // The directory, made with 0700 if it is not there.
 absl::Status MakeSecretDirectory(const std::string& path);
 

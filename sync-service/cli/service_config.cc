@@ -16,6 +16,10 @@ const ConfigSchema& Schema() {
       {"PTDOC_SYNC_",
        {
            {"server", "listen", ConfigType::kText, "127.0.0.1:5171", ""},
+           {"server", "http_listen", ConfigType::kText, "", ""},
+           {"server", "tls_cert_file", ConfigType::kText, "", ""},
+           {"server", "tls_key_file", ConfigType::kText, "", ""},
+           {"server", "tls_client_ca_file", ConfigType::kText, "", ""},
            {"server", "behind_proxy", ConfigType::kBool, "false", ""},
            {"store", "url", ConfigType::kText, "sqlite:///sync-service.db", ""},
            {"sync", "max_clock_skew", ConfigType::kDuration, "1m", ""},
@@ -27,8 +31,29 @@ const ConfigSchema& Schema() {
            {"entity", "signature_field", ConfigType::kText, "SignatureHash", ""},
            {"entity", "locked_field", ConfigType::kText, "IsLocked", ""},
        },
-       {"entity"}}));
+       {"entity"},
+       {"auth"}}));
   return *kSchema;
+}
+
+// Keys whose features this version does not have may stand, but empty.
+absl::Status ReadServer(const ConfigTable& server, ServerOptions* out) {
+  out->listen = server.Text("listen");
+  if (!ParseHostPort(out->listen).ok()) {
+    return server.Error("listen", "must be host:port, such as 127.0.0.1:5171");
+  }
+  out->behind_proxy = server.Bool("behind_proxy");
+  if (!server.Text("http_listen").empty()) {
+    return server.Error("http_listen",
+                        "must be empty: this version serves gRPC alone, on [server] listen");
+  }
+  for (const char* name : {"tls_cert_file", "tls_key_file", "tls_client_ca_file"}) {
+    if (server.Text(name).empty()) continue;
+    return server.Error(name,
+                        "must be empty: this version ends no TLS itself; put a proxy in front, and "
+                        "set behind_proxy");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ReadEntities(const Config& config, EngineOptions* engine) {
@@ -74,11 +99,7 @@ absl::StatusOr<ServiceConfig> LoadServiceConfig(const std::string& file,
   PT_ASSIGN_OR_RETURN(const Config config, Config::Load(Schema(), path, environment, flags));
   ServiceConfig out;
   out.file = config.file();
-  out.server.listen = config.Section("server").Text("listen");
-  if (!ParseHostPort(out.server.listen).ok()) {
-    return config.Section("server").Error("listen", "must be host:port, such as 127.0.0.1:5171");
-  }
-  out.server.behind_proxy = config.Section("server").Bool("behind_proxy");
+  PT_RETURN_IF_ERROR(ReadServer(config.Section("server"), &out.server));
   out.store_url = config.Section("store").Text("url");
   PT_RETURN_IF_ERROR(ReadSync(config.Section("sync"), &out.engine));
   PT_RETURN_IF_ERROR(ReadEntities(config, &out.engine));

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
@@ -46,16 +47,36 @@ struct SetupLine {
   std::string device;
   std::string file;
   bool created = false;
+  bool expired = false;  // there was one, whose time is over
 };
 
-// The token of one device, unless its file is there already.
+// True if the file holds a token of this store whose time is over; one that was
+// revoked was ended on purpose.
+absl::StatusOr<bool> HasExpired(Context& context, const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::string text;
+  std::getline(in, text);
+  PT_ASSIGN_OR_RETURN(auto reader, context.store->BeginRead());
+  PT_ASSIGN_OR_RETURN(const std::vector<TokenRow> tokens, reader->ListTokens());
+  const std::string hash = TokenHash(text);
+  return std::any_of(tokens.begin(), tokens.end(), [&](const TokenRow& token) {
+    return token.hash == hash && !token.revoked_at.has_value() &&
+           token.expires_at <= context.clock.Now();
+  });
+}
+
+// The token of one device, unless its file is there already and its token lasts.
 absl::StatusOr<SetupLine> SetupOne(Context& context, const std::string& tenant,
                                    const std::string& device, Role role, const std::string& dir) {
-  SetupLine line{device, absl::StrCat(dir, "/", device, ".token"), false};
-  if (std::filesystem::exists(line.file)) return line;
+  SetupLine line{device, absl::StrCat(dir, "/", device, ".token")};
+  if (std::filesystem::exists(line.file)) {
+    PT_ASSIGN_OR_RETURN(line.expired, HasExpired(context, line.file));
+    if (!line.expired) return line;
+  }
   PT_ASSIGN_OR_RETURN(const NewToken token,
-                      Create(context, tenant, device, "", role, DefaultTokenLife(Role::kDevice)));
-  PT_RETURN_IF_ERROR(WriteSecretFile(line.file, token.text));
+                      Create(context, tenant, device, "", role, DefaultTokenLife(role)));
+  PT_RETURN_IF_ERROR(line.expired ? ReplaceSecretFile(line.file, token.text)
+                                  : WriteSecretFile(line.file, token.text));
   line.created = true;
   return line;
 }
@@ -106,7 +127,7 @@ absl::StatusOr<NewToken> CreateFromArgs(Context& context, const TokenArgs& args)
     life = *given;
   }
   PT_RETURN_IF_ERROR(context.Open(/*create=*/true));
-  PT_ASSIGN_OR_RETURN(const std::string tenant, context.Tenant());
+  PT_ASSIGN_OR_RETURN(const std::string tenant, context.TenantToBe());
   return Create(context, tenant, args.device, args.user, *role, life);
 }
 
@@ -127,7 +148,9 @@ int Setup(Context& context, const SetupArgs& args) {
           {{"device", line.device}, {"tokenFile", line.file}, {"created", line.created}});
     } else {
       std::printf("%-16s %s%s\n", line.device.c_str(), line.file.c_str(),
-                  line.created ? "" : "  (was there)");
+                  !line.created  ? "  (was there)"
+                  : line.expired ? "  (new: the one that was there had expired)"
+                                 : "");
     }
   }
   if (context.json) PrintJson({{"items", items}});

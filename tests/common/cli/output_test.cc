@@ -97,6 +97,13 @@ TEST(OutputTest, ACheckIsOneLineWithItsPluginsCodeWhateverTheState) {
   }
 }
 
+TEST(OutputTest, AWordOfAShellIsQuotedWhereItMustBe) {
+  EXPECT_EQ(ShellWord("/tmp/app-1.db"), "/tmp/app-1.db");
+  EXPECT_EQ(ShellWord(""), "''");
+  EXPECT_EQ(ShellWord("[\"a\",1]"), "'[\"a\",1]'");
+  EXPECT_EQ(ShellWord("it's"), "'it'\\''s'");
+}
+
 TEST(OutputTest, ACheckSaysEveryPartWhenThereIsAnError) {
   testing::internal::CaptureStdout();
 

@@ -30,8 +30,10 @@ ConfigSchema Schema() {
       {"entity", "type", ConfigType::kText},
       {"entity", "policy", ConfigType::kText, "last_write_wins", "last_write_wins|manual"},
       {"entity", "references", ConfigType::kTextMap},
+      {"entity", "after_apply", ConfigType::kOneOrMoreTexts},
   };
   schema.repeated = {"entity"};
+  schema.empty = {"auth"};
   return schema;
 }
 
@@ -234,6 +236,46 @@ TEST_F(ConfigTest, ADirectoryIsNoFile) {
   const absl::Status status = Config::Load(schema_, dir_, {}).status();
 
   EXPECT_TRUE(absl::IsInvalidArgument(status));
+}
+
+TEST_F(ConfigTest, OneTextIsAListOfOneWhereBothAreAllowed) {
+  const absl::StatusOr<Config> config = Load(
+      "[[entity]]\nafter_apply = \"A, B\"\n[[entity]]\nafter_apply = [\"A\", \"B\"]\n"
+      "[[entity]]\nafter_apply = \"\"\n");
+
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_THAT(config->Repeated("entity")[0].TextList("after_apply"), ElementsAre("A, B"));
+  EXPECT_THAT(config->Repeated("entity")[1].TextList("after_apply"), ElementsAre("A", "B"));
+  EXPECT_TRUE(config->Repeated("entity")[2].TextList("after_apply").empty());
+  EXPECT_THAT(ErrorOf("[[entity]]\nafter_apply = 1\n"), HasSubstr("a text in quotes or a list"));
+}
+
+TEST_F(ConfigTest, ASectionWithoutKeysMayStandEmpty) {
+  EXPECT_TRUE(Load("[auth]\n").ok());
+  EXPECT_THAT(ErrorOf("[auth]\ntokens = 1\n"), HasSubstr(":1: [auth] has no keys"));
+}
+
+TEST_F(ConfigTest, AnyTextIsReadAsItWasWritten) {
+  std::string odd = "\"quoted\" \\ back # \u00e9 'single' \x7f";
+  for (char c = 1; c < 0x20; ++c) odd.push_back(c);
+  odd.push_back('\0');
+  odd.append("end");
+  const absl::StatusOr<std::string> written = TomlText(odd);
+  ASSERT_TRUE(written.ok()) << written.status();
+
+  const absl::StatusOr<Config> config = Load("[[entity]]\ntype = " + *written + "\n");
+
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->Repeated("entity")[0].Text("type"), odd);
+  EXPECT_TRUE(absl::IsInvalidArgument(TomlText("\xff").status()));
+}
+
+TEST_F(ConfigTest, AProgramsOwnErrorOfAMissingKeyNamesItsTable) {
+  const absl::StatusOr<Config> config = Load("\n[[entity]]\npolicy = \"manual\"\n");
+  ASSERT_TRUE(config.ok()) << config.status();
+
+  EXPECT_THAT(config->Repeated("entity")[0].Error("type", "is missing").message(),
+              HasSubstr(Path() + ":2: [entity] type: is missing"));
 }
 
 TEST_F(ConfigTest, AProgramsOwnErrorNamesThePlace) {
