@@ -81,7 +81,7 @@ int CompareRank(const Candidate& a, const Candidate& b) {
 // tombstone by a device whose clock is behind; and without a base the incoming
 // time is the smallest but one, which beats rows that have the smallest.
 bool IncomingIsLater(const Candidate& incoming, const Candidate& current) {
-  if (incoming.clamped) return false;
+  if (incoming.clamped && !PT_PLANTED("clamp to the time of arrival")) return false;
   const int rank = CompareRank(incoming, current);
   if (PT_PLANTED("the later arrival wins")) return true;
   if (PT_PLANTED("an equal time wins")) return incoming.time >= current.time;

@@ -1,5 +1,6 @@
 #include <utility>
 
+#include "common/base/planted.h"
 #include "common/base/status.h"
 #include "device-agent/capture/capture.h"
 
@@ -109,6 +110,7 @@ absl::Status DropLog(sqlite::Database& db, int64_t after, int64_t last) {
 }
 
 absl::Status TrimLog(sqlite::Database& db, int64_t below_seq) {
+  if (PT_PLANTED("trim the last log row")) return db.Exec("DELETE FROM main.SyncLog");
   PT_ASSIGN_OR_RETURN(
       sqlite::Statement trim,
       db.Prepare("DELETE FROM main.SyncLog WHERE Seq < ?1 AND Seq < (SELECT max(Seq) FROM "

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/log.h"
+#include "common/base/planted.h"
 #include "common/model/reason.h"
 
 namespace ptdoc::sync {
@@ -268,6 +269,7 @@ void AgentCore::Do(const actions::SendBatch& action) {
   if (batch == nullptr) return peer_.SendSettle(action.batch_id, Queue());
   const absl::StatusOr<std::string> cursor = replica_.Cursor();
   // Without a cursor the service checks nothing; it decides all the same.
+  if (PT_PLANTED("push without cursor")) return peer_.SendBatch(*batch, "", Queue());
   peer_.SendBatch(*batch, cursor.ok() ? *cursor : std::string(), Queue());
 }
 

@@ -145,7 +145,7 @@ PushAnswers Engine::Push(std::span<const PushBatch> batches) {
   // Nothing leaves before this returned: a crash between the two makes the
   // device send the batch again, which its receipt makes harmless.
   const absl::Status committed = (*writer)->Commit();
-  if (committed.ok()) return answers;
+  if (committed.ok() || PT_PLANTED("acknowledge before COMMIT")) return answers;
   return all(absl::IsUnknown(committed) ? FateUnknown() : committed);
 }
 

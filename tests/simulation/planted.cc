@@ -43,6 +43,7 @@ const std::vector<std::string>& PlantedBugs() {
                                    "a set-aside version is tried whatever its revision",
                                    "a void id is forgotten",
                                    "an equal time wins",
+                                   "acknowledge before COMMIT",
                                    "an intent is taken for done",
                                    "apply before the re-offer",
                                    "clamp to the time of arrival",
@@ -53,6 +54,7 @@ const std::vector<std::string>& PlantedBugs() {
                                    "old content is taken for new",
                                    "overwrite what is not drained",
                                    "push is taken whatever its cursor",
+                                   "push without cursor",
                                    "rows are not compared",
                                    "send unchanged rows",
                                    "sign check after last write wins",
@@ -64,6 +66,7 @@ const std::vector<std::string>& PlantedBugs() {
                                    "the check of a base is not compared",
                                    "the later arrival wins",
                                    "touched rows are not put back",
+                                   "trim the last log row",
                                    "two open batches for one entity"};
   return *bugs;
 }
