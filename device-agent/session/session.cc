@@ -47,7 +47,8 @@ void Session::On(events::Reconnected) {
 }
 
 void Session::On(events::TokenChanged) {
-  if (halt_ == Halt::kToken) halt_ = Halt::kNone;
+  // A device that was refused for good may have been let in again.
+  halt_ = Halt::kNone;
   probe_at_ = absl::InfiniteDuration();
   On(events::Reconnected{});
 }

@@ -245,6 +245,21 @@ TEST(SessionPushTest, WaitsForATokenAndGoesOnWithTheNewOne) {
   EXPECT_THAT(script.Sent(), ElementsAre("open pull", "open push", "batch b1"));
 }
 
+TEST(SessionPushTest, GoesOnWithANewTokenAfterItsDeviceWasRevoked) {
+  Script script;
+  Connect(&script);
+  script.Commit(1);
+  script.Sent();
+
+  script.ClosePush(ReasonError(absl::StatusCode::kPermissionDenied, "DEVICE_REVOKED", "revoked"));
+  script.Pass(absl::Hours(1));
+  const std::vector<std::string> waiting = script.Sent();
+  script.Do(events::TokenChanged{});
+
+  EXPECT_THAT(waiting, ElementsAre("close pull"));
+  EXPECT_THAT(script.Sent(), ElementsAre("open pull", "open push", "batch b1"));
+}
+
 TEST(SessionPushTest, ProbesOnceAMinuteWithTheOldToken) {
   Script script;
   Connect(&script);
