@@ -166,7 +166,7 @@ void PushReactor::Answer(const std::shared_ptr<Slot>& slot, absl::StatusOr<PushA
   }
   MutexLock lock(mutex_);
   slot->status = std::move(status);
-  slot->response = std::move(response);
+  slot->response.Swap(&response);
   slot->ready = true;
   Step();
 }
