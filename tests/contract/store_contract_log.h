@@ -219,14 +219,16 @@ TEST_P(StoreContractTest, BatchesAreFoundByTheirEndAndAround) {
 TEST_P(StoreContractTest, BatchEndAtGivesTheLastBatchThatIsNotLater) {
   std::vector<BatchEnd> ends;
   for (int i = 0; i < 20; ++i) {
-    ends.push_back(Commit({Named(Patient("a"), "A"), Named(Patient("b"), "B")}, At(10 * i)));
+    ends.push_back(
+        Commit({Named(Patient("a"), "A"), Named(Patient("b"), "B")}, At(int64_t{10} * i)));
   }
   const std::unique_ptr<StoreReader> reader = Read();
 
   EXPECT_EQ(Get(reader->BatchEndAt(kClinic, At(-1))).sequence, 0);
   for (int i = 0; i < 20; ++i) {
     const size_t index = static_cast<size_t>(i);
-    EXPECT_EQ(Get(reader->BatchEndAt(kClinic, At(10 * i))).sequence, ends[index].sequence) << i;
+    EXPECT_EQ(Get(reader->BatchEndAt(kClinic, At(int64_t{10} * i))).sequence, ends[index].sequence)
+        << i;
     EXPECT_EQ(Get(reader->BatchEndAt(kClinic, At(10 * i + 9))).tag, ends[index].tag) << i;
   }
   EXPECT_EQ(Get(reader->BatchEndAt(kClinic, absl::InfiniteFuture())).sequence, 40);

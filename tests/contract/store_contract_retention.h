@@ -119,7 +119,7 @@ TEST_P(StoreContractTest, OldReceiptsGo) {
     const std::unique_ptr<StoreWriter> writer = BeginWrite();
     for (int i = 0; i < 6; ++i) {
       Receipt receipt = MakeReceipt();
-      receipt.committed_at = At(10 * i);
+      receipt.committed_at = At(int64_t{10} * i);
       ASSERT_EQ(writer->PutReceipt(kClinic, "d1", std::to_string(i), receipt), absl::OkStatus());
     }
     ASSERT_EQ(writer->PutReceipt(kOtherClinic, "d1", "0", MakeReceipt()), absl::OkStatus());
@@ -241,7 +241,7 @@ TEST_P(StoreContractTest, WritersOfSeveralThreadsAndStoresFormOneLog) {
   }
   // A puller that follows meanwhile never sees a gap or half of a batch.
   Revision at = 0;
-  while (at < 2 * kWriters * kBatches) {
+  while (at < Revision{2} * kWriters * kBatches) {
     const std::vector<FeedVersion> page = Log(at, {}, 7);
     for (const FeedVersion& entry : page) {
       ASSERT_EQ(entry.version.revision, ++at);
@@ -252,7 +252,7 @@ TEST_P(StoreContractTest, WritersOfSeveralThreadsAndStoresFormOneLog) {
   for (std::thread& thread : threads) thread.join();
 
   const std::unique_ptr<StoreReader> reader = Read();
-  EXPECT_EQ(Get(VerifyAudit(*reader, kClinic)).entries, uint64_t{kWriters * kBatches});
+  EXPECT_EQ(Get(VerifyAudit(*reader, kClinic)).entries, uint64_t{kWriters} * kBatches);
   EXPECT_TRUE(Get(VerifyAudit(*reader, kClinic)).intact);
   EXPECT_EQ(Get(reader->History(kClinic, Patient("shared"))).size(),
             static_cast<size_t>(kWriters * kBatches));

@@ -16,7 +16,7 @@ namespace ptdoc::sync {
 class SqliteHarness final : public StoreHarness {
  public:
   std::unique_ptr<Store> Open() override { return Open(Options()); }
-  std::unique_ptr<Store> Open(SqliteStoreOptions options) {
+  std::unique_ptr<Store> Open(const SqliteStoreOptions& options) {
     return Get(OpenSqliteStore(options, clock, rng));
   }
   SqliteStoreOptions Options() const {
