@@ -99,8 +99,6 @@ std::string ErrorLine(const UserError& error) {
 int ExitCodeOf(const absl::Status& status) {
   const std::string reason = ReasonOf(status);
   if (reason == "CONFIG" || reason == "USAGE") return kExitUsage;
-  // It is the service itself that could not start.
-  if (reason == "LISTEN_FAILED") return kExitFailed;
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return kExitDone;

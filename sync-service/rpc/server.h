@@ -40,9 +40,9 @@ class Server {
  public:
   // Listens, and serves until Drain. All must outlive the server.
   // FAILED_PRECONDITION (reason LISTEN_FORBIDDEN) for an address other than
-  // loopback without `behind_proxy`, or with it while no token exists, and
-  // (reason STORE_IN_USE) while another service serves the store;
-  // UNAVAILABLE (reason LISTEN_FAILED) if the address cannot be bound;
+  // loopback without `behind_proxy`, or with it while no token exists,
+  // (reason STORE_IN_USE) while another service serves the store, and
+  // (reason LISTEN_FAILED) if the address cannot be bound;
   // INVALID_ARGUMENT (FIELD) if it is none.
   static absl::StatusOr<std::unique_ptr<Server>> Start(ServerOptions options, Engine& engine,
                                                        Store& store, const Clock& clock);

@@ -23,7 +23,7 @@ struct Telling {
   EntityKey watch;  // with the trace: an entity whose every step is told
 };
 
-// One random run: three devices and a service in one thread under a virtual
+// One random run: 3 to 5 devices and a service in one thread under a virtual
 // clock, first with everything going wrong, then with everything healed. The
 // same seed gives the same run.
 Report Simulate(uint64_t seed, const Telling& telling = {});

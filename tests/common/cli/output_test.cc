@@ -76,11 +76,6 @@ TEST(OutputTest, ADamagedFileIsNeverCalledHarmlessWhenTheStatusHasNoReason) {
   EXPECT_NE(line.find("may be lost"), std::string::npos) << line;
 }
 
-TEST(OutputTest, APortThatIsTakenIsAFailureAndNoServiceOutOfReach) {
-  EXPECT_EQ(ExitCodeOf(ReasonError(absl::StatusCode::kUnavailable, "LISTEN_FAILED", "No.")),
-            kExitFailed);
-}
-
 TEST(OutputTest, ACheckIsOneLineWithItsPluginsCodeWhateverTheState) {
   const std::vector<std::pair<CheckState, std::string>> states = {
       {CheckState::kOk, "OK"},
