@@ -1,5 +1,4 @@
 // What only this store has: its tables, their indexes, the hashes of keys.
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -11,8 +10,7 @@ namespace ptdoc::sync {
 namespace {
 
 std::string ReadSchemaDocument() {
-  const std::filesystem::path here(__FILE__);
-  std::ifstream file(here.parent_path() / "../../../docs/SCHEMA.md");
+  std::ifstream file(PTDOC_SOURCE_DIR "/docs/SCHEMA.md");
   std::stringstream text;
   text << file.rdbuf();
   return text.str();
