@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,13 @@
 
 namespace ptdoc::sqlite {
 
+// The statements of one SQL text: those that wait, and how many are out.
+struct CachedText {
+  std::string sql;
+  std::vector<sqlite3_stmt*> idle;
+  int out = 0;
+};
+
 // What a Database shares with its statements and transactions: SQLite's handle
 // and the statements that wait for reuse. Whoever is last closes it. For this
 // folder only.
@@ -20,14 +28,21 @@ struct Database::Connection {
   Connection& operator=(const Connection&) = delete;
   ~Connection();
 
-  absl::StatusOr<sqlite3_stmt*> Take(absl::string_view sql);
-  void GiveBack(const std::string& sql, sqlite3_stmt* stmt);
+  struct Taken {
+    sqlite3_stmt* stmt;
+    CachedText* text;  // stays until the statement was given back
+  };
+
+  absl::StatusOr<Taken> Take(absl::string_view sql);
+  absl::StatusOr<sqlite3_stmt*> Compile(absl::string_view sql);
+  void GiveBack(const Taken& taken);
   void DropIdle();
   // Steps one statement of our own to its end, by way of the cache.
   absl::Status Run(absl::string_view sql);
 
   sqlite3* db = nullptr;
-  absl::flat_hash_map<std::string, std::vector<sqlite3_stmt*>> idle;
+  // By the SQL in the value itself.
+  absl::flat_hash_map<absl::string_view, std::unique_ptr<CachedText>> texts;
   size_t idle_count = 0;
 };
 

@@ -98,21 +98,15 @@ Database::Connection::~Connection() {
 }
 
 void Database::Connection::DropIdle() {
-  for (const auto& [sql, statements] : idle) {
-    for (sqlite3_stmt* stmt : statements) sqlite3_finalize(stmt);
+  for (const auto& [sql, text] : texts) {
+    for (sqlite3_stmt* stmt : text->idle) sqlite3_finalize(stmt);
+    text->idle.clear();
   }
-  idle.clear();
+  absl::erase_if(texts, [](const auto& item) { return item.second->out == 0; });
   idle_count = 0;
 }
 
-absl::StatusOr<sqlite3_stmt*> Database::Connection::Take(absl::string_view sql) {
-  if (sql.empty()) return absl::InternalError("no SQL");
-  if (auto it = idle.find(sql); it != idle.end() && !it->second.empty()) {
-    sqlite3_stmt* reused = it->second.back();
-    it->second.pop_back();
-    --idle_count;
-    return reused;
-  }
+absl::StatusOr<sqlite3_stmt*> Database::Connection::Compile(absl::string_view sql) {
   sqlite3_stmt* stmt = nullptr;
   const char* tail = nullptr;
   const int code = sqlite3_prepare_v3(db, sql.data(), static_cast<int>(sql.size()),
@@ -126,22 +120,48 @@ absl::StatusOr<sqlite3_stmt*> Database::Connection::Take(absl::string_view sql) 
   return stmt;
 }
 
-void Database::Connection::GiveBack(const std::string& sql, sqlite3_stmt* stmt) {
-  sqlite3_reset(stmt);
-  sqlite3_clear_bindings(stmt);
-  // Both the statements and their texts stay bounded. More texts than this come
-  // from schemas with very many tables; starting anew costs them little.
-  if (idle_count >= kIdleStatementsMax || idle.size() >= kIdleStatementsMax) DropIdle();
-  idle[sql].push_back(stmt);
+absl::StatusOr<Database::Connection::Taken> Database::Connection::Take(absl::string_view sql) {
+  if (sql.empty()) return absl::InternalError("no SQL");
+  if (const auto known = texts.find(sql); known != texts.end()) {
+    CachedText* const text = known->second.get();
+    if (!text->idle.empty()) {
+      const Taken taken{text->idle.back(), text};
+      text->idle.pop_back();
+      --idle_count;
+      ++text->out;
+      return taken;
+    }
+  }
+  PT_ASSIGN_OR_RETURN(sqlite3_stmt* const stmt, Compile(sql));
+  auto known = texts.find(sql);
+  if (known == texts.end()) {
+    // Texts and statements stay bounded. More texts than this come from schemas
+    // with very many tables; starting anew costs them little.
+    if (texts.size() >= kIdleStatementsMax) DropIdle();
+    auto text = std::make_unique<CachedText>();
+    text->sql = std::string(sql);
+    const absl::string_view name = text->sql;
+    known = texts.emplace(name, std::move(text)).first;
+  }
+  ++known->second->out;
+  return Taken{stmt, known->second.get()};
+}
+
+void Database::Connection::GiveBack(const Taken& taken) {
+  sqlite3_reset(taken.stmt);
+  sqlite3_clear_bindings(taken.stmt);
+  if (idle_count >= kIdleStatementsMax) DropIdle();
+  --taken.text->out;
+  taken.text->idle.push_back(taken.stmt);
   ++idle_count;
 }
 
 absl::Status Database::Connection::Run(absl::string_view sql) {
-  PT_ASSIGN_OR_RETURN(sqlite3_stmt * stmt, Take(sql));
-  int code = sqlite3_step(stmt);
-  while (code == SQLITE_ROW) code = sqlite3_step(stmt);
+  PT_ASSIGN_OR_RETURN(const Taken taken, Take(sql));
+  int code = sqlite3_step(taken.stmt);
+  while (code == SQLITE_ROW) code = sqlite3_step(taken.stmt);
   absl::Status status = code == SQLITE_DONE ? absl::OkStatus() : ErrorStatus(db, code);
-  GiveBack(std::string(sql), stmt);
+  GiveBack(taken);
   return status;
 }
 
@@ -215,9 +235,18 @@ absl::Status Database::Exec(absl::string_view sql) {
   return absl::OkStatus();
 }
 
+absl::Status Database::Compile(absl::string_view sql) {
+  sqlite3_stmt* stmt = nullptr;
+  const int code =
+      sqlite3_prepare_v2(handle(), sql.data(), static_cast<int>(sql.size()), &stmt, nullptr);
+  if (code != SQLITE_OK) return CompileError(handle(), code);
+  sqlite3_finalize(stmt);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Statement> Database::Prepare(absl::string_view sql) {
-  PT_ASSIGN_OR_RETURN(sqlite3_stmt * stmt, connection_->Take(sql));
-  return Statement(connection_, stmt, sql);
+  PT_ASSIGN_OR_RETURN(const Connection::Taken taken, connection_->Take(sql));
+  return Statement(connection_, taken.stmt, taken.text);
 }
 
 absl::StatusOr<Value> Database::QueryValue(absl::string_view sql) {

@@ -16,6 +16,8 @@ struct sqlite3_stmt;
 
 namespace ptdoc::sqlite {
 
+struct CachedText;
+
 using ptdoc::sync::Value;
 
 class Statement;
@@ -80,6 +82,8 @@ class Database {
   // Runs statements (several, separated by ';'); rows are dropped. Stops at the
   // first error. Compiles anew each time: for schemas and pragmas.
   absl::Status Exec(absl::string_view sql);
+  // Whether one statement compiles now; it is not run, nor kept.
+  absl::Status Compile(absl::string_view sql);
   // A prepared statement from this connection's cache, reset and unbound. The
   // Statement goes back to the cache when it is destroyed; two of one text may
   // be out at once.
@@ -166,14 +170,13 @@ class Statement {
 
  private:
   friend class Database;
-  Statement(std::shared_ptr<Database::Connection> connection, sqlite3_stmt* stmt,
-            absl::string_view sql);
+  Statement(std::shared_ptr<Database::Connection> connection, sqlite3_stmt* stmt, CachedText* text);
   void Release();
   Statement& Note(int bind_result);
   std::shared_ptr<Database::Connection> connection_;
   sqlite3_stmt* stmt_ = nullptr;
-  std::string sql_;
-  int bind_error_ = 0;  // the first since the last Reset
+  CachedText* text_ = nullptr;  // its place in the connection's cache
+  int bind_error_ = 0;          // the first since the last Reset
 };
 
 // BEGIN IMMEDIATE (kWrite) or BEGIN (kRead: the snapshot is taken at once, by a

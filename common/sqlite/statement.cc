@@ -17,13 +17,13 @@ const char* NonNull(absl::string_view bytes) {
 }  // namespace
 
 Statement::Statement(std::shared_ptr<Database::Connection> connection, sqlite3_stmt* stmt,
-                     absl::string_view sql)
-    : connection_(std::move(connection)), stmt_(stmt), sql_(sql) {}
+                     CachedText* text)
+    : connection_(std::move(connection)), stmt_(stmt), text_(text) {}
 
 Statement::Statement(Statement&& other) noexcept
     : connection_(std::move(other.connection_)),
       stmt_(std::exchange(other.stmt_, nullptr)),
-      sql_(std::move(other.sql_)),
+      text_(other.text_),
       bind_error_(other.bind_error_) {}
 
 Statement& Statement::operator=(Statement&& other) noexcept {
@@ -31,7 +31,7 @@ Statement& Statement::operator=(Statement&& other) noexcept {
   Release();
   connection_ = std::move(other.connection_);
   stmt_ = std::exchange(other.stmt_, nullptr);
-  sql_ = std::move(other.sql_);
+  text_ = other.text_;
   bind_error_ = other.bind_error_;
   return *this;
 }
@@ -42,7 +42,7 @@ Statement::~Statement() {
 
 void Statement::Release() {
   if (stmt_ == nullptr) return;
-  connection_->GiveBack(sql_, std::exchange(stmt_, nullptr));
+  connection_->GiveBack({std::exchange(stmt_, nullptr), text_});
   connection_.reset();
 }
 

@@ -177,12 +177,11 @@ std::string UpdateSql(const TablePlan& entry) {
                       absl::StrJoin(sets, ", "));
 }
 
-// Not by Prepare: a statement in its cache was compiled under another schema.
 absl::Status CompileWrites(sqlite::Database& db, const TablePlan& entry) {
   const std::string deletion =
       absl::StrCat("DELETE FROM main.", sqlite::QuoteName(entry.table), " WHERE 0");
   for (const std::string& sql : {UpsertSql(entry), UpdateSql(entry), deletion}) {
-    PT_RETURN_IF_ERROR(db.Exec(absl::StrCat("EXPLAIN ", sql)));
+    PT_RETURN_IF_ERROR(db.Compile(sql));
   }
   return absl::OkStatus();
 }

@@ -14,6 +14,20 @@ absl::StatusOr<bool> HasTable(sqlite::Database& db, const char* name) {
   return rows.Bind(1, name).Step();
 }
 
+// Whether a statement on a table of ours failed because the table is not there.
+// Looked for only then: a schema may hold thousands of objects.
+absl::StatusOr<bool> IsGone(sqlite::Database& db, const char* table, const absl::Status& status) {
+  if (status.ok() || sqlite::IsBusy(status)) return false;
+  PT_ASSIGN_OR_RETURN(const bool there, HasTable(db, table));
+  return !there;
+}
+
+absl::Status Explain(sqlite::Database& db, const char* table, const absl::Status& status) {
+  PT_ASSIGN_OR_RETURN(const bool gone, IsGone(db, table, status));
+  if (!gone) return status;
+  return absl::NotFoundError(absl::StrCat("capture is not installed: no ", table));
+}
+
 constexpr int kFixedLogColumns = 5;  // before K1
 
 LogRow ReadRow(const sqlite::Statement& rows, const Plan& plan) {
@@ -33,11 +47,7 @@ LogRow ReadRow(const sqlite::Statement& rows, const Plan& plan) {
   return row;
 }
 
-}  // namespace
-
-absl::StatusOr<ControlRow> ReadControl(sqlite::Database& db) {
-  PT_ASSIGN_OR_RETURN(const bool there, HasTable(db, "SyncControl"));
-  if (!there) return absl::NotFoundError("capture is not installed: no SyncControl");
+absl::StatusOr<ControlRow> SelectControl(sqlite::Database& db) {
   PT_ASSIGN_OR_RETURN(sqlite::Statement rows,
                       db.Prepare("SELECT Applying, ClockOffsetNs, NewestTime, PageNumber, PageTag, "
                                  "FileId FROM main.SyncControl WHERE Id = 1"));
@@ -53,9 +63,7 @@ absl::StatusOr<ControlRow> ReadControl(sqlite::Database& db) {
   return row;
 }
 
-absl::Status WriteControl(sqlite::Database& db, const ControlRow& row) {
-  PT_ASSIGN_OR_RETURN(const bool there, HasTable(db, "SyncControl"));
-  if (!there) return absl::NotFoundError("capture is not installed: no SyncControl");
+absl::Status ReplaceControl(sqlite::Database& db, const ControlRow& row) {
   PT_ASSIGN_OR_RETURN(
       sqlite::Statement write,
       db.Prepare("INSERT OR REPLACE INTO main.SyncControl(Id, Applying, ClockOffsetNs, NewestTime, "
@@ -69,10 +77,8 @@ absl::Status WriteControl(sqlite::Database& db, const ControlRow& row) {
       .Run();
 }
 
-absl::StatusOr<std::vector<LogRow>> ReadLog(sqlite::Database& db, const Plan& plan, int64_t seq,
-                                            size_t limit) {
-  PT_ASSIGN_OR_RETURN(const bool there, HasTable(db, "SyncLog"));
-  if (!there) return absl::NotFoundError("capture is not installed: no SyncLog");
+absl::StatusOr<std::vector<LogRow>> SelectLog(sqlite::Database& db, const Plan& plan, int64_t seq,
+                                              size_t limit) {
   // All columns: the log may be narrower or wider than the plan's keys.
   PT_ASSIGN_OR_RETURN(
       sqlite::Statement rows,
@@ -86,21 +92,50 @@ absl::StatusOr<std::vector<LogRow>> ReadLog(sqlite::Database& db, const Plan& pl
   }
 }
 
-absl::StatusOr<bool> HasMark(sqlite::Database& db, const LogMark& mark) {
-  PT_ASSIGN_OR_RETURN(const bool there, HasTable(db, "SyncLog"));
-  if (!there) return false;
+absl::StatusOr<bool> SelectMark(sqlite::Database& db, const LogMark& mark) {
   PT_ASSIGN_OR_RETURN(sqlite::Statement rows,
                       db.Prepare("SELECT 1 FROM main.SyncLog WHERE Seq = ?1 AND Tag = ?2"));
   return rows.Bind(1, mark.seq).Bind(2, mark.tag).Step();
 }
 
-absl::StatusOr<LogMark> LastMark(sqlite::Database& db) {
-  PT_ASSIGN_OR_RETURN(const bool there, HasTable(db, "SyncLog"));
-  if (!there) return LogMark();
+absl::StatusOr<LogMark> SelectLast(sqlite::Database& db) {
   PT_ASSIGN_OR_RETURN(sqlite::Statement rows,
                       db.Prepare("SELECT Seq, Tag FROM main.SyncLog ORDER BY Seq DESC LIMIT 1"));
   PT_ASSIGN_OR_RETURN(const bool found, rows.Step());
   return found ? LogMark{rows.Int(0), rows.Int(1)} : LogMark();
+}
+
+}  // namespace
+
+absl::StatusOr<ControlRow> ReadControl(sqlite::Database& db) {
+  absl::StatusOr<ControlRow> row = SelectControl(db);
+  if (!row.ok()) return Explain(db, "SyncControl", row.status());
+  return row;
+}
+
+absl::Status WriteControl(sqlite::Database& db, const ControlRow& row) {
+  return Explain(db, "SyncControl", ReplaceControl(db, row));
+}
+
+absl::StatusOr<std::vector<LogRow>> ReadLog(sqlite::Database& db, const Plan& plan, int64_t seq,
+                                            size_t limit) {
+  absl::StatusOr<std::vector<LogRow>> log = SelectLog(db, plan, seq, limit);
+  if (!log.ok()) return Explain(db, "SyncLog", log.status());
+  return log;
+}
+
+absl::StatusOr<bool> HasMark(sqlite::Database& db, const LogMark& mark) {
+  absl::StatusOr<bool> there = SelectMark(db, mark);
+  PT_ASSIGN_OR_RETURN(const bool gone, IsGone(db, "SyncLog", there.status()));
+  if (gone) return false;
+  return there;
+}
+
+absl::StatusOr<LogMark> LastMark(sqlite::Database& db) {
+  absl::StatusOr<LogMark> last = SelectLast(db);
+  PT_ASSIGN_OR_RETURN(const bool gone, IsGone(db, "SyncLog", last.status()));
+  if (gone) return LogMark();
+  return last;
 }
 
 absl::Status DropLog(sqlite::Database& db, int64_t after, int64_t last) {

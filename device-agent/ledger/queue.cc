@@ -91,6 +91,10 @@ void BindItem(const QueueItem& item, sqlite::Statement& stmt) {
   }
 }
 
+// What is over stays for a day. A query for what is open says so in the words of
+// the partial indexes, or it does not use them and reads the whole past.
+constexpr char kOpen[] = "Status IN (0, 1, 3)";
+
 std::string Select(absl::string_view tail) {
   return absl::StrCat("SELECT ", kColumns, " FROM SyncQueueItems ", tail);
 }
@@ -122,25 +126,28 @@ absl::StatusOr<std::optional<QueueItem>> Ledger::FindItem(int64_t id) {
 }
 
 absl::StatusOr<std::optional<QueueItem>> Ledger::FindWaiting(const EntityKey& key) {
-  static const std::string& sql = *new std::string(
-      Select("WHERE EntityType = ?1 AND EntityId = ?2 AND +Status IN (0, 3) ORDER BY Id LIMIT 1"));
+  static const std::string& sql =
+      *new std::string(Select(absl::StrCat("WHERE EntityType = ?1 AND EntityId = ?2 AND ", kOpen,
+                                           " AND +Status IN (0, 3) ORDER BY Id LIMIT 1")));
   PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare(sql));
   stmt.Bind(1, key.type).Bind(2, key.id);
   return One(std::move(stmt));
 }
 
 absl::StatusOr<std::optional<QueueItem>> Ledger::FindProcessing(const EntityKey& key) {
-  static const std::string& sql = *new std::string(
-      Select("WHERE EntityType = ?1 AND EntityId = ?2 AND +Status = 1 ORDER BY Id LIMIT 1"));
+  static const std::string& sql =
+      *new std::string(Select(absl::StrCat("WHERE EntityType = ?1 AND EntityId = ?2 AND ", kOpen,
+                                           " AND +Status = 1 ORDER BY Id LIMIT 1")));
   PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare(sql));
   stmt.Bind(1, key.type).Bind(2, key.id);
   return One(std::move(stmt));
 }
 
 absl::StatusOr<bool> Ledger::HasOpenItem(const EntityKey& key) {
-  PT_ASSIGN_OR_RETURN(auto stmt,
-                      db_.Prepare("SELECT 1 FROM SyncQueueItems WHERE EntityType = ?1 AND "
-                                  "EntityId = ?2 AND +Status IN (0, 1, 3) LIMIT 1"));
+  static const std::string& sql = *new std::string(
+      absl::StrCat("SELECT 1 FROM SyncQueueItems WHERE EntityType = ?1 AND EntityId = ?2 AND ",
+                   kOpen, " LIMIT 1"));
+  PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare(sql));
   return stmt.Bind(1, key.type).Bind(2, key.id).Step();
 }
 
@@ -186,10 +193,12 @@ absl::StatusOr<std::vector<QueueItem>> Ledger::ListSendable(absl::Time now,
   // Pending and due Failed ones are read apart, each in the order of its part
   // of the index, and merged: one OR would sort a million rows.
   static const std::string& sql = *new std::string(absl::StrCat(
-      "SELECT * FROM (", Select("WHERE Status = 0 AND Id > ?1 ORDER BY Id LIMIT ?2"),
+      "SELECT * FROM (",
+      Select(absl::StrCat("WHERE Status = 0 AND ", kOpen, " AND Id > ?1 ORDER BY Id LIMIT ?2")),
       ") UNION ALL SELECT * FROM (",
-      Select("WHERE Status = 3 AND Id > ?1 AND RetryCount < MaxRetries AND (?3 OR NextAttemptAt IS "
-             "NULL OR NextAttemptAt <= ?4) ORDER BY Id LIMIT ?2"),
+      Select(absl::StrCat("WHERE Status = 3 AND ", kOpen,
+                          " AND Id > ?1 AND RetryCount < MaxRetries AND (?3 OR NextAttemptAt IS "
+                          "NULL OR NextAttemptAt <= ?4) ORDER BY Id LIMIT ?2")),
       ") ORDER BY 1 LIMIT ?2"));
   PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare(sql));
   stmt.Bind(1, after_id).Bind(2, static_cast<int64_t>(limit)).Bind(3, ignore_next_attempt);

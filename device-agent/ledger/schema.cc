@@ -40,7 +40,8 @@ CREATE TABLE SyncQueueItems(
   SentBase INTEGER
 );
 CREATE INDEX SyncQueueItems_Status_EnqueuedAt ON SyncQueueItems(Status, EnqueuedAt);
-CREATE INDEX SyncQueueItems_Entity ON SyncQueueItems(EntityType, EntityId);
+CREATE INDEX SyncQueueItems_Entity ON SyncQueueItems(EntityType, EntityId)
+  WHERE Status IN (0, 1, 3);
 CREATE INDEX SyncQueueItems_Open ON SyncQueueItems(Status) WHERE Status IN (0, 1, 3);
 CREATE TABLE SyncRowStates(
   TypeId INTEGER NOT NULL,

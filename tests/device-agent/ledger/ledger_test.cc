@@ -1,8 +1,13 @@
 #include "device-agent/ledger/ledger.h"
 
+#include <sqlite3.h>
+
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <set>
+#include <string>
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
@@ -254,6 +259,42 @@ TEST_F(LedgerTest, PruneCompletedKeepsTheNewestWhenThereAreTooMany) {
   ASSERT_TRUE(removed.ok()) << removed.status();
   EXPECT_EQ(*removed, 3);
   EXPECT_EQ(ledger_->ListItems(true, 0, 10)->size(), 2u);
+}
+
+// Neither what is over nor what waits behind may be read for each batch or version.
+TEST_F(LedgerTest, QueriesForOpenItemsUseAnIndexAndSortNothing) {
+  EXPECT_TRUE(ledger_->HasOpenItem({"Patient", "p1"}).ok());
+  EXPECT_TRUE(ledger_->FindWaiting({"Patient", "p1"}).ok());
+  EXPECT_TRUE(ledger_->FindProcessing({"Patient", "p1"}).ok());
+  EXPECT_TRUE(ledger_->ListSendable(now_, false, 0, 10).ok());
+
+  std::set<std::string> compiled;
+  sqlite3* const db = ledger_->db().handle();
+  for (sqlite3_stmt* stmt = sqlite3_next_stmt(db, nullptr); stmt != nullptr;
+       stmt = sqlite3_next_stmt(db, stmt)) {
+    const std::string sql = sqlite3_sql(stmt);
+    if (sql.find("FROM SyncQueueItems") != std::string::npos) compiled.insert(sql);
+  }
+  std::map<std::string, std::string> plans;
+  for (const std::string& sql : compiled) {
+    auto rows = ledger_->db().Prepare("EXPLAIN QUERY PLAN " + sql);
+    ASSERT_TRUE(rows.ok()) << rows.status();
+    while (true) {
+      const auto row = rows->Step();
+      ASSERT_TRUE(row.ok()) << row.status();
+      if (!*row) break;
+      plans[sql] += std::string(rows->Text(3)) + "\n";
+    }
+  }
+
+  EXPECT_EQ(plans.size(), 4u);
+  for (const auto& [sql, plan] : plans) {
+    const bool by_index =
+        plan.find("SyncQueueItems_Entity (EntityType=? AND EntityId=?)") != std::string::npos ||
+        plan.find("SyncQueueItems_Open (Status=? AND rowid>?)") != std::string::npos;
+    EXPECT_TRUE(by_index) << sql << "\n" << plan;
+    EXPECT_EQ(plan.find("SCAN SyncQueueItems"), std::string::npos) << sql << "\n" << plan;
+  }
 }
 
 }  // namespace
