@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <memory>
+#include <utility>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/escaping.h"
@@ -30,6 +31,7 @@ struct ProcessLog {
   // Entity ids can be guessed (a record number); without the key their hashes
   // could be found by trying. A new one each start: nothing to keep secret.
   std::string entity_key;
+  LogSink sink;  // null = stderr
 };
 
 std::shared_ptr<spdlog::logger> NewLogger() {
@@ -44,7 +46,7 @@ std::shared_ptr<spdlog::logger> NewLogger() {
 ProcessLog& Process() {
   static ProcessLog* const process = [] {
     SystemRng rng;
-    return new ProcessLog{LogOptions(), NewLogger(), rng.Bytes(32)};
+    return new ProcessLog{LogOptions(), NewLogger(), rng.Bytes(32), nullptr};
   }();
   return *process;
 }
@@ -172,12 +174,17 @@ void InitLog(const LogOptions& options) {
   process.logger = NewLogger();
 }
 
+void SetLogSink(LogSink sink) {
+  Process().sink = std::move(sink);
+}
+
 void Log(LogLevel level, const char* event, std::initializer_list<LogField> fields) {
   const ProcessLog& process = Process();
   if (level < process.options.level) return;
   const bool json = process.options.format == LogFormat::kJson;
   const std::string line =
       json ? JsonLine(level, event, fields) : ConsoleLine(level, event, fields);
+  if (process.sink) return process.sink(line);
   // As text, not as a format string: a value may hold braces.
   process.logger->log(SpdlogLevel(level), spdlog::string_view_t(line));
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <string>
 
@@ -44,6 +45,11 @@ class LogField {
 
 // Sets up the process-wide log, to stderr. Call once, before any thread.
 void InitLog(const LogOptions& options);
+
+// For tests: from now on each line goes there in place of stderr; null: to
+// stderr again. Before any thread.
+using LogSink = std::function<void(absl::string_view line)>;
+void SetLogSink(LogSink sink);
 
 // Thread-safe. Writes nothing below the level set.
 void Log(LogLevel level, const char* event, std::initializer_list<LogField> fields = {});

@@ -193,6 +193,11 @@ bool IsAboutOurs(const absl::Status& status) {
          absl::StrContains(status.message(), "SyncControl");
 }
 
+// A busy file, a sick disk, no memory. (A damaged one is damaged for good.)
+bool SaysNothing(const absl::Status& status) {
+  return !status.ok() && !IsAboutSchema(status) && !absl::IsDataLoss(status);
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<std::string>> Advise(sqlite::Database& db, const TableInfo& table,
@@ -210,9 +215,12 @@ absl::Status ProbeApplyMode(sqlite::Database& db, TablePlan* entry) {
   const absl::Status with_triggers = CompileWrites(db, *entry);
   entry->apply_mode = ApplyMode::kTriggersOn;
   if (with_triggers.ok() || IsAboutOurs(with_triggers)) return absl::OkStatus();
+  // Nothing is known of the table then: the whole look at the schema is taken again.
+  if (SaysNothing(with_triggers)) return with_triggers;
   PT_RETURN_IF_ERROR(db.EnableTriggers(false));
   const absl::Status without_triggers = CompileWrites(db, *entry);
   PT_RETURN_IF_ERROR(db.EnableTriggers(true));
+  if (SaysNothing(without_triggers)) return without_triggers;
   entry->apply_mode = without_triggers.ok() ? ApplyMode::kTriggersOff : ApplyMode::kCaptureOnly;
   entry->reason =
       std::string(without_triggers.ok() ? with_triggers.message() : without_triggers.message());

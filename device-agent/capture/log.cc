@@ -17,7 +17,7 @@ absl::StatusOr<bool> HasTable(sqlite::Database& db, const char* name) {
 // Whether a statement on a table of ours failed because the table is not there.
 // Looked for only then: a schema may hold thousands of objects.
 absl::StatusOr<bool> IsGone(sqlite::Database& db, const char* table, const absl::Status& status) {
-  if (status.ok() || sqlite::IsBusy(status)) return false;
+  if (!IsAboutSchema(status)) return false;
   PT_ASSIGN_OR_RETURN(const bool there, HasTable(db, table));
   return !there;
 }

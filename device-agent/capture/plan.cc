@@ -217,6 +217,7 @@ absl::StatusOr<Numbers> KnownNumbers(sqlite::Database& db, const PlanRequest& re
   // There may be no log, or one that somebody has rebuilt: Install's matter.
   const absl::StatusOr<int64_t> logged =
       db.QueryInt("SELECT max(CAST(TableNo AS INTEGER)) FROM main.SyncLog");
+  if (!logged.ok() && !IsAboutSchema(logged.status())) return logged.status();
   if (logged.ok() && *logged > numbers.highest && *logged <= kTableNumberMax) {
     numbers.highest = static_cast<int>(*logged);
   }

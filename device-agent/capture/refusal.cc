@@ -156,7 +156,7 @@ absl::StatusOr<std::optional<Refusal>> RefuseCollation(sqlite::Database& db, con
   }
   for (const std::string& column : key) {
     const absl::StatusOr<bool> ignores = IgnoresCase(db, table, column);
-    if (!ignores.ok() && sqlite::IsBusy(ignores.status())) return ignores.status();
+    if (!ignores.ok() && !IsAboutSchema(ignores.status())) return ignores.status();
     // A collation that only the app knows is an error here, and not BINARY.
     if (!ignores.ok() || *ignores) return std::optional(CaseInsensitiveKey(table, column));
   }

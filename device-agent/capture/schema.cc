@@ -248,6 +248,11 @@ std::string PortableExpression(absl::string_view sql, const TableInfo* table) {
   return out;
 }
 
+bool IsAboutSchema(const absl::Status& status) {
+  constexpr int kError = 1;  // SQLITE_ERROR, with what extends it
+  return (sqlite::ExtendedCode(status) & 0xff) == kError;
+}
+
 bool IsOurTable(absl::string_view name) {
   return absl::EqualsIgnoreCase(name, "SyncLog") || absl::EqualsIgnoreCase(name, "SyncControl");
 }

@@ -82,6 +82,11 @@ int NumberOfTrigger(absl::string_view name);
 // connection has double-quoted strings off.
 std::string PortableExpression(absl::string_view sql, const TableInfo* table);
 
+// True for an error of SQL that does not fit the schema (no such table, column,
+// function, collation). Any other one, of a busy file, a sick disk, memory that
+// ran out, says nothing of the schema.
+bool IsAboutSchema(const absl::Status& status);
+
 // What follows WHERE in the text of a CREATE INDEX; empty if there is none.
 std::string IndexCondition(absl::string_view create_index_sql);
 

@@ -113,6 +113,9 @@ struct StaleNote {
   // Put back only for the columns that the app has gained: the row is as its
   // state says in those that the state knows. Less than put_back alone.
   bool backfill = false;
+  // How the row stood that is to be put back; absent = whatever it is. One that is
+  // something else by then holds an edit that nobody announced.
+  std::optional<RowHashes> expected = std::nullopt;
 };
 
 inline constexpr Revision kVoidRevision = -1;

@@ -273,8 +273,8 @@ absl::StatusOr<QueueHealth> Ledger::Health() {
 
 absl::StatusOr<uint32_t> Ledger::CountHeld() {
   PT_ASSIGN_OR_RETURN(const int64_t held,
-                      db_.QueryInt("SELECT count(*) FROM SyncQueueItems WHERE Status = 0 AND "
-                                   "(Flags & 16) != 0"));
+                      db_.QueryInt("SELECT count(*) FROM SyncQueueItems WHERE Status IN (0, 1, 3) "
+                                   "AND (Flags & 16) != 0 AND Status = 0"));
   return static_cast<uint32_t>(held);
 }
 

@@ -40,8 +40,7 @@ CREATE TABLE SyncQueueItems(
   SentBase INTEGER
 );
 CREATE INDEX SyncQueueItems_Status_EnqueuedAt ON SyncQueueItems(Status, EnqueuedAt);
-CREATE INDEX SyncQueueItems_Entity ON SyncQueueItems(EntityType, EntityId)
-  WHERE Status IN (0, 1, 3);
+CREATE INDEX SyncQueueItems_Entity ON SyncQueueItems(EntityType, EntityId);
 CREATE INDEX SyncQueueItems_Open ON SyncQueueItems(Status) WHERE Status IN (0, 1, 3);
 CREATE TABLE SyncRowStates(
   TypeId INTEGER NOT NULL,
@@ -108,6 +107,17 @@ CREATE TABLE SyncIntents(
   Kind TEXT NOT NULL,
   Payload BLOB NOT NULL
 );
+)sql",
+      // Of the open items alone: an entity's past is not read for each version.
+      R"sql(
+DROP INDEX SyncQueueItems_Entity;
+CREATE INDEX SyncQueueItems_Entity ON SyncQueueItems(EntityType, EntityId)
+  WHERE Status IN (0, 1, 3);
+CREATE INDEX SyncQueueItems_Initial ON SyncQueueItems(Status)
+  WHERE Status IN (0, 1, 3) AND (Flags & 8) != 0;
+CREATE INDEX SyncQueueItems_Held ON SyncQueueItems(Status)
+  WHERE Status IN (0, 1, 3) AND (Flags & 16) != 0;
+ALTER TABLE SyncStale ADD COLUMN RowHashes BLOB;
 )sql"};
   return *kSteps;
 }

@@ -150,23 +150,34 @@ absl::StatusOr<std::vector<RowState>> Ledger::ListUnconfirmed(size_t limit) {
 absl::Status Ledger::NoteStale(const StaleNote& note) {
   PT_ASSIGN_OR_RETURN(
       auto stmt,
-      db_.Prepare("INSERT INTO SyncStale(EntityType, EntityId, Revision, PutBack) VALUES(?1, ?2, "
-                  "?3, ?4) ON CONFLICT(EntityType, EntityId) DO UPDATE SET "
+      db_.Prepare("INSERT INTO SyncStale(EntityType, EntityId, Revision, PutBack, RowHashes) "
+                  "VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(EntityType, EntityId) DO UPDATE SET "
                   "Revision = max(Revision, excluded.Revision), "
+                  "RowHashes = ifnull(excluded.RowHashes, RowHashes), "
                   "PutBack = CASE WHEN 1 IN (PutBack, excluded.PutBack) THEN 1 "
                   "ELSE max(PutBack, excluded.PutBack) END"));
   stmt.Bind(1, note.key.type).Bind(2, note.key.id).Bind(3, note.revision);
   stmt.Bind(4, note.backfill ? kBackfill : static_cast<int64_t>(note.put_back));
+  if (note.expected.has_value()) {
+    stmt.BindBlob(5, EncodeRowHashes(*note.expected));
+  } else {
+    stmt.BindNull(5);
+  }
   return stmt.Run();
 }
 
 absl::StatusOr<std::optional<StaleNote>> Ledger::FindStale(const EntityKey& key) {
-  PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare("SELECT Revision, PutBack FROM SyncStale WHERE "
-                                             "EntityType = ?1 AND EntityId = ?2"));
+  PT_ASSIGN_OR_RETURN(auto stmt,
+                      db_.Prepare("SELECT Revision, PutBack, RowHashes FROM SyncStale WHERE "
+                                  "EntityType = ?1 AND EntityId = ?2"));
   stmt.Bind(1, key.type).Bind(2, key.id);
   PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
   if (!found) return std::nullopt;
-  return StaleNote{key, stmt.Int(0), stmt.Int(1) != 0, stmt.Int(1) == kBackfill};
+  StaleNote note{key, stmt.Int(0), stmt.Int(1) != 0, stmt.Int(1) == kBackfill};
+  if (!stmt.IsNull(2)) {
+    PT_ASSIGN_OR_RETURN(note.expected, DecodeRowHashes(stmt.Blob(2)));
+  }
+  return note;
 }
 
 absl::Status Ledger::ClearStale(const EntityKey& key) {
@@ -186,10 +197,11 @@ absl::StatusOr<std::vector<StaleNote>> Ledger::ListFetchable(size_t limit) {
   while (true) {
     PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
     if (!found) return notes;
-    notes.push_back({{std::string(stmt.Text(0)), std::string(stmt.Text(1))},
-                     stmt.Int(2),
-                     stmt.Int(3) != 0,
-                     stmt.Int(3) == kBackfill});
+    StaleNote& note = notes.emplace_back();
+    note.key = {std::string(stmt.Text(0)), std::string(stmt.Text(1))};
+    note.revision = stmt.Int(2);
+    note.put_back = stmt.Int(3) != 0;
+    note.backfill = stmt.Int(3) == kBackfill;
   }
 }
 

@@ -199,23 +199,13 @@ absl::Status ReplicaImpl::WriteOne(Writing& writing, Target& target) {
     return absl::OkStatus();
   }
   // With triggers off the statement's own row is not in the log.
-  PT_ASSIGN_OR_RETURN(const std::optional<EntityKey> edit,
-                      NoteTouched(writing, triggers_on_ ? &target.version.key : nullptr));
-  if (edit.has_value() && !PT_PLANTED("no savepoint around cascades")) {
-    // It would change a row that holds an edit nobody has sent.
-    PT_REACHED("a cascade onto an edit was rolled back");
-    savepoint.Rollback();
-    writing.Refuse(target.version.key, {"TOUCHES_EDIT", absl::StrCat(edit->type, "/", edit->id)});
-    return absl::OkStatus();
-  }
-  if (!writing.new_others.empty() && !Recovering()) {
-    // What they were before is to be seen: once more, after a look at them.
-    savepoint.Rollback();
-    writing.log_seq = log_seq;
-    PT_ASSIGN_OR_RETURN(const std::optional<EntityKey> unknown, LookAtOthers(writing));
-    if (!unknown.has_value()) return WriteOne(writing, target);
+  PT_ASSIGN_OR_RETURN(
+      const Touched touched,
+      JudgeTouched(writing, savepoint, log_seq, triggers_on_ ? &target.version.key : nullptr));
+  if (touched.again) return WriteOne(writing, target);
+  if (touched.edit.has_value()) {
     writing.Refuse(target.version.key,
-                   {"TOUCHES_EDIT", absl::StrCat(unknown->type, "/", unknown->id)});
+                   {"TOUCHES_EDIT", absl::StrCat(touched.edit->type, "/", touched.edit->id)});
     return absl::OkStatus();
   }
   PT_RETURN_IF_ERROR(savepoint.Release());

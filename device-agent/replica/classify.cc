@@ -86,6 +86,15 @@ absl::Status ReplicaImpl::Classify(Planning& planning, const Version& version) {
   return ClassifyKnown(planning, version, *table, state);
 }
 
+// Whether what stands there is known to be none of the service's, and to be put
+// back: nothing is lost with it.
+absl::StatusOr<bool> ReplicaImpl::GoesAnyway(const EntityKey& key, Table& table, const Row& row) {
+  PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(key));
+  if (!note.has_value() || !note->put_back || note->backfill) return false;
+  if (!note->expected.has_value()) return true;
+  return SameRow(table, *ledger_, *note->expected, row);
+}
+
 absl::Status ReplicaImpl::ClassifyKnown(Planning& planning, const Version& version, Table& table,
                                         const std::optional<RowState>& state) {
   const bool rebaselining = mode_ == Mode::kRebaselining;
@@ -134,7 +143,11 @@ absl::Status ReplicaImpl::ClassifyByRow(Planning& planning, const Version& versi
   if (state.has_value()) {
     PT_ASSIGN_OR_RETURN(as_known, SameRow(table, *ledger_, state->row, row));
   }
-  if (as_known || put_back) return PlanTarget(planning, version, table, row.hashes, &row);
+  bool goes = put_back;
+  if (put_back && planning.source != Source::kSetAside) {
+    PT_ASSIGN_OR_RETURN(goes, GoesAnyway(version.key, table, row));
+  }
+  if (as_known || goes) return PlanTarget(planning, version, table, row.hashes, &row);
   Target target;
   target.version = version;
   target.table = &table;

@@ -13,7 +13,6 @@ namespace ptdoc::sync {
 namespace {
 
 constexpr absl::Duration kScanDelayMin = absl::Minutes(1);
-constexpr absl::Duration kScanDelayMax = absl::Hours(1);
 constexpr absl::Duration kScanDebounce = absl::Seconds(1);
 
 }  // namespace
@@ -38,6 +37,7 @@ absl::StatusOr<bool> ReplicaImpl::CompareSlice() {
                       sqlite::Transaction::Begin(*snapshot_, sqlite::Transaction::Kind::kRead));
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
   PT_RETURN_IF_ERROR(CheckSnapshot(*snapshot_));
+  PT_RETURN_IF_ERROR(LoadUnanswered());
   // What the log announces is no find.
   DrainReport drained;
   PT_RETURN_IF_ERROR(DrainIn(*snapshot_, &drained));
@@ -72,10 +72,10 @@ absl::Status ReplicaImpl::CompareRows(sqlite::Database& db, Table& table) {
 
 absl::Status ReplicaImpl::CompareRow(const EntityKey& key, Table& table, const Row& row) {
   PT_ASSIGN_OR_RETURN(std::optional<RowState> state, ledger_->FindState(key));
-  if (state.has_value() && state->row.columns_id == row.hashes.columns_id &&
-      state->row == row.hashes) {
-    return absl::OkStatus();
-  }
+  const bool as_known = state.has_value() && state->row.columns_id == row.hashes.columns_id &&
+                        state->row == row.hashes;
+  // Of a row that is being sent the state tells what it was before.
+  if (as_known && !unanswered_.contains(key)) return absl::OkStatus();
   PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> waiting, ledger_->FindWaiting(key));
   if (waiting.has_value()) return absl::OkStatus();
   PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> sending, ledger_->FindProcessing(key));
@@ -84,9 +84,11 @@ absl::Status ReplicaImpl::CompareRow(const EntityKey& key, Table& table, const R
     if (as_sent) return absl::OkStatus();
     if (!state.has_value()) state = RowState{key, 0, "", sending->time, {}, false};
     state->time = std::max(state->time, sending->time);
+  } else if (as_known) {
+    return absl::OkStatus();
   } else if (state.has_value()) {
-    PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(key));
-    if (note.has_value() && note->put_back && !note->backfill) return absl::OkStatus();
+    PT_ASSIGN_OR_RETURN(const bool goes, GoesAnyway(key, table, row));
+    if (goes) return absl::OkStatus();
     PT_ASSIGN_OR_RETURN(const bool same, SameRow(table, *ledger_, state->row, row));
     // Only the columns are others than then: what was dropped so far is fetched.
     if (same) return ledger_->NoteStale({key, ToldRevision(*state), true, true});
@@ -98,7 +100,7 @@ absl::Status ReplicaImpl::CompareRow(const EntityKey& key, Table& table, const R
 
 absl::StatusOr<bool> ReplicaImpl::IsGone(sqlite::Database& db, Table& table,
                                          const RowState& state) {
-  if (state.row.absent) return false;
+  if (state.row.absent && !unanswered_.contains(state.key)) return false;
   const absl::StatusOr<std::vector<Value>> key = table.KeyFromId(state.key.id);
   if (!key.ok()) return false;
   PT_ASSIGN_OR_RETURN(const Row row, ReadRow(db, table, *ledger_, *key));
@@ -107,8 +109,9 @@ absl::StatusOr<bool> ReplicaImpl::IsGone(sqlite::Database& db, Table& table,
   if (waiting.has_value()) return false;
   PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> sending, ledger_->FindProcessing(state.key));
   if (sending.has_value()) return !sending->sent.absent;
-  PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(state.key));
-  return !(note.has_value() && note->put_back && !note->backfill);
+  if (state.row.absent) return false;
+  PT_ASSIGN_OR_RETURN(const bool goes, GoesAnyway(state.key, table, row));
+  return !goes;
 }
 
 absl::Status ReplicaImpl::CompareStates(sqlite::Database& db, Table& table) {
@@ -206,7 +209,7 @@ absl::StatusOr<bool> ReplicaImpl::ScanSlice() {
     scan_delay_ = kScanDelayMin;
     PT_RETURN_IF_ERROR(ledger_->PutInt("scan_found", 1));
   } else {
-    scan_delay_ = std::min(2 * scan_delay_, kScanDelayMax);
+    scan_delay_ = std::min(2 * scan_delay_, options_.scan_delay_max);
   }
   scan_found_ = 0;
   return false;

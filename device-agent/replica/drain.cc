@@ -201,7 +201,7 @@ absl::Status ReplicaImpl::DrainTouched(sqlite::Database& db, const EntityKey& ke
   PT_ASSIGN_OR_RETURN(const bool same, SameRow(table, *ledger_, state->row, row));
   if (same) return absl::OkStatus();
   PT_REACHED("a touched row is fetched");
-  return ledger_->NoteStale({key, ToldRevision(*state), true});
+  return ledger_->NoteStale({key, ToldRevision(*state), true, false, row.hashes});
 }
 
 // Deletions that come together with a change of the schema are a migration's

@@ -107,7 +107,10 @@ absl::Status ReplicaImpl::SettleTarget(const Target& target) {
     case Act::kAdopt:
       PT_RETURN_IF_ERROR(ledger_->PutState(
           {key, version.revision, version.check, version.last_modified, target.after, false}));
-      if (PT_PLANTED("a set-aside version is tried whatever its revision")) break;
+      if (PT_PLANTED("a set-aside version is tried whatever its revision")) {
+        PT_ASSIGN_OR_RETURN(const std::optional<SetAside> aside, ledger_->FindSetAside(key));
+        if (aside.has_value() && aside->version.revision < version.revision) break;
+      }
       PT_RETURN_IF_ERROR(ledger_->ClearSetAside(key, version.revision));
       break;
     case Act::kRemove:

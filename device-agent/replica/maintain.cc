@@ -69,12 +69,12 @@ absl::StatusOr<bool> ReplicaImpl::Maintain() {
 absl::StatusOr<bool> ReplicaImpl::TrimAppLog() {
   PT_ASSIGN_OR_RETURN(const LogMark sent, GetMark("sent"));
   PT_ASSIGN_OR_RETURN(const int64_t first, app_->QueryInt("SELECT min(Seq) FROM SyncLog"));
-  if (sent.seq - first < kTrimRowsMin) return false;
+  if (sent.seq - first < options_.trim_rows_min) return false;
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, sqlite::Transaction::Begin(*app_));
   PT_ASSIGN_OR_RETURN(const ControlRow control, ReadControl(*app_));
   PT_ASSIGN_OR_RETURN(const bool unchanged, IsFileUnchanged(control));
   if (!unchanged) return false;
-  PT_RETURN_IF_ERROR(TrimLog(*app_, first + kTrimRowsAtOnce));
+  PT_RETURN_IF_ERROR(TrimLog(*app_, first + options_.trim_rows_min / kTrimPart));
   PT_RETURN_IF_ERROR(tx.Commit());
   return true;
 }

@@ -6,6 +6,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -34,8 +36,14 @@ sqlite::OpenOptions AppOptions(const std::string& vfs, absl::Duration wait) {
   return options;
 }
 
+// Beside the file itself, not beside a link to it: agents that were told of one
+// file by two names must meet at one lock.
 ReplicaOptions WithState(ReplicaOptions options) {
-  if (options.state.empty()) options.state = options.database + ".sync";
+  if (!options.state.empty()) return options;
+  std::error_code unresolved;
+  std::filesystem::path database = options.database;
+  if (options.vfs.empty()) database = std::filesystem::canonical(database, unresolved);
+  options.state = (unresolved ? options.database : database.string()) + ".sync";
   return options;
 }
 
@@ -239,8 +247,6 @@ absl::Status ReplicaImpl::OpenConnections() {
       app_, sqlite::Database::Open(options_.database, AppOptions(options_.vfs, kWriteWait)));
   PT_ASSIGN_OR_RETURN(
       snapshot_, sqlite::Database::Open(options_.database, AppOptions(options_.vfs, kReadWait)));
-  PT_ASSIGN_OR_RETURN(
-      watch_, sqlite::Database::Open(options_.database, AppOptions(options_.vfs, kReadWait)));
   return app_->Exec(kCacheSize);
 }
 
@@ -252,7 +258,6 @@ absl::Status ReplicaImpl::Reconnect() {
 }
 
 void ReplicaImpl::CloseConnections() {
-  watch_.reset();
   snapshot_.reset();
   app_.reset();
   schema_version_ = -1;
@@ -343,8 +348,8 @@ absl::StatusOr<bool> ReplicaImpl::LogIsOurs() {
 }
 
 absl::StatusOr<bool> ReplicaImpl::AppChanged() {
-  if (!watch_.has_value()) return true;
-  const absl::StatusOr<int64_t> version = watch_->QueryInt("PRAGMA data_version");
+  if (!snapshot_.has_value()) return true;
+  const absl::StatusOr<int64_t> version = snapshot_->QueryInt("PRAGMA data_version");
   // Held exclusively, or gone: the next cycle finds out which.
   if (!version.ok()) return true;
   const bool changed = *version != std::exchange(watched_version_, *version);

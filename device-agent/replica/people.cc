@@ -128,7 +128,7 @@ absl::StatusOr<FileState> ReplicaImpl::CancelItem(int64_t id) {
   PT_RETURN_IF_ERROR(ledger_->PutArchive(entry).status());
   if (service_has_it) {
     const Revision revision = state.has_value() ? ToldRevision(*state) : note->revision;
-    PT_RETURN_IF_ERROR(ledger_->NoteStale({item->key, revision, true}));
+    PT_RETURN_IF_ERROR(ledger_->NoteStale({item->key, revision, true, false, row.hashes}));
   }
   PT_RETURN_IF_ERROR(tx.Commit());
   return FileState::kReady;

@@ -131,8 +131,8 @@ absl::Status ReplicaImpl::OfferRow(const EntityKey& key, Table& table, const Row
   PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(key));
   if (state.has_value()) {
     PT_ASSIGN_OR_RETURN(const bool same, SameRow(table, *ledger_, state->row, row));
-    PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(key));
-    if (same || (note.has_value() && note->put_back)) return absl::OkStatus();
+    PT_ASSIGN_OR_RETURN(const bool goes, GoesAnyway(key, table, row));
+    if (same || goes) return absl::OkStatus();
   }
   // With a state: edited since it was adopted, an edit like any other.
   QueueItem offer;
@@ -157,7 +157,8 @@ absl::Status ReplicaImpl::NoteGoneRows(sqlite::Database& db, Table& table) {
       if (!key.ok()) continue;
       PT_ASSIGN_OR_RETURN(const Row row, ReadRow(db, table, *ledger_, *key));
       if (row.absent) {
-        PT_RETURN_IF_ERROR(ledger_->NoteStale({state.key, ToldRevision(state), true}));
+        PT_RETURN_IF_ERROR(
+            ledger_->NoteStale({state.key, ToldRevision(state), true, false, row.hashes}));
       }
     }
     if (states.size() < kSliceRows) return absl::OkStatus();

@@ -28,6 +28,11 @@ struct ReplicaOptions {
   absl::Duration completed_retention = absl::Hours(24);
   size_t completed_max = 10'000;
   absl::Duration archive_retention = absl::Hours(24 * 30);
+  // A file whose commits leave no log rows, and where comparing found nothing, is
+  // compared more and more rarely, but as often as this.
+  absl::Duration scan_delay_max = absl::Hours(1);
+  // So many rows of the capture log that were sent may stay in the app's file.
+  int64_t trim_rows_min = 10'000;
   std::string vfs;  // empty = the default
   // With a VFS of its own: which file stands at `database`, 0 = none. Null: the
   // file system's inode tells, or with a VFS nobody.
@@ -142,8 +147,8 @@ class Replica {
   virtual Ledger& ledger() = 0;
   virtual const Plan& plan() const = 0;
 
-  // True if any other connection committed since the last call (PRAGMA
-  // data_version of a connection of its own).
+  // True if anybody committed since the last call, the agent's own writes
+  // included (PRAGMA data_version of a connection that only reads).
   virtual absl::StatusOr<bool> AppChanged() = 0;
 
   // Sending.

@@ -43,8 +43,7 @@ inline constexpr int kAttemptsMax = 40;
 inline constexpr size_t kBrakeRows = 20;      // deletions without a person's consent: at most
 inline constexpr int64_t kBrakePercent = 10;  // this many rows, or this part of a type
 inline constexpr size_t kCompletedAtOnceMax = 10'000;
-inline constexpr int64_t kTrimRowsMin = 10'000;
-inline constexpr int64_t kTrimRowsAtOnce = 2'000;
+inline constexpr int64_t kTrimPart = 5;  // of them, in one transaction
 
 enum class Mode : uint8_t { kNormal, kRecovering, kRebaselining };
 
@@ -192,7 +191,15 @@ class ReplicaImpl final : public Replica {
   absl::Status DropOwnLogRows(const Writing& writing);
   // --- touched.cc: what the app's triggers and foreign keys did meanwhile.
   absl::StatusOr<std::optional<EntityKey>> NoteTouched(Writing& writing, const EntityKey* own);
+  struct Touched {
+    bool again = false;             // undone, for a look at rows; to be done once more
+    std::optional<EntityKey> edit;  // undone: it would change this row's unsent edit
+  };
+  // Judges what was written in `savepoint`, when the log ended with `log_seq`.
+  absl::StatusOr<Touched> JudgeTouched(Writing& writing, sqlite::Savepoint& savepoint,
+                                       int64_t log_seq, const EntityKey* own);
   absl::Status RunAfterApply(Writing& writing);
+  absl::StatusOr<bool> RunOneAfterApply(Writing& writing, const std::string& sql);
   absl::Status PutTouchedBack(Writing& writing);
   absl::Status CheckForeignKeys(Writing& writing);
   absl::StatusOr<bool> LacksParent(const Target& target);
@@ -221,6 +228,7 @@ class ReplicaImpl final : public Replica {
   absl::Status ClassifyRecovered(Planning& planning, const Version& version, Table& table);
   absl::Status ClassifyRebaselined(Planning& planning, const Version& version, Table& table,
                                    const std::optional<RowState>& state, bool put_back);
+  absl::StatusOr<bool> GoesAnyway(const EntityKey& key, Table& table, const Row& row);
   absl::StatusOr<bool> AdoptOffered(Planning& planning, const Version& version, Table& table);
   absl::Status PlanTarget(Planning& planning, const Version& version, Table& table,
                           const RowHashes& expected, const Row* row);
@@ -339,10 +347,9 @@ class ReplicaImpl final : public Replica {
   int lock_fd_ = -1;
   std::string device_id_;
   std::unique_ptr<Ledger> ledger_;
-  // On the app's file: for writes, for snapshots, for data_version.
+  // On the app's file: for writes; for snapshots and data_version.
   std::optional<sqlite::Database> app_;
   std::optional<sqlite::Database> snapshot_;
-  std::optional<sqlite::Database> watch_;
   FileIdentity file_;            // the one that is open
   int64_t schema_version_ = -1;  // as last checked; -1 = never
   int64_t watched_version_ = -1;

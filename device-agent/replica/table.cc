@@ -159,6 +159,7 @@ absl::Status ReadDefaults(sqlite::Database& db, Ledger& ledger, Table* table) {
   for (size_t i = 0; i < table->default_sql.size(); ++i) {
     if (!IsConstantSql(table->default_sql[i])) continue;
     const absl::StatusOr<Value> value = DefaultOf(db, *table, i);
+    if (!value.ok() && !IsAboutSchema(value.status())) return value.status();
     if (value.ok()) table->default_hash[i] = ledger.HashOf(*value);
   }
   return absl::OkStatus();

@@ -176,10 +176,13 @@ absl::Status ReplicaImpl::TakeItem(Taking& taking, QueueItem item) {
     if (same && !asks && !PT_PLANTED("send unchanged rows")) {
       return CompleteItem(taking, std::move(item));
     }
-    if (asks) {
-      // Undone; but whether the service still holds that, nobody has said yet.
+    // Whether the service still holds the base, nobody has said yet.
+    if (asks) {  // Undone.
       item.reoffer = true;
       item.time = state->time;
+    } else if (state->unconfirmed && !row->absent && state->revision > shared_revision_) {
+      item.reoffer = true;
+      item.time = std::max(item.time, state->time + 1);
     }
   }
   PT_ASSIGN_OR_RETURN(const bool undecided, ParentIsUndecided(*table, *row));

@@ -98,8 +98,8 @@ absl::StatusOr<std::optional<EntityKey>> ReplicaImpl::LookAtOthers(Writing& writ
     bool known = row.absent;
     if (state.has_value()) {
       PT_ASSIGN_OR_RETURN(known, SameRow(table, *ledger_, state->row, row));
-      PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(key));
-      known |= note.has_value() && note->put_back;
+      PT_ASSIGN_OR_RETURN(const bool goes, GoesAnyway(key, table, row));
+      known |= goes;
     }
     if (known) continue;
     PT_REACHED("an edit that no trigger saw was in the way of a cascade");
@@ -109,29 +109,57 @@ absl::StatusOr<std::optional<EntityKey>> ReplicaImpl::LookAtOthers(Writing& writ
   return std::nullopt;
 }
 
+absl::StatusOr<ReplicaImpl::Touched> ReplicaImpl::JudgeTouched(Writing& writing,
+                                                               sqlite::Savepoint& savepoint,
+                                                               int64_t log_seq,
+                                                               const EntityKey* own) {
+  Touched touched;
+  PT_ASSIGN_OR_RETURN(touched.edit, NoteTouched(writing, own));
+  if (PT_PLANTED("no savepoint around cascades")) touched.edit.reset();
+  if (touched.edit.has_value()) {
+    // It would change a row that holds an edit nobody has sent.
+    PT_REACHED("a cascade onto an edit was rolled back");
+    savepoint.Rollback();
+    return touched;
+  }
+  if (writing.new_others.empty() || Recovering()) return touched;
+  // What they were before is to be seen.
+  savepoint.Rollback();
+  writing.log_seq = log_seq;
+  PT_ASSIGN_OR_RETURN(touched.edit, LookAtOthers(writing));
+  touched.again = !touched.edit.has_value();
+  return touched;
+}
+
 absl::Status ReplicaImpl::RunAfterApply(Writing& writing) {
   std::set<const Table*> tables;
   for (const Target* target : writing.written) tables.insert(target->table);
   PT_RETURN_IF_ERROR(SetTriggers(true));
   for (const Table* table : tables) {
     for (const std::string& sql : table->plan.config.after_apply) {
-      PT_ASSIGN_OR_RETURN(sqlite::Savepoint savepoint, sqlite::Savepoint::Begin(*app_));
-      const absl::Status status = app_->Exec(sql);
-      if (!status.ok() && !IsRefusal(status)) return status;
-      bool keep = status.ok();
-      if (keep) {
-        PT_ASSIGN_OR_RETURN(const std::optional<EntityKey> edit, NoteTouched(writing, nullptr));
-        keep = !edit.has_value();
-      }
-      if (keep) {
-        PT_RETURN_IF_ERROR(savepoint.Release());
-      } else {
-        Log(LogLevel::kWarning, "replica.after_apply_failed",
-            {LogField::Code("type", table->type())});
-      }
+      PT_ASSIGN_OR_RETURN(const bool done, RunOneAfterApply(writing, sql));
+      if (done) continue;
+      Log(LogLevel::kWarning, "replica.after_apply_failed",
+          {LogField::Code("type", table->type())});
     }
   }
   return absl::OkStatus();
+}
+
+// False, and nothing is done: the schema refuses it, or it would change an edit.
+absl::StatusOr<bool> ReplicaImpl::RunOneAfterApply(Writing& writing, const std::string& sql) {
+  while (true) {
+    const int64_t log_seq = writing.log_seq;
+    PT_ASSIGN_OR_RETURN(sqlite::Savepoint savepoint, sqlite::Savepoint::Begin(*app_));
+    const absl::Status status = app_->Exec(sql);
+    if (!status.ok() && !IsRefusal(status)) return status;
+    if (!status.ok()) return false;
+    PT_ASSIGN_OR_RETURN(const Touched touched, JudgeTouched(writing, savepoint, log_seq, nullptr));
+    if (touched.again) continue;
+    if (touched.edit.has_value()) return false;
+    PT_RETURN_IF_ERROR(savepoint.Release());
+    return true;
+  }
 }
 
 // What was applied stands as it was sent, whatever the app's triggers made of
@@ -142,6 +170,7 @@ absl::Status ReplicaImpl::PutTouchedBack(Writing& writing) {
   std::vector<EntityKey> todo(writing.touched_targets.begin(), writing.touched_targets.end());
   for (size_t i = 0; i < todo.size(); ++i) {
     const EntityKey key = todo[i];
+    const int64_t log_seq = writing.log_seq;
     Target& target = *writing.targets.at(key);
     PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, *target.table, *ledger_, target.key));
     if (row.hashes == target.after) continue;
@@ -155,14 +184,19 @@ absl::Status ReplicaImpl::PutTouchedBack(Writing& writing) {
       writing.Refuse(key, RefusalOf(status));
       continue;
     }
-    PT_ASSIGN_OR_RETURN(const std::optional<EntityKey> edit, NoteTouched(writing, nullptr));
-    if (edit.has_value()) {
-      writing.Refuse(key, {"TOUCHES_EDIT", absl::StrCat(edit->type, "/", edit->id)});
+    PT_ASSIGN_OR_RETURN(const Touched touched, JudgeTouched(writing, savepoint, log_seq, nullptr));
+    if (touched.edit.has_value()) {
+      writing.Refuse(key,
+                     {"TOUCHES_EDIT", absl::StrCat(touched.edit->type, "/", touched.edit->id)});
+      continue;
+    }
+    if (touched.again) {
+      todo.push_back(key);
       continue;
     }
     PT_RETURN_IF_ERROR(savepoint.Release());
-    for (const EntityKey& touched : writing.touched_targets) {
-      if (std::find(todo.begin(), todo.end(), touched) == todo.end()) todo.push_back(touched);
+    for (const EntityKey& more : writing.touched_targets) {
+      if (std::find(todo.begin(), todo.end(), more) == todo.end()) todo.push_back(more);
     }
   }
   return absl::OkStatus();

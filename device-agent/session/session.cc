@@ -140,6 +140,8 @@ void Session::On(const events::LocalFailed& event) {
   const Work work = work_;
   work_ = Work::kNone;
   WantAgain(work);
+  // Whatever it is now, it is not the app that holds its file.
+  blocked_since_.reset();
   local_error_ = event.status;
   const Backoff backoff{absl::Seconds(1), kBackoffMaxIdle};
   file_not_before_ =

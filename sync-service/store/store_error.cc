@@ -9,6 +9,8 @@ namespace {
 
 // Result codes of SQLite: the low byte of its extended ones.
 constexpr int kPermission = 3;
+constexpr int kAborted = 4;
+constexpr int kNoMemory = 7;
 constexpr int kReadOnly = 8;
 constexpr int kIoError = 10;
 constexpr int kCannotOpen = 14;
@@ -22,6 +24,11 @@ int PrimaryCode(const absl::Status& status) {
 bool IsDiskAway(const absl::Status& status) {
   const int code = PrimaryCode(status);
   return code == kPermission || code == kReadOnly || code == kIoError || code == kCannotOpen;
+}
+
+// Also the rest of a transaction that had to end because of it.
+bool IsOutOfMemory(const absl::Status& status) {
+  return PrimaryCode(status) == kNoMemory || PrimaryCode(status) == kAborted;
 }
 
 }  // namespace
@@ -47,12 +54,19 @@ absl::Status StoreError(const absl::Status& status) {
                                         "). Nothing was stored; devices keep their changes. "
                                         "Look at its disk, mount and permissions."));
       }
+      if (IsOutOfMemory(status)) {
+        return ReasonError(absl::StatusCode::kUnavailable, "STORE_AWAY",
+                           absl::StrCat("The store has no memory to work with (", status.message(),
+                                        "). Nothing was stored; devices keep their changes. Give "
+                                        "the service more memory."));
+      }
       return absl::InternalError(absl::StrCat("The store failed (", status.message(), ")."));
   }
 }
 
 absl::Status CommitError(const absl::Status& status) {
-  if (PrimaryCode(status) != kIoError) return StoreError(status);
+  const int code = PrimaryCode(status);
+  if (code != kIoError && code != kNoMemory) return StoreError(status);
   return ReasonError(absl::StatusCode::kUnknown, "STORE_AWAY",
                      absl::StrCat("The store failed while it committed (", status.message(),
                                   "). Whether this was stored is not known. Look whether it is, "

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "common/base/bytes.h"
@@ -49,6 +52,20 @@ TEST(LogTest, ConsoleLineHoldsTimeLevelEventAndFields) {
 
   EXPECT_THAT(line, MatchesRegex(std::string(kTime) +
                                  " INFO push_done changes=-3 took_ms=1.2 type=visits\n"));
+}
+
+TEST(LogTest, LinesGoToASinkWhileThereIsOne) {
+  InitLog({});
+  std::vector<std::string> lines;
+  SetLogSink([&](absl::string_view line) { lines.emplace_back(line); });
+
+  Log(LogLevel::kDebug, "below_the_level");
+  Log(LogLevel::kInfo, "heard");
+  SetLogSink(nullptr);
+  Log(LogLevel::kInfo, "to_stderr_again");
+
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_THAT(lines[0], testing::EndsWith(" INFO heard"));
 }
 
 TEST(LogTest, JsonLineHoldsTheSame) {

@@ -63,6 +63,25 @@ TEST_F(CascadeTest, RowsDeletedWithTheirParentAreFetchedAndNotSentAsDeletions) {
   EXPECT_THAT(*a_.replica().ToFetch(10), ElementsAre(EntityKey{"Visit", "v1"}));
 }
 
+TEST_F(CascadeTest, StatementAfterApplyDoesNotTakeAnEditThatNoTriggerSaw) {
+  a_.options().plan.all_tables = false;
+  EntityConfig& patient = a_.options().plan.entities.emplace_back();
+  patient.table = "Patient";
+  patient.after_apply = {"UPDATE Visit SET Note = 'checked'"};
+  a_.options().plan.entities.emplace_back().table = "Visit";
+  a_.Begin(kClinic);
+  a_.Apply(Page({V("Visit", "v1", 1, {{"Note", Value::Text("a")}}),
+                 V("Visit", "v2", 2, {{"Note", Value::Text("b")}})}));
+  ASSERT_TRUE(a_.app().EnableTriggers(false).ok());
+  a_.Sql("UPDATE Visit SET Note = 'typed' WHERE Id = 'v2'");
+
+  a_.Apply(Page({V("Patient", "p1", 3, {{"Name", Value::Text("Ann")}})}));
+
+  EXPECT_THAT(a_.Query("SELECT Name FROM Patient"), ElementsAre("Ann"));
+  EXPECT_THAT(a_.Query("SELECT Note FROM Visit"), ElementsAre("a", "typed"));
+  EXPECT_THAT(a_.OpenQueue(), ElementsAre("v2|1|0"));
+}
+
 TEST_F(CascadeTest, UnsentChildSetsTheDeletionOfItsParentAside) {
   a_.Begin(absl::StrCat(kClinic, kTriggerOfTheApp));
   a_.Apply(Page({V("Patient", "p1", 1, {{"Name", Value::Text("Ann")}})}));

@@ -299,6 +299,24 @@ TEST_F(RecoveryTest, DeletionThatTheServiceForgotIsDoneAgain) {
   EXPECT_THAT(b_.Query("SELECT Id FROM Patient"), ElementsAre("p2"));
 }
 
+// Nobody else has touched the row: the history that is gone must not decide.
+TEST_F(RecoveryTest, EditMadeDuringARebaselineIsNoEditOfADeletedRow) {
+  BeginBoth();
+  ASSERT_TRUE(service_.store().Backup(Backup()).ok());
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1'), ('p2', 'Bob', '2')");
+  Sync(a_);
+
+  service_.RestoreFrom(Backup());
+  ASSERT_TRUE(a_.replica().BeginRebaseline(0).ok());
+  a_.Sql("UPDATE Patient SET Name = 'Anne' WHERE Id = 'p1'");
+  a_.Sql("DELETE FROM Patient WHERE Id = 'p2'; INSERT INTO Patient VALUES('p2', 'Bobby', '3')");
+  SyncBoth();
+
+  EXPECT_THAT(a_.Query("SELECT Name FROM Patient ORDER BY Id"), ElementsAre("Anne", "Bobby"));
+  EXPECT_THAT(b_.Query("SELECT Name FROM Patient ORDER BY Id"), ElementsAre("Anne", "Bobby"));
+  EXPECT_THAT(ServiceArchives(), IsEmpty());
+}
+
 TEST_F(RecoveryTest, OldDeletionDoesNotTouchWhatWasMadeSince) {
   BeginBoth();
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");

@@ -310,6 +310,31 @@ TEST(SessionRunTest, LooksAtTheFilesAtOnceWhenAskedAfterALocalFailure) {
   EXPECT_TRUE(std::any_of(asked.begin(), asked.end(), is_local));
 }
 
+// The app held its file once, and then the agent's own disk was full: what is in
+// the way now is the disk, however long the app's lock has been forgotten.
+TEST(SessionRunTest, BlamesTheAppNoLongerWhenALocalFailureCameAfterItsLock) {
+  SeededRng rng(1);
+  Session session(OnRequest(), rng);
+  Moment now{absl::Seconds(100), absl::FromUnixSeconds(4'000'000'000)};
+  const auto is_local = [](const Action& action) {
+    return std::holds_alternative<actions::Drain>(action) ||
+           std::holds_alternative<actions::ListOpen>(action);
+  };
+  session.Handle(events::Started{false, true}, now);
+  session.Handle(events::CommitSeen{}, now);
+  session.Handle(events::Drained{FileIs::kBlockedByApp, 0}, now);
+  const bool blocked = session.View().blocked_by_app;
+  now.monotonic += absl::Seconds(1);
+  session.Handle(events::Tick{}, now);
+  session.Handle(events::LocalFailed{absl::ResourceExhaustedError("full")}, now);
+
+  const std::vector<Action> asked = session.Handle(events::Requested{1, true, true}, now);
+
+  EXPECT_TRUE(blocked);
+  EXPECT_FALSE(session.View().blocked_by_app);
+  EXPECT_TRUE(std::any_of(asked.begin(), asked.end(), is_local));
+}
+
 TEST(SessionRunTest, SaysSoonThatTheServiceIsAway) {
   Script script(OnRequest());
   script.Start();
