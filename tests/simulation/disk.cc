@@ -196,7 +196,6 @@ int DiskVfs::Open(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int fl
   Process& process = ProcessOf(vfs);
   Disk& disk = process.disk_;
   file->pMethods = nullptr;
-  process.errno_ = EIO;
   if (process.Enter("open", false) != Process::Fate::kGo) return SQLITE_CANTOPEN;
   std::shared_ptr<SimFile> found;
   if (name == nullptr) {
@@ -276,7 +275,9 @@ int DiskVfs::Write(sqlite3_file* file, const void* data, int size, sqlite3_int64
   const auto from = static_cast<size_t>(offset);
   const size_t end = from + static_cast<size_t>(size);
   const Process::Fate fate = handle.process->Enter("write", true);
-  if (fate == Process::Fate::kFail) return SQLITE_IOERR_WRITE;
+  if (fate == Process::Fate::kFail) {
+    return handle.process->errno_ == ENOSPC ? SQLITE_FULL : SQLITE_IOERR_WRITE;
+  }
   if (fate == Process::Fate::kDead) return SQLITE_IOERR_WRITE;
   std::string bytes(static_cast<const char*>(data), static_cast<size_t>(size));
   if (fate == Process::Fate::kDie) {
@@ -337,7 +338,9 @@ int DiskVfs::Lock(sqlite3_file* file, int level) {
 int DiskVfs::ShmMap(sqlite3_file* file, int region, int size, int extend, void volatile** out) {
   Handle& handle = Of(file);
   *out = nullptr;
-  if (handle.process->Enter("shm map", false) != Process::Fate::kGo) return SQLITE_IOERR_SHMMAP;
+  if (handle.process->Enter("shm map", false) != Process::Fate::kGo) {
+    return handle.process->errno_ == ENOSPC ? SQLITE_IOERR_SHMSIZE : SQLITE_IOERR_SHMMAP;
+  }
   if (handle.shm == nullptr) {
     handle.shm = handle.file->shm;
     ++handle.shm->users;
@@ -430,20 +433,24 @@ void Process::Start() {
 }
 
 Process::Fate Process::Enter(const char* what, bool changes) {
+  if (dead_) errno_ = EIO;
   if (dead_) return Fate::kDead;
   if (quiet_) return Fate::kGo;
   ++calls_;
-  const bool dies = changes && die_in_ == 1;
+  const Fault fault = fault_ ? fault_(what) : Fault::kNone;
+  const bool dies = (changes && die_in_ == 1) || fault == Fault::kDeath;
   if (changes && die_in_ > 0) --die_in_;
   if (dies) {
+    errno_ = EIO;
     ++disk_.counters_[absl::StrCat("died in ", what)];
     Kill();
     return Fate::kDie;
   }
-  bool fails = errors_ > 0 && disk_.rng_.Below(1'000'000) < errors_;
+  bool fails = fault != Fault::kNone || (errors_ > 0 && disk_.rng_.Below(1'000'000) < errors_);
   if (fail_in_ == 1) fails = true;
   if (fail_in_ > 1 || (fail_in_ == 1 && !fail_all_)) --fail_in_;
   if (!fails) return Fate::kGo;
+  errno_ = fault == Fault::kFull ? ENOSPC : EIO;
   ++disk_.counters_[absl::StrCat("error in ", what)];
   return Fate::kFail;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -96,6 +97,10 @@ class Process {
     fail_in_ = number;
     fail_all_ = and_all_after;
   }
+  // Asked at each call, which it is told by name ("read", "write", "shm map"),
+  // what shall become of it. `kFull`: as on a disk without room.
+  enum class Fault { kNone, kError, kFull, kDeath };
+  void SetFault(std::function<Fault(const char* what)> fault) { fault_ = std::move(fault); }
   // While nothing may be drawn or counted: somebody only looks.
   void SetQuiet(bool quiet) { quiet_ = quiet; }
   // Calls so far that change something or can fail.
@@ -117,6 +122,7 @@ class Process {
   int64_t die_in_ = 0;
   int64_t fail_in_ = 0;
   bool fail_all_ = false;
+  std::function<Fault(const char*)> fault_;
   uint64_t errors_ = 0;
   int64_t calls_ = 0;
   int errno_ = 0;  // of the last call that failed

@@ -10,6 +10,7 @@
 #include "common/base/status.h"
 #include "common/merge/policy.h"
 #include "common/model/row_json.h"
+#include "tests/simulation/content.h"
 
 namespace ptdoc::sync::sim {
 namespace {
@@ -88,6 +89,22 @@ void CheckBinding(World& world, const Held& held) {
   }
 }
 
+// The service holds both halves of a transfer or none.
+void CheckTransfers(World& world, const Held& held) {
+  std::map<std::string, int64_t> sums;
+  for (const auto& [key, versions] : held.history) {
+    if (key.type != "Transfer" || versions.back().deleted) continue;
+    const std::string pair = key.id.substr(0, key.id.size() - 1);
+    if (world.broken_pairs().contains(pair)) continue;
+    sums[pair] += versions.back().fields.Find("Amount")->integer();
+  }
+  for (const auto& [pair, sum] : sums) {
+    if (sum != 0) world.Fail("the service holds half of the transfer (P8) " + pair);
+  }
+  world.Count("transfers whole to the end", static_cast<int64_t>(sums.size()));
+  if (!sums.empty()) world.Count("halves of transfers looked for to the end");
+}
+
 std::string KnownOf(SimDevice& device, const EntityKey& key) {
   const absl::StatusOr<std::optional<RowState>> state = device.replica().ledger().FindState(key);
   const absl::StatusOr<std::optional<StaleNote>> note = device.replica().ledger().FindStale(key);
@@ -138,8 +155,36 @@ void CheckEqual(World& world, SimDevice& device, const Held& held) {
   }
 }
 
+// A device whose change lost keeps it, too, under the service's ConflictId (P6);
+// unless the row was edited again meanwhile, or old archives have gone.
+void CheckOwnLosses(World& world, const SimService& service, SimDevice& device) {
+  const auto& counters = world.counters();
+  const bool clock_jumped =
+      counters.contains("clock set by years") || counters.contains("clock set by hours");
+  if (!device.has_own_files() || clock_jumped) return;
+  for (const auto& [id, loss] : service.record().losses) {
+    if (loss.sender != device.name() || !loss.sent_lost) continue;
+    if (device.HasNewerItem(loss.key, loss.batch_id)) continue;
+    world.Count("own loss looked for");
+    const auto entry = device.replica().ledger().FindArchive(id);
+    PT_CHECK(entry.ok());
+    if (entry->has_value() && (*entry)->conflict_id == id && (*entry)->key == loss.key) continue;
+    world.Fail(absl::StrCat(device.name(), " has not kept what it lost (P6): ", loss.key.type, "/",
+                            loss.key.id, " ", ResolutionName(loss.resolution)));
+  }
+}
+
+// Nothing that befell the files gave reason to ask for everything anew.
+void CheckRecoveries(World& world, const std::vector<std::unique_ptr<SimDevice>>& devices) {
+  const bool had_reason = std::any_of(devices.begin(), devices.end(),
+                                      [](const auto& device) { return !device->has_own_files(); });
+  if (!had_reason && world.counters().contains("recovery begun")) {
+    world.Fail("a recovery began, and no file had been set back");
+  }
+}
+
 // Whatever an app committed is known to the service or stands in an archive.
-void CheckKept(World& world, SimDevice& device, const Held& held) {
+void CheckKept(World& world, const SimService& service, SimDevice& device, const Held& held) {
   std::multimap<EntityKey, std::string> own;
   const absl::StatusOr<std::vector<ArchiveEntry>> archives =
       device.replica().ledger().ListArchives(true, 0, 100'000);
@@ -150,6 +195,7 @@ void CheckKept(World& world, SimDevice& device, const Held& held) {
     PT_CHECK(whole.ok() && whole->has_value());
     own.emplace(entry.key, (*whole)->archived_json);
   }
+  CheckOwnLosses(world, service, device);
   for (const SimDevice::Promise& promise : device.promises()) {
     const std::string json = Json(promise.content);
     // Made and deleted again before anybody heard of it.
@@ -178,9 +224,13 @@ void CheckPromises(World& world, SimService& service,
   const Held held{service.record().history, archived};
   CheckAncestry(world, service, held);
   CheckBinding(world, held);
+  CheckTransfers(world, held);
+  service.CheckAcknowledged();
+  CheckPlacesOfContent(world, service, devices);
+  CheckRecoveries(world, devices);
   for (const std::unique_ptr<SimDevice>& device : devices) {
     CheckEqual(world, *device, held);
-    CheckKept(world, *device, held);
+    CheckKept(world, service, *device, held);
   }
 }
 

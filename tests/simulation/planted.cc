@@ -1,5 +1,6 @@
 #include "common/base/planted.h"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,6 +36,11 @@ std::map<std::string, int64_t>& ReachedPlaces() {
 }
 
 namespace sim {
+namespace {
+
+constexpr rlim_t kSecondsMax = 30;
+
+}  // namespace
 
 const std::vector<std::string>& PlantedBugs() {
   static const auto* const bugs =
@@ -83,6 +89,9 @@ bool IsCaught(const std::string& bug, uint64_t seed, std::string* how) {
     close(ends[0]);
     if (std::freopen("/dev/null", "w", stderr) == nullptr) _exit(3);
     PlantBug(bug.c_str());
+    // Others go round in circles for ever.
+    const rlimit most{kSecondsMax, kSecondsMax};
+    PT_CHECK(setrlimit(RLIMIT_CPU, &most) == 0);
     const std::string failure = Simulate(seed).failure;
     const ssize_t written = write(ends[1], failure.data(), std::min<size_t>(failure.size(), 4000));
     _exit(failure.empty() && written == 0 ? 0 : 1);

@@ -21,6 +21,7 @@ constexpr uint64_t kOtherSeeds = 40;
 constexpr Catch kCatches[] = {
     {"a delta is laid over current", 1},
     {"a page ends anywhere", 1},
+    {"a set-aside version is tried whatever its revision", 1},
     {"a void id is forgotten", 6},
     {"acknowledge before COMMIT", 14},
     {"an equal time wins", 6},
@@ -45,6 +46,7 @@ constexpr Catch kCatches[] = {
     {"the check of a base is not compared", 58},
     {"the later arrival wins", 1},
     {"touched rows are not put back", 5},
+    {"trim the last log row", 1},
     {"two open batches for one entity", 13},
 };
 

@@ -8,4 +8,8 @@ namespace ptdoc::sync::sim {
 // The randomness is drawn from `rng`, which must live until the next call.
 void SeedSqlite(Rng& rng);
 
+// Tells SQLite, if nobody has used it in this process yet, that there is one
+// thread, and that nobody asks how much memory is in use.
+void MakeSqliteFast();
+
 }  // namespace ptdoc::sync::sim

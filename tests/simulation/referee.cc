@@ -36,15 +36,15 @@ bool ChangesNothing(const Change& change, const Version& base) {
 void Referee::Judge(World& world, const PushBatch& batch, const PushAnswer& answer,
                     const History& history, absl::Time now) {
   if (batch.batch_id.empty()) return;
-  const std::string id = absl::StrCat(batch.who.device, "/", batch.batch_id);
+  const Batch id(batch.who.device, batch.batch_id);
   if (answer.voided) {
     void_.insert(id);
     if (receipts_stay_ && said_.contains(id))
-      world.Fail("a batch that was answered was taken for void (P3): " + id);
+      world.Fail("a batch that was answered was taken for void (P3): " + id.first);
     return;
   }
   if (receipts_stay_ && void_.contains(id))
-    world.Fail("a batch that was void took effect (P3): " + id);
+    world.Fail("a batch that was void took effect (P3): " + id.first);
   const bool repeated = said_.contains(id);
   JudgeRepetition(world, id, answer);
   if (repeated || answer.results.size() != batch.changes.size()) return;
@@ -53,20 +53,38 @@ void Referee::Judge(World& world, const PushBatch& batch, const PushAnswer& answ
     JudgeChange(world, batch.who.device, batch.changes[i], answer.results[i], history, now);
     // A client without an agent may send what it likes.
     const bool is_agent = !batch.cursor.empty() || !batch.witness.empty();
-    if (is_agent) JudgeNeed(world, batch.changes[i], history);
+    if (!is_agent) continue;
+    JudgeNeed(world, batch.changes[i], history);
+    JudgeBase(world, batch.changes[i], answer.results[i], history);
   }
 }
 
 // Sent ten times, a batch gets one answer.
-void Referee::JudgeRepetition(World& world, const std::string& id, const PushAnswer& answer) {
+void Referee::JudgeRepetition(World& world, const Batch& id, const PushAnswer& answer) {
   std::vector<Said> said;
-  for (const ChangeResult& result : answer.results) {
-    said.push_back({result.outcome, result.resolution, result.revision, result.conflict_id});
-  }
+  for (const ChangeResult& result : answer.results) said.push_back(Said::Of(result));
   const auto [before, is_new] = said_.emplace(id, said);
   if (is_new) return;
   world.Count("batch answered again");
-  if (receipts_stay_ && before->second != said) world.Fail("one batch got two answers (P3): " + id);
+  if (receipts_stay_ && before->second != said) {
+    world.Fail("one batch got two answers (P3): " + id.first);
+  }
+}
+
+void Referee::JudgeReceipts(World& world, StoreReader& reader, const std::string& tenant) const {
+  if (!receipts_stay_) return;
+  for (const auto& [id, said] : said_) {
+    const auto receipt = reader.FindReceipt(tenant, id.first, id.second);
+    PT_CHECK(receipt.ok());
+    std::vector<Said> kept;
+    if (receipt->has_value()) {
+      for (const ChangeResult& result : (*receipt)->results) kept.push_back(Said::Of(result));
+    }
+    if (!receipt->has_value() || kept != said) {
+      world.Fail(absl::StrCat("a batch of ", id.first, " was answered and has no receipt (P3)"));
+    }
+  }
+  world.Count("receipts looked for", static_cast<int64_t>(said_.size()));
 }
 
 // Who stands in another history reads this one before anything of his is taken.
@@ -153,6 +171,20 @@ void Referee::JudgeNeed(World& world, const Change& change, const History& histo
     world.Fail(absl::StrCat("a row that was not changed was sent: ", NameOfKey(change.key), " on r",
                             change.base_revision));
   }
+}
+
+// An agent whose base is of a history that is gone is told so before anything of
+// it is decided.
+void Referee::JudgeBase(World& world, const Change& change, const ChangeResult& result,
+                        const History& history) {
+  if (change.reoffer || change.base_revision == 0) return;
+  // A deletion that is offered again says what it deleted.
+  if (change.operation == Operation::kDelete) return;
+  const Version* const base = Find(history, change.key, change.base_revision);
+  if (base != nullptr && (change.base_check.empty() || base->check == change.base_check)) return;
+  world.Fail(
+      absl::StrCat("an edit on a base of another history was decided: ", NameOfKey(change.key),
+                   " on r", change.base_revision, " rule ", result.rule));
 }
 
 void Referee::JudgeLoss(World& world, const ArchiveRow& row) const {

@@ -23,6 +23,12 @@ class Referee {
              absl::Time now);
   // The cursor of a page of this epoch left the service.
   void Tell(const std::string& cursor, const std::string& epoch) { epochs_[cursor] = epoch; }
+  // What it was told before the store was set back.
+  void Remember(const Referee& before) {
+    epochs_.insert(before.epochs_.begin(), before.epochs_.end());
+  }
+  // Every batch that was answered still has its answer in the store.
+  void JudgeReceipts(World& world, StoreReader& reader, const std::string& tenant) const;
   // Receipts live as long as versions: what was answered may be forgotten.
   void ForgetReceipts() { receipts_stay_ = false; }
   // A conflict as it stands in the archive.
@@ -30,6 +36,9 @@ class Referee {
 
  private:
   struct Said {
+    static Said Of(const ChangeResult& result) {
+      return {result.outcome, result.resolution, result.revision, result.conflict_id};
+    }
     Outcome outcome = Outcome::kFailed;
     Resolution resolution = Resolution::kNone;
     Revision revision = 0;
@@ -40,20 +49,23 @@ class Referee {
     std::string device;
     TimeNs time = 0;  // as it claimed
   };
+  using Batch = std::pair<std::string, std::string>;  // device and id
   const Writer* WriterBefore(const EntityKey& key, Revision revision, const History& history) const;
-  void JudgeRepetition(World& world, const std::string& id, const PushAnswer& answer);
+  void JudgeRepetition(World& world, const Batch& id, const PushAnswer& answer);
   void JudgeChange(World& world, const std::string& device, const Change& change,
                    const ChangeResult& result, const History& history, absl::Time now);
 
+  static void JudgeBase(World& world, const Change& change, const ChangeResult& result,
+                        const History& history);
   static void JudgeNeed(World& world, const Change& change, const History& history);
   void JudgeCursor(World& world, const PushBatch& batch, const PushAnswer& answer) const;
   static void JudgeReoffer(World& world, const Change& change, const ChangeResult& result,
                            const History& history);
 
   bool receipts_stay_ = true;
-  std::map<std::string, std::string> epochs_;      // by cursor
-  std::map<std::string, std::vector<Said>> said_;  // by device and batch
-  std::set<std::string> void_;
+  std::map<std::string, std::string> epochs_;  // by cursor
+  std::map<Batch, std::vector<Said>> said_;
+  std::set<Batch> void_;
   std::set<std::string> clamped_;  // conflicts of a change whose time was
   std::set<std::pair<EntityKey, std::string>> clamped_writers_;
   std::map<std::pair<EntityKey, Revision>, Writer> writers_;  // of what was accepted

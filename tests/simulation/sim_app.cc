@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/model/entity_id.h"
+#include "tests/simulation/content_mark.h"
 
 namespace ptdoc::sync::sim {
 namespace {
@@ -98,7 +99,6 @@ std::vector<SimApp::Edit> SimApp::Write() {
   if (blind) {
     world_.Count("app wrote with triggers off");
     world_.Trace(name_ + " app: with triggers off");
-    world_.PairsMayBreak();
     PT_CHECK(db_->EnableTriggers(false).ok());
   }
   const absl::Cleanup see = [this] { PT_CHECK(db_->EnableTriggers(true).ok()); };
@@ -110,7 +110,12 @@ std::vector<SimApp::Edit> SimApp::Write() {
     world_.Trace(name_ + " app: rolled back");
     return {};
   }
-  return Difference(before);
+  std::vector<Edit> edits = Difference(before);
+  // Nobody hears that these were one.
+  if (blind) {
+    for (const Edit& edit : edits) world_.PairMayBreak(edit.key);
+  }
+  return edits;
 }
 
 bool SimApp::BeginLong() {
@@ -224,12 +229,13 @@ std::string SimApp::Patient() {
 
 // Few values, so that edits undo and repeat each other.
 std::string SimApp::Text() {
-  return Quote(absl::StrCat("text ", world_.rng().Below(5)));
+  return Quote(absl::StrCat(kContentMark, " ", world_.rng().Below(5)));
 }
 
 bool SimApp::WritePatient() {
   const std::string id = Patient();
-  const std::string code = Quote(absl::StrCat(name_, "-", world_.rng().Below(6)));
+  const std::string code =
+      Quote(absl::StrCat(kContentMark, " ", name_, "-", world_.rng().Below(6)));
   switch (world_.rng().Below(12)) {
     case 10:  // another key: the old one is gone, a new one is there
       return Exec("UPDATE OR IGNORE Patient SET Id = " + Patient() + " WHERE Id = " + id);
@@ -254,7 +260,7 @@ bool SimApp::WritePatient() {
       return Exec("DELETE FROM IntakeForm WHERE PatientId = " + id) &&
              Exec("DELETE FROM Patient WHERE Id = " + id) &&
              Exec("INSERT INTO Patient(Id, Name, Photo) VALUES (" + id + ", " + Text() +
-                  ", x'00ff')");
+                  ", CAST(x'00ff' || " + Text() + " AS BLOB))");
     case 9:
       return Exec("UPDATE OR REPLACE Patient SET Code = " + code + " WHERE Id = " + id);
     default:  // done and undone, as far as the next reader can tell
@@ -328,7 +334,8 @@ bool SimApp::WriteFamily() {
 
 bool SimApp::Transfer() {
   const std::string pair = absl::StrCat(name_, "-", ++transfers_);
-  const std::string amount = absl::StrCat(1 + world_.rng().Below(1000));
+  const std::string amount =
+      absl::StrCat(kAmountMark + 1 + static_cast<int64_t>(world_.rng().Below(999)));
   return Exec("INSERT INTO Transfer VALUES ('" + pair + "a', '" + pair + "', " + amount + ")") &&
          Exec("INSERT INTO Transfer VALUES ('" + pair + "b', '" + pair + "', -" + amount + ")");
 }
@@ -358,6 +365,19 @@ Rows SimApp::ReadAll() {
 
 int64_t SimApp::BankSum() {
   return *db_->QueryInt("SELECT sum(Amount) FROM Transfer");
+}
+
+std::vector<std::string> SimApp::HalfPairs() {
+  absl::StatusOr<sqlite::Statement> rows =
+      db_->Prepare("SELECT Pair FROM Transfer GROUP BY Pair HAVING sum(Amount) <> 0 ORDER BY Pair");
+  PT_CHECK(rows.ok());
+  std::vector<std::string> pairs;
+  while (true) {
+    const absl::StatusOr<bool> more = rows->Step();
+    PT_CHECK(more.ok());
+    if (!*more) return pairs;
+    pairs.emplace_back(rows->Text(0));
+  }
 }
 
 std::string SimApp::Check() {

@@ -60,6 +60,9 @@ class SimApp {
 
   Rows ReadAll();
   int64_t BankSum();
+  // Transfers of which only one half is there.
+  std::vector<std::string> HalfPairs();
+  sqlite::Database& db() { return *db_; }
   // Integrity and foreign keys; empty if all is well.
   std::string Check();
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "tests/simulation/content_mark.h"
 
 namespace ptdoc::sync::sim {
 namespace {
@@ -37,14 +38,16 @@ void SimClient::Send() {
     if (sent_.size() > kRemembered) sent_.pop_front();
   }
   world_.Trace(absl::StrCat(name_, ": sends ", batch.batch_id));
-  service_.Push(std::move(batch), [](const absl::StatusOr<PushAnswer>&) {});
+  service_.Push(std::move(batch), [this](const absl::StatusOr<PushAnswer>& answer) {
+    world_.Count(answer.ok() ? "client was answered" : "client was refused");
+  });
 }
 
 PushBatch SimClient::MakeBatch() {
   PushBatch batch;
   batch.who.tenant = kTenant;
   batch.who.device = name_;
-  batch.batch_id = absl::StrCat(name_, "-", ++batches_);
+  batch.batch_id = NewUuid(world_.rng());
   std::set<EntityKey> keys;
   for (uint64_t i = 0; i <= world_.rng().Below(3); ++i) {
     Change change = MakeChange();
@@ -76,8 +79,11 @@ Change SimClient::MakeChange() {
     change.operation = Operation::kCreate;
     change.base_revision = 0;
     change.base_check.clear();
+    for (const char* const column : {"Code", "Photo", "Visits", "Weight"}) {
+      change.fields.Set(column, Value::Null());
+    }
     change.fields.Set("Id", Value::Text(change.key.id));
-    change.fields.Set("Name", Value::Text("of " + name_));
+    change.fields.Set("Name", Value::Text(absl::StrCat(kContentMark, " of ", name_)));
     return change;
   }
   if (world_.Chance(0.1)) {
@@ -86,7 +92,7 @@ Change SimClient::MakeChange() {
   }
   change.operation = change.base_revision == 0 ? Operation::kCreate : Operation::kUpdate;
   change.fields = known.fields;
-  const std::string text = absl::StrCat("text ", world_.rng().Below(5));
+  const std::string text = absl::StrCat(kContentMark, " ", world_.rng().Below(5));
   for (const char* const column : {"Name", "Body", "Answers", "Note"}) {
     if (const Value* const there = change.fields.Find(column); there != nullptr) {
       // A part of a key stays.

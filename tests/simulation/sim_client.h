@@ -33,7 +33,6 @@ class SimClient {
   const std::string name_;
   absl::Duration pause_;
   bool going_ = false;
-  int64_t batches_ = 0;
   std::deque<PushBatch> sent_;  // the last few
 };
 

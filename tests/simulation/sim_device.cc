@@ -65,6 +65,8 @@ ReplicaOptions SimDevice::Options() const {
   options.vfs = agent_process_.vfs();
   options.identity = [this] { return disk_.Identity(kFile); };
   options.take_lock = false;
+  options.scan_delay_max = kScanDelayMax;
+  options.trim_rows_min = 20;
   return options;
 }
 
@@ -129,25 +131,33 @@ bool SimDevice::MayGoOn(const Action& action) {
   return false;
 }
 
+absl::StatusOr<std::map<int64_t, ItemStatus>> SimDevice::StatusesNow() {
+  PT_ASSIGN_OR_RETURN(sqlite::Statement rows,
+                      replica_->ledger().db().Prepare("SELECT Id, Status FROM SyncQueueItems"));
+  std::map<int64_t, ItemStatus> statuses;
+  while (true) {
+    PT_ASSIGN_OR_RETURN(const bool more, rows.Step());
+    if (!more) return statuses;
+    statuses[rows.Int(0)] = static_cast<ItemStatus>(rows.Int(1));
+  }
+}
+
 // How items went from status to status since the last look.
 void SimDevice::CountTransitions() {
   const int64_t changes = replica_->ledger().db().total_changes();
   if (std::exchange(seen_changes_, changes) == changes) return;
   agent_process_.SetQuiet(true);
-  const absl::StatusOr<std::vector<QueueItem>> items =
-      replica_->ledger().ListItems(/*include_done=*/true, 0, 100'000);
+  const absl::StatusOr<std::map<int64_t, ItemStatus>> read = StatusesNow();
   agent_process_.SetQuiet(false);
-  if (!items.ok()) return;
-  std::map<int64_t, ItemStatus> now;
-  for (const QueueItem& item : *items) now[item.id] = item.status;
-  for (const auto& [id, status] : now) {
+  if (!read.ok()) return;
+  for (const auto& [id, status] : *read) {
     const auto before = statuses_.find(id);
+    if (before != statuses_.end() && before->second == status) continue;
     const std::string from =
         before == statuses_.end() ? "nothing" : std::string(ItemStatusName(before->second));
-    if (from == ItemStatusName(status)) continue;
     world_.Count(absl::StrCat("item ", from, " -> ", ItemStatusName(status)));
   }
-  statuses_ = std::move(now);
+  statuses_ = *read;
 }
 
 // One unanswered item per entity, whatever became of earlier batches.
@@ -164,6 +174,7 @@ void SimDevice::Die(const std::string& where) {
   dying_ = true;
   agent_process_.Kill();
   if (core_ != nullptr) core_->Abandon();
+  world_.Count("an agent died");
   world_.Trace(absl::StrCat(name_, ": dies ", where));
   world_.After(absl::ZeroDuration(), [this] { Bury(); });
 }
@@ -247,7 +258,6 @@ void SimDevice::SetFile(const std::string& path, const std::map<std::string, std
 
 void SimDevice::PutBack() {
   if (copy_.empty()) return;
-  world_.PairsMayBreak();
   const uint64_t which = world_.rng().Below(5);
   const bool in_place = world_.Chance(0.5);
   const char* const kNames[] = {"app's file set back", "ledger set back", "both files set back",
@@ -255,7 +265,7 @@ void SimDevice::PutBack() {
   world_.Count(kNames[which]);
   world_.Trace(absl::StrCat(name_, ": ", kNames[which], in_place ? " in place" : ""));
   Stop();
-  deletions_count_ = false;
+  deletions_count_ = has_own_files_ = false;
   if (which == 0 || which == 2) SetFile(kFile, copy_, in_place);
   if (which == 1 || which == 2) SetFile(kLedger, copy_, in_place);
   if (which == 3) SetFile(kLedger, {}, false);
@@ -266,7 +276,6 @@ void SimDevice::PutBack() {
 }
 
 void SimDevice::BecomeCopyOf(SimDevice& other) {
-  world_.PairsMayBreak();
   world_.Count("files copied to another device");
   world_.Trace(absl::StrCat(name_, ": has the files of ", other.name_));
   other.TakeCopy();
@@ -277,21 +286,21 @@ void SimDevice::BecomeCopyOf(SimDevice& other) {
   SetFile(kLedger, files, false);
   copy_.clear();
   app_.Open();
-  deletions_count_ = false;
+  deletions_count_ = has_own_files_ = false;
   ForgetWhatIsGone(true);
   world_.After(world_.Between(absl::ZeroDuration(), absl::Seconds(5)), [this] { Boot(); });
 }
 
 void SimDevice::Meddle() {
   if (!alive() || dying_ || agent_process_.dead()) return;
-  world_.PairsMayBreak();
   switch (world_.rng().Below(3)) {
     case 0: {
       const absl::StatusOr<std::vector<QueueItem>> items =
           replica_->ledger().ListItems(/*include_done=*/false, 0, 50);
       if (!items.ok() || items->empty()) return;
-      const int64_t id = (*items)[world_.rng().Below(items->size())].id;
-      const absl::Status done = replica_->CancelItem(id).status();
+      const QueueItem& item = (*items)[world_.rng().Below(items->size())];
+      world_.PairMayBreak(item.key);
+      const absl::Status done = replica_->CancelItem(item.id).status();
       if (done.ok()) world_.Count("item cancelled");
       world_.Trace(absl::StrCat(name_, ": cancel: ", done.ToString()));
       break;
@@ -306,6 +315,7 @@ void SimDevice::Meddle() {
           replica_->ledger().ListArchives(/*include_resolved=*/false, 0, 50);
       if (!archives.ok() || archives->empty()) return;
       const ArchiveEntry& entry = (*archives)[world_.rng().Below(archives->size())];
+      world_.PairMayBreak(entry.key);
       const Rows before = app_.ReadAll();
       const absl::Status done = replica_->RestoreArchived(entry.conflict_id).status();
       // An edit like the app's own.
@@ -361,13 +371,28 @@ void SimDevice::Observe() {
   Watch();
   CountTransitions();
   if (!deletions_count_) Quiet();
-  if (world_.pairs_hold() && app_.BankSum() != 0) {
-    world_.Fail(name_ + ": half a transfer was applied (P8)");
-  }
+  CheckPairs();
   if (core_->View().link == LinkState::kRefused) {
     world_.Fail(absl::StrCat(name_, " stopped: ", core_->View().reason.ToString()));
   }
   Arm();
+}
+
+// Every commit that this device can see holds both halves of a transfer or none.
+void SimDevice::CheckPairs() {
+  if (app_.BankSum() == 0) return;
+  for (const std::string& pair : app_.HalfPairs()) {
+    if (world_.broken_pairs().contains(pair)) continue;
+    world_.Fail(absl::StrCat(name_, ": half of the transfer ", pair, " was applied (P8)"));
+  }
+}
+
+void SimDevice::Look(const std::function<void(sqlite::Database&, sqlite::Database&)>& look) {
+  agent_process_.SetQuiet(true);
+  app_process_.SetQuiet(true);
+  look(replica_->ledger().db(), app_.db());
+  agent_process_.SetQuiet(false);
+  app_process_.SetQuiet(false);
 }
 
 // Tells what the device holds of the watched entity, where that changed. Reads a
@@ -466,6 +491,18 @@ void SimDevice::Remember(const std::vector<SimApp::Edit>& edits) {
     });
     promises_.push_back({edit.key, edit.after, KnownToService(edit.key)});
   }
+}
+
+bool SimDevice::HasNewerItem(const EntityKey& key, const std::string& batch_id) {
+  absl::StatusOr<sqlite::Statement> newer = replica_->ledger().db().Prepare(
+      "SELECT 1 FROM SyncQueueItems WHERE EntityType = ?1 AND EntityId = ?2 AND Id > "
+      "ifnull((SELECT max(Id) FROM SyncQueueItems WHERE EntityType = ?1 AND EntityId = ?2 AND "
+      "BatchId = ?3), 0)");
+  PT_CHECK(newer.ok());
+  const absl::StatusOr<bool> found =
+      newer->Bind(1, key.type).Bind(2, key.id).Bind(3, batch_id).Step();
+  PT_CHECK(found.ok());
+  return *found;
 }
 
 // Only while the agent is alive; else nothing is promised of a deletion. Nor of

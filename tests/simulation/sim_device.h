@@ -23,6 +23,9 @@ class SimDevice {
   SimDevice(World& world, SimService& service, const Chaos& chaos, int number);
   ~SimDevice();
 
+  // The longest time until an app's commit without log rows is looked for.
+  static constexpr absl::Duration kScanDelayMax = absl::Minutes(10);
+
   void Install();  // the app's file with some rows, and init
   void Boot();     // the agent's process
   void Crash();
@@ -65,6 +68,9 @@ class SimDevice {
 
   SimApp& app() { return app_; }
   Replica& replica() { return *replica_; }
+  // For the simulation's own eyes: the ledger and the app's file, while no disk
+  // fails. The agent is alive.
+  void Look(const std::function<void(sqlite::Database& ledger, sqlite::Database& app)>& look);
 
   // What the app last wrote into a row and nobody has overwritten here since:
   // it must be known to the service or stand in an archive in the end.
@@ -74,6 +80,10 @@ class SimDevice {
     bool known = false;             // the row before was one that the service knew
   };
   const std::vector<Promise>& promises() const { return promises_; }
+  // Its files were never set back, lost, moved or another device's.
+  bool has_own_files() const { return has_own_files_; }
+  // Whether another item of the entity came after that batch's.
+  bool HasNewerItem(const EntityKey& key, const std::string& batch_id);
 
  private:
   void WriteOnce();
@@ -87,7 +97,9 @@ class SimDevice {
   void Die(const std::string& where);
   void Bury();
   void CheckOpenItems();
+  void CheckPairs();
   void CountTransitions();
+  absl::StatusOr<std::map<int64_t, ItemStatus>> StatusesNow();
   void Stop();
   void ForgetWhatIsGone(bool all);
   void SetFile(const std::string& path, const std::map<std::string, std::string>& files,
@@ -114,6 +126,7 @@ class SimDevice {
   std::shared_ptr<SimPeer> peer_;
   std::unique_ptr<AgentCore> core_;
   std::vector<Promise> promises_;
+  bool has_own_files_ = true;
   std::map<int64_t, ItemStatus> statuses_;  // of the items, as last seen
   int64_t seen_changes_ = -1;
   std::map<std::string, std::string> copy_;  // the machine's files, by path

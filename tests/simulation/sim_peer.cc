@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/model/reason.h"
+#include "tests/simulation/overhear.h"
 
 namespace ptdoc::sync::sim {
 namespace {
@@ -41,6 +42,7 @@ void SimPeer::Open(Stream* stream, bool push) {
 void SimPeer::Close(Stream* stream, bool push, const absl::Status& status) {
   if (stream->id == 0 || stream->ended || stream->deaf) return;
   stream->ended = true;
+  Overhear(world_, "the end of a stream", status.ToString());
   if (const std::string reason = ReasonOf(status); !reason.empty()) {
     world_.Count("told " + reason);
   }
@@ -192,12 +194,13 @@ void SimPeer::OpenPull(const std::string& cursor, const std::vector<std::string>
                        bool follow, const QueueHealth&) {
   pulling_ = Pulling{};
   pulling_.follow = follow;
+  pulling_.service_life = service_.life();
   pulling_.query.who = Who();
   pulling_.query.cursor = cursor;
   pulling_.query.witness = witness_;
   pulling_.query.types = types;
-  const size_t sizes[] = {0, 1, 3, 10};
-  pulling_.query.page_size = sizes[world_.rng().Below(4)];
+  const size_t sizes[] = {0, 1, 3, 10, 30};
+  pulling_.query.page_size = sizes[world_.rng().Below(std::size(sizes))];
   Open(&pull_, false);
   const int id = pull_.id;
   if (id == 0) return;
@@ -207,6 +210,7 @@ void SimPeer::OpenPull(const std::string& cursor, const std::vector<std::string>
 
 void SimPeer::PumpPull(int stream) {
   if (pull_.id != stream || pull_.ended || !service_.up()) return;
+  if (pulling_.service_life != service_.life()) return;  // It fell silent with that one.
   while (pulling_.under_way < kPagesUnderWayMax) {
     const absl::StatusOr<PullPage> page =
         service_.Pull(pulling_.query, pulling_.next.has_value() ? &*pulling_.next : nullptr);

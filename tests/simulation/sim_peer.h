@@ -59,6 +59,7 @@ class SimPeer final : public Peer, public std::enable_shared_from_this<SimPeer> 
     PullQuery query;
     std::optional<PullPosition> next;
     bool follow = false;
+    int service_life = 0;  // which its positions belong to
     bool waiting = false;  // caught up
     int under_way = 0;     // pages that have not arrived
   };

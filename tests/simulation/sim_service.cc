@@ -5,8 +5,19 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "tests/simulation/overhear.h"
 
 namespace ptdoc::sync::sim {
+namespace {
+
+// What was sent is what the service now holds.
+bool IsOwn(const ChangeResult& result) {
+  return result.outcome == Outcome::kAccepted || result.resolution == Resolution::kLocalWins ||
+         result.resolution == Resolution::kSignedWins ||
+         result.resolution == Resolution::kLockedWins;
+}
+
+}  // namespace
 
 SimService::SimService(World& world, const Chaos& chaos)
     : world_(world),
@@ -56,6 +67,7 @@ void SimService::Start() {
   engine.tombstone_retention = retention_;
   engine_ = std::make_unique<Engine>(*store_, world_.clock(), world_.rng(), engine);
   ++life_;
+  unread_ = true;
   world_.Trace("service: up");
   if (world_.Chance(chaos_.disk_crash)) {
     process_.DieInCall(static_cast<int64_t>(1 + world_.rng().Below(400)));
@@ -102,6 +114,7 @@ void SimService::Heal() {
 absl::Status SimService::Wire(const absl::Status& status) {
   // Nobody hears what a dead process would have said.
   if (process_.dead()) return absl::UnavailableError("connection reset");
+  Overhear(world_, "a status of the service", status.ToString());
   return status;
 }
 
@@ -109,6 +122,7 @@ absl::StatusOr<PullPage> SimService::Pull(const PullQuery& query, const PullPosi
   absl::StatusOr<PullPage> page = engine_->Pull(query, resume);
   if (process_.dead() || !page.ok()) return Wire(page.status());
   record_.referee.Tell(page->cursor, page->epoch);
+  if (!unread_ || Mirror()) record_.feed.Judge(world_, query, resume, *page, record_.history);
   return page;
 }
 
@@ -135,11 +149,15 @@ void SimService::Commit() {
   std::deque<Waiting> waiting = std::exchange(waiting_, {});
   std::vector<PushBatch> batches;
   for (const Waiting& one : waiting) batches.push_back(one.batch);
+  unread_ = true;
   const std::vector<absl::StatusOr<PushAnswer>> answers = engine_->Push(batches);
   if (process_.dead()) return Crash();
   bool appended = false;
   for (size_t i = 0; i < batches.size(); ++i) {
-    if (!answers[i].ok()) continue;
+    if (!answers[i].ok()) {
+      Overhear(world_, "an answer to a push", answers[i].status().ToString());
+      continue;
+    }
     Note(batches[i], *answers[i]);
     appended |= answers[i]->appended;
   }
@@ -154,32 +172,57 @@ void SimService::Tell() {
   for (const auto& follower : followers_) follower();
 }
 
-// Reads what was committed since the last look.
-void SimService::Mirror() {
+// Reads what was committed since the last look. False if the disk failed.
+bool SimService::Mirror() {
   const absl::StatusOr<std::unique_ptr<StoreReader>> reader = store_->BeginRead();
-  if (!reader.ok()) return;
+  if (!reader.ok()) return false;
   while (true) {
     Revision covered = 0;
     const auto log = (*reader)->ReadLog(kTenant, record_.newest, {}, 1000, 1 << 24, &covered);
-    if (!log.ok()) return;
+    if (!log.ok()) return false;
     for (const FeedVersion& one : *log) {
+      record_.feed.Append(world_, one);
       record_.history[one.version.key].push_back(one.version);
     }
-    if (covered <= record_.newest) return;
+    if (covered <= record_.newest) break;
     record_.newest = covered;
+  }
+  unread_ = false;
+  CheckTaken();
+  return true;
+}
+
+// What was acknowledged is in the log as it was sent (P1).
+void SimService::CheckTaken() {
+  for (const Taken& taken : std::exchange(taken_, {})) {
+    const Change& change = taken.change;
+    const auto versions = record_.history.find(change.key);
+    const Version* found = nullptr;
+    if (versions != record_.history.end()) {
+      for (const Version& version : versions->second) {
+        if (version.revision == taken.revision) found = &version;
+      }
+    }
+    bool as_sent = found != nullptr && found->deleted == (change.operation == Operation::kDelete);
+    for (const Field& field : change.fields) {
+      const Value* const kept = as_sent ? found->fields.Find(field.name) : nullptr;
+      as_sent = kept != nullptr && *kept == field.value;
+    }
+    if (as_sent) continue;
+    world_.Fail(absl::StrCat("a change was acknowledged and is not in the log (P1): ",
+                             change.key.type, "/", change.key.id, " r", taken.revision));
   }
 }
 
 void SimService::Prune() {
-  if (!up()) return;
-  Mirror();
+  // What retention takes must have been read.
+  if (!up() || !Mirror()) return;
   const absl::StatusOr<bool> more = engine_->Prune();
   if (more.ok()) world_.Count("retention ran");
 }
 
 void SimService::Backup() {
-  if (!up()) return;
-  Mirror();
+  if (!up() || !Mirror()) return;
   Copy copy;
   for (const char* const suffix : {"", "-wal"}) {
     const std::string path = absl::StrCat("/service.db", suffix);
@@ -190,8 +233,14 @@ void SimService::Backup() {
   world_.Trace(absl::StrCat("service: backup at r", record_.newest));
 }
 
+// Transfers that the copy does not hold are offered again row by row.
+void SimService::RememberPairs(const Record& lost) {
+  for (const auto& [key, versions] : lost.history) {
+    if (!record_.history.contains(key)) world_.PairMayBreak(key);
+  }
+}
+
 void SimService::Restore(bool new_epoch) {
-  world_.PairsMayBreak();
   world_.Count(new_epoch ? "service restored" : "service rolled back");
   world_.Trace(absl::StrCat("service: ", new_epoch ? "restored" : "rolled back", " to r",
                             backup_->record.newest));
@@ -207,7 +256,11 @@ void SimService::Restore(bool new_epoch) {
       disk_.Overwrite(path, bytes->second);
     }
   }
-  record_ = backup_->record;
+  const Record lost = std::exchange(record_, backup_->record);
+  record_.referee.Remember(lost.referee);
+  record_.feed.Remember(lost.feed);
+  RememberPairs(lost);
+  taken_.clear();
   if (new_epoch) {
     SqliteStoreOptions options;
     options.path = "/service.db";
@@ -282,7 +335,9 @@ void SimService::Administrate() {
     done = engine_->ResolveConflict(who, request);
     if (done.ok()) world_.Count("conflict resolved");
   }
+  unread_ = true;
   world_.Trace(absl::StrCat("service: an administrator: ", done.status().ToString()));
+  Overhear(world_, "an answer to an administrator", done.status().ToString());
   if (done.ok()) Tell();
 }
 
@@ -313,23 +368,59 @@ void SimService::Note(const PushBatch& batch, const PushAnswer& answer) {
                               OutcomeName(result.outcome), " ", ResolutionName(result.resolution),
                               " rule ", result.rule, " r", result.revision, " ",
                               ErrorCodeName(result.error_code)));
-    if (!result.conflict_id.empty())
-      record_.losses[result.conflict_id] = {change.key, result.resolution};
+    if (!result.conflict_id.empty()) {
+      record_.losses[result.conflict_id] = {change.key, result.resolution, batch.who.device,
+                                            !IsOwn(result), batch.batch_id};
+    }
+    Overhear(world_, "a result", result.error_message);
     if (result.error_code != ErrorCode::kNone) {
       world_.Count(absl::StrCat("refused ", ErrorCodeName(result.error_code)));
     }
     world_.Count(absl::StrCat("rule ", result.rule, " ", OutcomeName(result.outcome), " ",
                               ResolutionName(result.resolution)));
-    const bool own = result.outcome == Outcome::kAccepted ||
-                     result.resolution == Resolution::kLocalWins ||
-                     result.resolution == Resolution::kSignedWins ||
-                     result.resolution == Resolution::kLockedWins;
-    if (!own) continue;
+    if (!IsOwn(result)) continue;
     ++accepted;
+    taken_.push_back({change, result.revision});
     if (change.reoffer) CheckReoffer(change, result.revision);
     record_.origins[{change.key, result.revision}] = {change.base_revision, batch.who.device,
                                                       result.rule};
   }
+}
+
+void SimService::Look(const std::function<void(sqlite::Database&)>& look) {
+  process_.SetQuiet(true);
+  const absl::Cleanup loud = [this] { process_.SetQuiet(false); };
+  sqlite::OpenOptions options;
+  options.mode = sqlite::OpenOptions::Mode::kReadOnly;
+  options.vfs = process_.vfs();
+  absl::StatusOr<sqlite::Database> db = sqlite::Database::Open("/service.db", options);
+  PT_CHECK(db.ok());
+  look(*db);
+}
+
+void SimService::CheckAcknowledged() {
+  process_.SetQuiet(true);
+  const absl::Cleanup loud = [this] { process_.SetQuiet(false); };
+  PT_CHECK(Mirror());
+  const std::unique_ptr<StoreReader> reader = Read();
+  for (const auto& [key, versions] : record_.history) {
+    const absl::StatusOr<std::optional<StoredVersion>> head = reader->Head(kTenant, key);
+    PT_CHECK(head.ok());
+    const Version& newest = versions.back();
+    // Of what was deleted long ago not even a tombstone stands.
+    if (!head->has_value() && newest.deleted) continue;
+    if (!head->has_value() || (*head)->version.revision != newest.revision) {
+      world_.Fail(absl::StrCat("the newest version of ", key.type, "/", key.id,
+                               " is not held any more (P2): r", newest.revision));
+    }
+  }
+  record_.referee.JudgeReceipts(world_, *reader, kTenant);
+  const absl::StatusOr<AuditVerdict> audit = VerifyAudit(*reader, kTenant);
+  PT_CHECK(audit.ok());
+  if (!audit->intact) {
+    world_.Fail(absl::StrCat("the audit chain is broken at ", audit->first_bad_sequence));
+  }
+  world_.Count("audit rows verified", static_cast<int64_t>(audit->entries));
 }
 
 std::unique_ptr<StoreReader> SimService::Read() {

@@ -9,9 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "common/sqlite/sqlite.h"
 #include "sync-service/engine/engine.h"
 #include "sync-service/store/sqlite_store.h"
 #include "tests/simulation/disk.h"
+#include "tests/simulation/feed_referee.h"
 #include "tests/simulation/referee.h"
 #include "tests/simulation/world.h"
 
@@ -45,6 +47,10 @@ class SimService {
   void OnCrash(std::function<void()> watcher) { watchers_.push_back(std::move(watcher)); }
 
   std::unique_ptr<StoreReader> Read();
+  // For the simulation's own eyes: the store's file, while no disk fails.
+  void Look(const std::function<void(sqlite::Database&)>& look);
+  // Every version that it said it had taken stands, and the newest is the head.
+  void CheckAcknowledged();
   static EngineOptions Options();
   // Before it starts. Shorter than a run: receipts go, too.
   void SetRetention(absl::Duration retention) {
@@ -66,6 +72,9 @@ class SimService {
   struct Loss {
     EntityKey key;
     Resolution resolution = Resolution::kNone;
+    std::string sender;     // whose change it was
+    bool sent_lost = true;  // that one, or what the service had held
+    std::string batch_id;
   };
   // What the service has said and done, kept outside of it. A restore sets it
   // back with the store.
@@ -76,6 +85,7 @@ class SimService {
     std::map<std::string, Loss> losses;
     std::set<std::string> noted;  // batches by device and id
     Referee referee;
+    FeedReferee feed;
   };
   const Record& record() const { return record_; }
   // Every archived row's JSON, by entity ("null" = a deletion).
@@ -98,7 +108,9 @@ class SimService {
   };
   void Commit();
   void Bury();
-  void Mirror();
+  bool Mirror();
+  void CheckTaken();
+  void RememberPairs(const Record& lost);
   void Prune();
   void Tell();
   void CheckReoffer(const Change& change, Revision revision);
@@ -117,6 +129,12 @@ class SimService {
   bool commit_due_ = false;
   std::deque<Waiting> waiting_;
   Record record_;
+  bool unread_ = false;  // something may stand in the store that was not read yet
+  struct Taken {
+    Change change;
+    Revision revision = 0;
+  };
+  std::vector<Taken> taken_;  // acknowledged, and not read yet
   struct Copy {
     std::map<std::string, std::string> files;
     Record record;

@@ -1,34 +1,41 @@
 #include <cstdint>
-#include <map>
+#include <cstdio>
+#include <cstdlib>
 #include <set>
-#include <string>
 
 #include "gmock/gmock.h"
+#include "tests/simulation/many.h"
 #include "tests/simulation/required.h"
 #include "tests/simulation/simulate.h"
 
 namespace ptdoc::sync::sim {
 namespace {
 
-#ifdef PTDOC_SANITIZED
-constexpr uint64_t kSeeds = 25;
-#else
-constexpr uint64_t kSeeds = 100;
-#endif
+// How many runs, and from which seed on: every tree has its own.
+Many HowMany() {
+  Many many;
+  many.jobs = JobsOfThisMachine();
+  if (const char* const seeds = std::getenv("PTDOC_SIMULATION_SEEDS"); seeds != nullptr) {
+    many.seeds = std::strtoull(seeds, nullptr, 10);
+  }
+  if (const char* const from = std::getenv("PTDOC_SIMULATION_FROM"); from != nullptr) {
+    many.from = std::strtoull(from, nullptr, 10);
+  }
+  return many;
+}
 
 TEST(SimulationTest, EveryPromiseHoldsWhateverGoesWrong) {
-  int64_t conflicts = 0;
-  std::map<std::string, int64_t> counters;
-  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
-    const Report report = SimulateAndTell(seed);
-    EXPECT_EQ(report.failure, "") << "seed " << seed;
-    conflicts += report.conflicts;
-    for (const auto& [what, times] : report.counters) counters[what] += times;
-  }
+  const Many many = HowMany();
+  std::printf("seeds %llu to %llu\n", static_cast<unsigned long long>(many.from),
+              static_cast<unsigned long long>(many.from + many.seeds - 1));
 
+  const Totals totals = SimulateMany(many);
+
+  EXPECT_EQ(totals.runs, many.seeds);
+  EXPECT_EQ(totals.failed, 0u);
   // A run in which nobody disagrees proves little.
-  EXPECT_GT(conflicts, static_cast<int64_t>(kSeeds));
-  EXPECT_THAT(NeverHappened(counters, kSeeds), testing::IsEmpty());
+  EXPECT_GT(totals.conflicts, static_cast<int64_t>(many.seeds));
+  EXPECT_THAT(NeverHappened(totals.counters, totals.runs), testing::IsEmpty());
 }
 
 TEST(SimulationTest, OneSeedGivesOneRun) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -66,10 +67,13 @@ class World {
   void Count(const std::string& what, int64_t times = 1) { counters_[what] += times; }
   const std::map<std::string, int64_t>& counters() const { return counters_; }
 
-  // Somebody undid one half of what an app had committed as one: a person, or
-  // who set files back. From here on half a transfer proves nothing.
-  void PairsMayBreak() { pairs_hold_ = false; }
-  bool pairs_hold() const { return pairs_hold_; }
+  // Somebody did something to one half of a transfer that an app had committed as
+  // one (key of either half): from here on half of this one proves nothing. Other
+  // entities are ignored.
+  void PairMayBreak(const EntityKey& half) {
+    if (half.type == "Transfer") broken_pairs_.insert(half.id.substr(0, half.id.size() - 1));
+  }
+  const std::set<std::string>& broken_pairs() const { return broken_pairs_; }
 
   bool Chance(double probability) {
     return static_cast<double>(rng_.Below(1'000'000)) < probability * 1e6;
@@ -102,7 +106,7 @@ class World {
   std::vector<std::function<void()>> after_each_;
   std::map<std::string, int64_t> counters_;
   uint64_t sequence_ = 0;
-  bool pairs_hold_ = true;
+  std::set<std::string> broken_pairs_;
   uint64_t trace_hash_ = 0;
   std::string failure_;
 };
