@@ -149,6 +149,10 @@ void SimService::Commit() {
   std::deque<Waiting> waiting = std::exchange(waiting_, {});
   std::vector<PushBatch> batches;
   for (const Waiting& one : waiting) batches.push_back(one.batch);
+  // What was committed by one that died over telling it.
+  process_.SetQuiet(true);
+  if (unread_) PT_CHECK(Mirror());
+  process_.SetQuiet(false);
   unread_ = true;
   const std::vector<absl::StatusOr<PushAnswer>> answers = engine_->Push(batches);
   if (process_.dead()) return Crash();
