@@ -8,6 +8,17 @@
 #include "device-agent/replica/replica_impl.h"
 
 namespace ptdoc::sync {
+namespace {
+
+// In WAL mode a commit then leaves the disk for later: the app would wait for it,
+// or be refused, while we hold its file. In the other modes SQLite needs the order.
+absl::Status SyncLater(sqlite::Database& app) {
+  PT_ASSIGN_OR_RETURN(const Value mode, app.QueryValue("PRAGMA journal_mode"));
+  if (mode != Value::Text("wal")) return absl::OkStatus();
+  return app.Exec("PRAGMA synchronous=NORMAL");
+}
+
+}  // namespace
 
 absl::Status ReplicaImpl::At(const char* point) {
   if (!fail_point_ || !fail_point_(point)) return absl::OkStatus();
@@ -60,7 +71,15 @@ absl::StatusOr<Attempt> ReplicaImpl::Execute(Work& work, Findings* findings) {
     PT_RETURN_IF_ERROR(SettleInLedger(work, nullptr));
     PT_RETURN_IF_ERROR(At("settled too early"));
   }
-  absl::StatusOr<Attempt> attempt = WriteToApp(work, *intent, findings);
+  const absl::Status later = SyncLater(*app_);
+  absl::StatusOr<Attempt> attempt =
+      later.ok() ? WriteToApp(work, *intent, findings) : absl::StatusOr<Attempt>(later);
+  if (!app_->Exec("PRAGMA synchronous=FULL").ok()) {
+    // A connection that promises less than others rely on is not used again. What
+    // became of the intent the page mark will tell.
+    CloseConnections();
+    return attempt.ok() ? absl::InternalError("a connection's switch failed") : attempt.status();
+  }
   if (!attempt.ok()) {
     // Busy is known to have changed nothing. Of anything else the page mark will
     // tell: the intent stays for the next call, or the next process.
@@ -72,6 +91,8 @@ absl::StatusOr<Attempt> ReplicaImpl::Execute(Work& work, Findings* findings) {
     return attempt;
   }
   PT_RETURN_IF_ERROR(At("committed"));
+  // Before the ledger relies on it. If this fails the intent stays for the next call.
+  PT_RETURN_IF_ERROR(app_->SyncJournal());
   PT_RETURN_IF_ERROR(SettleInLedger(work, &*intent));
   PT_RETURN_IF_ERROR(At("settled"));
   return Attempt::kDone;
@@ -95,6 +116,8 @@ absl::Status ReplicaImpl::SettleOpenIntent() {
     return DropIntent(*intent);
   }
   PT_REACHED("an intent had happened");
+  // Whoever committed it may have died before it was on the disk.
+  PT_RETURN_IF_ERROR(app_->SyncJournal());
   PT_ASSIGN_OR_RETURN(const Work work, DecodeWork(intent->payload));
   return SettleInLedger(work, &*intent);
 }

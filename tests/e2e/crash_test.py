@@ -1,16 +1,24 @@
-"""kill -9 of either side at random moments while 20,000 rows drain."""
+"""kill -9 of every side at random moments while 20,000 rows drain.
+
+Killed are the service, the agent whose rows are sent, and the one that receives them;
+a third of them again while they start, so that what recovers them dies, too.
+"""
 import collections
+import contextlib
 import os
 import random
+import signal
+import sqlite3
+import subprocess
 import sys
 import time
 import unittest
 
-from harness import Device, World, wait_until
+from harness import Device, World, counted, wait_until
 
 BIN = os.environ.get("PTDOC_BIN", "build/bin")
 ROWS = int(os.environ.get("PTDOC_CRASH_ROWS", "20000"))
-KILLS = int(os.environ.get("PTDOC_CRASH_KILLS", "20"))
+KILLS = int(os.environ.get("PTDOC_CRASH_KILLS", "60"))
 SEED = int(os.environ.get("PTDOC_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 SCHEMA = """PRAGMA journal_mode = WAL;
 CREATE TABLE Item(Id TEXT PRIMARY KEY NOT NULL, Number INTEGER, Note TEXT);"""
@@ -20,6 +28,7 @@ class CrashTest(unittest.TestCase):
     def setUp(self):
         print(f"replay with PTDOC_SEED={SEED}", file=sys.stderr)
         self.random = random.Random(SEED)
+        self.kills = collections.Counter()
         self.world = World(BIN).setup("a", "b")
         self.world.start_service()
         schema = self.world.root / "item.sql"
@@ -36,26 +45,44 @@ class CrashTest(unittest.TestCase):
             f"INSERT INTO Item VALUES('{device.name}-{i:06d}', {i}, 'n{i}');"
             for i in range(start, start + count)) + "COMMIT;")
 
-    def kill_service(self):
-        self.world.service.kill()
-        self.world.start_service()
+    def kill(self, whom):
+        """Kills it, perhaps while it starts, and starts it for good; no other repair."""
+        program = self.world.service if whom == "service" else self.device(whom).agent
+        program.kill()
+        self.kills[whom] += 1
+        while self.random.random() < 0.3:
+            self.kill_while_it_starts(program.argv, program.log_path)
+            self.kills[f"{whom} at its start"] += 1
+        if whom == "service":
+            self.world.start_service()
+        else:
+            self.device(whom).start()
 
-    def kill_agent(self):
-        self.a.agent.kill()
-        self.a.start()
+    def kill_while_it_starts(self, argv, log_path):
+        """Up to the moment when it would be ready, and a little beyond."""
+        with open(log_path, "ab") as log:
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                       start_new_session=True)
+        time.sleep(self.random.uniform(0, 0.15))
+        process.send_signal(signal.SIGKILL)
+        self.assertEqual(process.wait(), -signal.SIGKILL, "it ended before it was killed")
 
-    def test_nothing_is_lost_or_doubled_when_both_sides_are_killed(self):
+    def device(self, name):
+        return {"a": self.a, "b": self.b}[name]
+
+    def test_nothing_is_lost_or_doubled_when_every_side_is_killed(self):
         for device in self.devices:
             device.init()
             device.start()
         self.add_rows(self.b, 100, 0)
-        chunk = max(1, ROWS // (2 * KILLS))
+        chunk = max(1, ROWS // KILLS)
         written = 0
-        for step in range(2 * KILLS):
+        while sum(self.kills.values()) < KILLS:
             self.add_rows(self.a, chunk, written)
             written += chunk
             time.sleep(self.random.uniform(0, 0.12))
-            (self.kill_service if step % 2 == 0 else self.kill_agent)()
+            self.kill(("service", "a", "service", "a", "b")[sum(self.kills.values()) % 5])
+        counted(**{f"kills of {whom}": times for whom, times in sorted(self.kills.items())})
 
         wait_until("a's queue is empty", lambda: self.a.log_drained() and self.a.queue_empty(),
                    deadline_s=120)
@@ -68,8 +95,6 @@ class CrashTest(unittest.TestCase):
     def check_service(self, expected):
         """One version an entity: nothing took effect twice."""
         self.world.service.stop()
-        import contextlib
-        import sqlite3
         with contextlib.closing(sqlite3.connect(self.world.root / "store.db")) as store:
             ids = [row[0] for row in store.execute("SELECT EntityId FROM Versions")]
             conflicts = store.execute("SELECT count(*) FROM SyncConflictArchives").fetchone()[0]

@@ -58,6 +58,7 @@ class Program:
             byte = os.read(self.process.stdout.fileno(), 1)
             if not byte:
                 self.process.wait()
+                self._close()
                 raise AssertionError(f"{self.argv[:2]} ended with {self.process.returncode}: "
                                      f"{self.log_path.read_text()[-2000:]}")
             data += byte
@@ -156,7 +157,7 @@ class Device:
 
     def __init__(self, world, name, interval="30s", tables=("Patient", "ClinicalNote",
                                                             "IntakeForm"), stamps=True,
-                 schema=APPS / "clinic.sql", user=None):
+                 schema=APPS / "clinic.sql", user=None, address=None):
         self.world = world
         self.name = name
         self.dir = world.root / name
@@ -164,13 +165,14 @@ class Device:
         self.db = self.dir / "app.db"
         self.config = self.dir / "agent.toml"
         self.agent = None
+        self.address = address or world.address
         if schema and not self.db.exists():
             self.shell(pathlib.Path(schema).read_text())
         self._write_config(interval, tables, stamps, user or f"user-{name}")
 
     def _write_config(self, interval, tables, stamps, user):
         lines = [
-            "[service]", f'address = "{self.world.address}"',
+            "[service]", f'address = "{self.address}"',
             f'token_file = "{self.world.root}/tokens/{self.name}.token"', "",
             "[device]", f'database = "{self.db}"', f'id = "{self.name}"', f'user = "{user}"', "",
             "[sync]", f'interval = "{interval}"', "",
@@ -241,6 +243,11 @@ class Device:
             picked = ", ".join(f'"{c}", typeof("{c}")' for c in columns)
             out[table] = sorted(self.rows(f'SELECT {picked} FROM "{table}"'), key=repr)
         return out
+
+
+def counted(**figures):
+    """Figures of a run, for people and for the soak: numbers, or lists of them."""
+    print("counted: " + json.dumps(figures), file=sys.stderr, flush=True)
 
 
 def fail(message):
