@@ -39,11 +39,20 @@ struct Database::Connection {
   void DropIdle();
   // Steps one statement of our own to its end, by way of the cache.
   absl::Status Run(absl::string_view sql);
+  // Ends the transaction, whatever it takes.
+  void RollBack();
+  // An error while the work of a Transaction would be done without one: SQLite
+  // has ended it by itself (any statement, a read, too, that is out of memory or
+  // meets a sick disk can do that), or it must end because a savepoint could not
+  // be rolled back. What went on then would be committed piece by piece.
+  absl::Status CheckTransaction();
 
   sqlite3* db = nullptr;
   // By the SQL in the value itself.
   absl::flat_hash_map<absl::string_view, std::unique_ptr<CachedText>> texts;
   size_t idle_count = 0;
+  bool in_transaction = false;  // a Transaction is alive
+  absl::Status spoiled;         // why it cannot be committed
 };
 
 // Empty for a database in memory, for one that could not be opened, and for null.

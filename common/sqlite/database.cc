@@ -221,6 +221,7 @@ absl::Status Database::ConfigureFile(const OpenOptions& options) {
 absl::Status Database::Exec(absl::string_view sql) {
   sqlite3* const db = handle();
   while (!sql.empty()) {
+    PT_RETURN_IF_ERROR(connection_->CheckTransaction());
     sqlite3_stmt* stmt = nullptr;
     const char* tail = nullptr;
     const int code = sqlite3_prepare_v2(db, sql.data(), static_cast<int>(sql.size()), &stmt, &tail);
@@ -252,7 +253,12 @@ absl::StatusOr<Statement> Database::Prepare(absl::string_view sql) {
 absl::StatusOr<Value> Database::QueryValue(absl::string_view sql) {
   PT_ASSIGN_OR_RETURN(Statement statement, Prepare(sql));
   PT_ASSIGN_OR_RETURN(const bool row, statement.Step());
-  return row ? statement.ColumnValue(0) : Value::Null();
+  if (!row) return Value::Null();
+  Value value = statement.ColumnValue(0);
+  // What the statement wrote is committed when it ends: PRAGMA journal_mode has
+  // said "wal" by then, and can still fail.
+  PT_RETURN_IF_ERROR(statement.Step().status());
+  return value;
 }
 
 absl::StatusOr<int64_t> Database::QueryInt(absl::string_view sql) {

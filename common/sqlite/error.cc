@@ -63,8 +63,12 @@ constexpr CodeName kCodeNames[] = {
     PT_CODE(SQLITE_IOERR_FSYNC),
     PT_CODE(SQLITE_IOERR_TRUNCATE),
     PT_CODE(SQLITE_IOERR_LOCK),
+    PT_CODE(SQLITE_IOERR_DELETE),
+    PT_CODE(SQLITE_IOERR_ACCESS),
     PT_CODE(SQLITE_IOERR_SHMOPEN),
     PT_CODE(SQLITE_IOERR_SHMSIZE),
+    PT_CODE(SQLITE_IOERR_SHMLOCK),
+    PT_CODE(SQLITE_IOERR_SHMMAP),
     PT_CODE(SQLITE_CONSTRAINT_CHECK),
     PT_CODE(SQLITE_CONSTRAINT_COMMITHOOK),
     PT_CODE(SQLITE_CONSTRAINT_DATATYPE),
@@ -98,6 +102,8 @@ bool IsOutOfSpace(int system_errno) {
 }
 
 absl::StatusCode CodeOfCantOpen(int system_errno) {
+  // No room to make the file.
+  if (IsOutOfSpace(system_errno)) return absl::StatusCode::kResourceExhausted;
   switch (system_errno) {
     case ENOENT:
     case ENOTDIR:

@@ -95,6 +95,7 @@ absl::StatusOr<bool> Statement::Step() {
     Reset();
     return ErrorStatus(nullptr, code);
   }
+  PT_RETURN_IF_ERROR(connection_->CheckTransaction());
   const int code = sqlite3_step(stmt_);
   if (code == SQLITE_ROW) return true;
   if (code == SQLITE_DONE) return false;
@@ -136,8 +137,15 @@ double Statement::Real(int index) const {
 }
 
 absl::string_view Statement::Text(int index) const {
+  // Text as it is stored: nothing is converted nor ended by a zero, for which a
+  // long one would have to be copied.
+  sqlite3_value* const value = sqlite3_column_value(stmt_, index);
+  const bool is_text = sqlite3_column_type(stmt_, index) == SQLITE_TEXT;
+  if (is_text && sqlite3_value_encoding(value) == SQLITE_UTF8) return Blob(index);
   // The text before its size: the first call may convert.
   const unsigned char* text = sqlite3_column_text(stmt_, index);
+  // As where C++ finds no memory: what stands there must not be taken for empty.
+  PT_CHECK(text != nullptr || IsNull(index));
   if (text == nullptr) return absl::string_view();
   const int size = sqlite3_column_bytes(stmt_, index);
   return absl::string_view(reinterpret_cast<const char*>(text), static_cast<size_t>(size));

@@ -43,13 +43,32 @@ Transaction::~Transaction() {
   Rollback();
 }
 
+void Database::Connection::RollBack() {
+  absl::Status status;
+  // Once more, for the case that there was no memory to compile it.
+  for (int i = 0; i < 2 && InTransaction(db); ++i) status = Run("ROLLBACK");
+  in_transaction = false;
+  spoiled = InTransaction(db) ? status : absl::OkStatus();
+}
+
+absl::Status Database::Connection::CheckTransaction() {
+  // One that could not be ended when its time had come.
+  if (!spoiled.ok() && !in_transaction) RollBack();
+  if (!spoiled.ok()) return spoiled;
+  const bool lost = in_transaction && !InTransaction(db);
+  return lost ? ErrorStatus(db, SQLITE_ABORT_ROLLBACK) : absl::OkStatus();
+}
+
 absl::StatusOr<Transaction> Transaction::Begin(Database& db, Kind kind) {
   const std::shared_ptr<Database::Connection>& connection = db.connection_;
+  PT_RETURN_IF_ERROR(connection->CheckTransaction());
   if (kind == Kind::kWrite) {
     PT_RETURN_IF_ERROR(connection->Run("BEGIN IMMEDIATE"));
+    connection->in_transaction = true;
     return Transaction(connection);
   }
   PT_RETURN_IF_ERROR(connection->Run("BEGIN"));
+  connection->in_transaction = true;
   Transaction transaction(connection);
   // BEGIN alone takes no snapshot; the first read does.
   PT_RETURN_IF_ERROR(connection->Run("SELECT 1 FROM sqlite_master LIMIT 1"));
@@ -58,16 +77,15 @@ absl::StatusOr<Transaction> Transaction::Begin(Database& db, Kind kind) {
 
 absl::Status Transaction::Commit() {
   PT_CHECK(connection_ != nullptr);
-  absl::Status status = connection_->Run("COMMIT");
+  absl::Status status = connection_->CheckTransaction();
+  if (status.ok()) status = connection_->Run("COMMIT");
   Rollback();
   return status;
 }
 
 void Transaction::Rollback() {
   if (connection_ == nullptr) return;
-  const auto connection = std::exchange(connection_, nullptr);
-  // A failed ROLLBACK has still ended the transaction.
-  if (InTransaction(connection->db)) connection->Run("ROLLBACK").IgnoreError();
+  std::exchange(connection_, nullptr)->RollBack();
 }
 
 Savepoint::Savepoint(std::shared_ptr<Database::Connection> connection)
@@ -81,6 +99,7 @@ Savepoint::~Savepoint() {
 
 // One name for all: SQLite takes the innermost of that name.
 absl::StatusOr<Savepoint> Savepoint::Begin(Database& db) {
+  PT_RETURN_IF_ERROR(db.connection_->CheckTransaction());
   if (!db.in_transaction()) return absl::InternalError("a savepoint outside a transaction");
   PT_RETURN_IF_ERROR(db.connection_->Run("SAVEPOINT pt"));
   return Savepoint(db.connection_);
@@ -88,7 +107,8 @@ absl::StatusOr<Savepoint> Savepoint::Begin(Database& db) {
 
 absl::Status Savepoint::Release() {
   PT_CHECK(connection_ != nullptr);
-  absl::Status status = connection_->Run("RELEASE pt");
+  absl::Status status = connection_->CheckTransaction();
+  if (status.ok()) status = connection_->Run("RELEASE pt");
   if (!status.ok()) {
     Rollback();
     return status;
@@ -101,9 +121,11 @@ void Savepoint::Rollback() {
   if (connection_ == nullptr) return;
   const auto connection = std::exchange(connection_, nullptr);
   if (!InTransaction(connection->db)) return;
-  // They fail only if SQLite has ended the savepoint already.
-  connection->Run("ROLLBACK TO pt").IgnoreError();
-  connection->Run("RELEASE pt").IgnoreError();
+  absl::Status status = connection->Run("ROLLBACK TO pt");
+  if (status.ok()) status = connection->Run("RELEASE pt");
+  // Out of memory, say. What was to be taken back must not be committed with the
+  // rest of the transaction.
+  if (!status.ok() && InTransaction(connection->db)) connection->spoiled = status;
 }
 
 absl::Status Migrate(Database& db, const std::vector<std::string>& steps) {
