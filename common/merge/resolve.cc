@@ -144,7 +144,9 @@ Decision Resolve(const Question& question) {
     return IncomingWins(Resolution::kLocalWins, "8");
   }
   if (current == Standing::kSigned) return CurrentStands(Resolution::kRejectedImmutable, "4");
-  if (current == Standing::kLocked) return CurrentStands(Resolution::kRejectedLocked, "5");
+  if (current == Standing::kLocked && !PT_PLANTED("a lock does not bind")) {
+    return CurrentStands(Resolution::kRejectedLocked, "5");
+  }
   const bool nothing_there = !has_base && current == Standing::kDeleted;
   if (PT_PLANTED("the base is not looked at")) return Accepted();
   if (question.base_is_current || nothing_there) return Accepted();

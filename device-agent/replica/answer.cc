@@ -93,7 +93,6 @@ ArchiveEntry ReplicaImpl::LossOf(const EntityKey& key, const std::string& confli
 }
 
 absl::StatusOr<AnswerReport> ReplicaImpl::Finish(const IncomingAnswer& answer) {
-  ObserveServerTime(answer.server_time);
   PT_ASSIGN_OR_RETURN(const FileState state, Ready());
   Answering answering{answer, {}, {}};
   const auto partial = partial_answers_.find(answer.batch_id);
@@ -137,9 +136,18 @@ absl::Status ReplicaImpl::SettleResults(Answering& answering) {
       if (result.current.has_value()) newest = std::max(newest, result.current->revision);
     }
     PT_RETURN_IF_ERROR(RememberWitness(answer.witness, newest));
+    if (PT_PLANTED("pull from commit_cursor") && !answer.witness.empty()) {
+      PT_RETURN_IF_ERROR(ledger_->Put("cursor", answer.witness));
+    }
   }
   for (const QueueItem& item : items) {
     const auto found = results.find(item.key);
+    if (PT_PLANTED("a void batch counts as taken") && answer.voided) {
+      QueueItem taken = item;
+      Complete(&taken, clock_.Now());
+      PT_RETURN_IF_ERROR(ledger_->UpdateItem(taken));
+      continue;
+    }
     // During a recovery answers move nothing: everything is asked anew.
     if (answer.voided || Recovering() || found == results.end()) {
       PT_RETURN_IF_ERROR(BackToWaiting(item));
@@ -235,7 +243,9 @@ absl::Status ReplicaImpl::FailResult(Answering& answering, QueueItem item,
   }
   PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> newer, ledger_->FindWaiting(item.key));
   if (newer.has_value()) return BackToWaiting(std::move(item));
-  const bool for_good = !result.retryable || result.error_code == ErrorCode::kKeyCollision;
+  const bool for_good =
+      (!result.retryable && !PT_PLANTED("what is refused for good is tried again")) ||
+      result.error_code == ErrorCode::kKeyCollision;
   item.status = ItemStatus::kFailed;
   item.retry_count = for_good ? item.max_retries : item.retry_count + 1;
   item.error_message = absl::StrCat(
@@ -350,7 +360,7 @@ absl::Status ReplicaImpl::PlanReplacement(Answering& answering, const Findings& 
     return KeepBoth(*item, result, sent, work);
   }
   PT_ASSIGN_OR_RETURN(Target target, TargetOfWinner(loser, *result.current, findings, *table, row));
-  if (result.outcome == Outcome::kConflict) {
+  if (result.outcome == Outcome::kConflict && !PT_PLANTED("a device does not keep what it lost")) {
     const std::optional<Fields> lost =
         row.absent ? std::nullopt : std::optional(table->FieldsOf(row.values));
     target.archive = ArchiveOf(loser, result, lost, sent != nullptr ? sent->modified_by : row.user);

@@ -174,9 +174,11 @@ absl::Status ReplicaImpl::ClassifyRecovered(Planning& planning, const Version& v
   target.version = version;
   target.table = &table;
   PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, &row));
-  if (row.absent || (storable && target.after == row.hashes)) {
-    return PlanTarget(planning, version, table, row.hashes, &row);
+  bool equal = storable && target.after == row.hashes;
+  if (equal) {
+    PT_ASSIGN_OR_RETURN(equal, HoldsNoMore(target, row));
   }
+  if (row.absent || equal) return PlanTarget(planning, version, table, row.hashes, &row);
   QueueItem item;
   item.key = version.key;
   item.reoffer = true;
@@ -234,6 +236,8 @@ absl::StatusOr<bool> ReplicaImpl::AdoptOffered(Planning& planning, const Version
   target.table = &table;
   PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, &row));
   if (!storable || row.absent || target.after != row.hashes) return false;
+  PT_ASSIGN_OR_RETURN(const bool holds_no_more, HoldsNoMore(target, row));
+  if (!holds_no_more) return false;
   PT_ASSIGN_OR_RETURN(const LogMark last, LastMark(*app_));
   PT_ASSIGN_OR_RETURN(const LogMark drained, GetMark("drained"));
   if (!(last == drained)) return false;
@@ -309,6 +313,17 @@ absl::StatusOr<bool> ReplicaImpl::FillTarget(Target* target, const Row* row) {
   }
   if (!complete) PT_RETURN_IF_ERROR(FillMissing(target, row));
   target->after = HashesOf(table, *ledger_, target->values);
+  return true;
+}
+
+// False if the row holds something in a column that the version does not know,
+// which the service has never heard of then.
+absl::StatusOr<bool> ReplicaImpl::HoldsNoMore(const Target& target, const Row& row) {
+  for (size_t i = 0; i < target.written.size() && !row.absent; ++i) {
+    if (target.written[i]) continue;
+    PT_ASSIGN_OR_RETURN(const Value usual, DefaultOf(*app_, *target.table, i));
+    if (row.values[i] != usual) return false;
+  }
   return true;
 }
 

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
+#include "common/base/planted.h"
 #include "common/base/reached.h"
 #include "common/base/status.h"
 #include "common/model/reason.h"
@@ -324,8 +325,8 @@ absl::StatusOr<bool> ReplicaImpl::IsOurs(const ControlRow& control) {
   PT_ASSIGN_OR_RETURN(const std::string file_id, ledger_->Get("file_id"));
   PT_ASSIGN_OR_RETURN(const int64_t page_number, ledger_->GetInt("page_number", 0));
   PT_ASSIGN_OR_RETURN(const int64_t page_tag, ledger_->GetInt("page_tag", 0));
-  if (control.file_id != file_id || control.page_number != page_number ||
-      control.page_tag != page_tag) {
+  const bool marked = control.page_number == page_number && control.page_tag == page_tag;
+  if (control.file_id != file_id || !(marked || PT_PLANTED("the page mark is not looked at"))) {
     return false;
   }
   return LogIsOurs();

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/planted.h"
 #include "common/base/status.h"
 #include "common/model/reason.h"
 #include "common/model/row_json.h"
@@ -126,7 +127,7 @@ absl::StatusOr<FileState> ReplicaImpl::CancelItem(int64_t id) {
   item->completed_at = clock_.Now();
   PT_RETURN_IF_ERROR(ledger_->UpdateItem(*item));
   PT_RETURN_IF_ERROR(ledger_->PutArchive(entry).status());
-  if (service_has_it) {
+  if (service_has_it && !PT_PLANTED("what was cancelled is not put back")) {
     const Revision revision = state.has_value() ? ToldRevision(*state) : note->revision;
     PT_RETURN_IF_ERROR(ledger_->NoteStale({item->key, revision, true, false, row.hashes}));
   }

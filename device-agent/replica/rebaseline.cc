@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/base/log.h"
+#include "common/base/planted.h"
 #include "common/base/reached.h"
 #include "common/base/status.h"
 #include "device-agent/replica/replica_impl.h"
@@ -103,7 +104,8 @@ absl::StatusOr<bool> ReplicaImpl::PlanUnconfirmed(const Findings& findings, Work
       RowState kept = state;
       kept.unconfirmed = false;
       PT_RETURN_IF_ERROR(ledger_->PutState(kept));
-    } else if (state.revision > shared_revision_) {
+    } else if (state.revision > shared_revision_ &&
+               !PT_PLANTED("what a restored service lacks is removed")) {
       PT_RETURN_IF_ERROR(OfferUnconfirmed(state));
     } else {
       PT_RETURN_IF_ERROR(PlanRemoval(findings, *table, state, work));

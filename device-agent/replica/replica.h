@@ -188,7 +188,8 @@ class Replica {
   // A slice of comparing rows with states, trimming, pruning; true if more
   // waits. Cheap when nothing is to be done.
   virtual absl::StatusOr<bool> Maintain() = 0;
-  // The service's clock, for the offset that the triggers add.
+  // The service's clock at this moment, for the offset that the triggers add: to
+  // be told when a message arrives. What carries it may be applied much later.
   virtual void ObserveServerTime(absl::Time server_time) = 0;
   virtual absl::Status RecordSync(absl::Time at) = 0;  // LastSyncAt
 };

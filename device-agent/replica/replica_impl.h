@@ -234,6 +234,7 @@ class ReplicaImpl final : public Replica {
                           const RowHashes& expected, const Row* row);
   // False: it cannot be stored; `target` says why.
   absl::StatusOr<bool> FillTarget(Target* target, const Row* row);
+  absl::StatusOr<bool> HoldsNoMore(const Target& target, const Row& row);
   absl::Status FillMissing(Target* target, const Row* row);
   absl::Status ArchiveOwnLosses(Planning& planning, const std::vector<Version>& versions);
 

@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/log.h"
 #include "common/base/planted.h"
 #include "common/base/status.h"
 #include "device-agent/replica/replica_impl.h"
@@ -106,7 +107,9 @@ absl::StatusOr<TakeReport> ReplicaImpl::TakeFrom(sqlite::Database& db, const Tak
     in_memory_[taking.batch.batch_id] = taking.batch;
     report.batch = std::move(taking.batch);
   }
-  PT_ASSIGN_OR_RETURN(report.next_due, ledger_->NextDue());
+  // The batch is taken, whatever fails now: who is not told would never send it.
+  const absl::StatusOr<std::optional<absl::Time>> next_due = ledger_->NextDue();
+  if (next_due.ok()) report.next_due = *next_due;
   return report;
 }
 
@@ -139,10 +142,8 @@ absl::Status ReplicaImpl::ChooseItems(Taking& taking) {
                                               after_id, kChooseChunk));
     for (const QueueItem& item : items) {
       after_id = item.id;
-      if (item.held || blocked_drains.count(item.drain) > 0 ||
-          (unanswered_.contains(item.key) && !PT_PLANTED("two open batches for one entity"))) {
-        continue;
-      }
+      const bool waits = blocked_drains.count(item.drain) > 0 || unanswered_.contains(item.key);
+      if (item.held || (waits && !PT_PLANTED("two open batches for one entity"))) continue;
       PT_RETURN_IF_ERROR(TakeItem(taking, item));
       if (taking.full) break;
     }
@@ -180,7 +181,8 @@ absl::Status ReplicaImpl::TakeItem(Taking& taking, QueueItem item) {
     if (asks) {  // Undone.
       item.reoffer = true;
       item.time = state->time;
-    } else if (state->unconfirmed && !row->absent && state->revision > shared_revision_) {
+    } else if (state->unconfirmed && !row->absent && state->revision > shared_revision_ &&
+               !PT_PLANTED("an edit in a re-baseline keeps its base")) {
       item.reoffer = true;
       item.time = std::max(item.time, state->time + 1);
     }
@@ -203,6 +205,11 @@ absl::Status ReplicaImpl::TakeItem(Taking& taking, QueueItem item) {
   item.sent_base = change.base_revision;
   taking.taken.insert(item.key);
   PT_RETURN_IF_ERROR(ledger_->UpdateItem(item));
+  if (PT_PLANTED("a debug line tells the row")) {
+    for (const Field& field : change.fields) {
+      Log(LogLevel::kDebug, "taken", {LogField::Code("value", field.value.bytes())});
+    }
+  }
   taking.batch.changes.push_back(std::move(change));
   return absl::OkStatus();
 }

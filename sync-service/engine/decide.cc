@@ -94,6 +94,11 @@ absl::Status BatchDecider::DecideOne(const Change& change) {
   const Defect defect = CheckChange(change, batch_.who, options_);
   if (defect.code == ErrorCode::kNone) return DecideReadable(change);
   AddFailure(change.key, defect, kRuleRefused, /*retryable=*/false);
+  if (PT_PLANTED("an error message quotes the row")) {
+    for (const Field& field : change.fields) {
+      plan_.results.back().result.error_message += field.value.bytes();
+    }
+  }
   return absl::OkStatus();
 }
 

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "common/base/planted.h"
 #include "common/base/status.h"
 #include "sync-service/engine/engine.h"
 
@@ -115,9 +116,18 @@ absl::StatusOr<FeedSlice> ReadLogSlice(StoreReader& reader, const SliceQuery& qu
       std::vector<FeedVersion> feed,
       reader.ReadLog(query.tenant, at.sequence, query.types, query.limit, kPageBytesMax, &covered));
   if (feed.empty()) return SkipTo(reader, query, at, covered);
+  if (PT_PLANTED("feed from heads")) {
+    PT_ASSIGN_OR_RETURN(slice.versions,
+                        reader.ReadHeads(query.tenant, at.sequence, query.newest.sequence,
+                                         query.types, kBatchChangesMax, kMessageBytesMax));
+    slice.next.sequence = query.newest.sequence;
+    slice.next.tag = query.newest.tag;
+    return slice;
+  }
   const size_t whole = WholeBatches(feed);
   const size_t kept = whole > 0 ? whole : feed.size();
-  const bool covers_all = kept == feed.size() && covered >= query.newest.sequence;
+  const bool covers_all = (kept == feed.size() && covered >= query.newest.sequence) ||
+                          PT_PLANTED("a cursor stands at the end of the log");
   const Revision last = feed[kept - 1].version.revision;
   slice.versions.reserve(kept);
   for (size_t i = 0; i < kept; ++i) slice.versions.push_back(std::move(feed[i].version));

@@ -41,6 +41,10 @@ absl::StatusOr<Cursor> OpenQuery(StoreReader& reader, const PullQuery& query, co
   PT_RETURN_IF_ERROR(CheckWitness(reader, query.who.tenant, meta, query.witness));
   if (query.cursor.empty()) return StartOfFeed(meta, newest, types_digest);
   PT_ASSIGN_OR_RETURN(Cursor cursor, OpenFeedCursor(reader, query.who.tenant, meta, query.cursor));
+  if (PT_PLANTED("the type list is left out of the cursor") ||
+      PT_PLANTED("pull from commit_cursor")) {
+    cursor.types_digest = types_digest;
+  }
   if (cursor.types_digest != types_digest) {
     return RebaselineError(reader, query.who.tenant, "SCOPE_CHANGED", kScope, /*is_ours=*/true);
   }

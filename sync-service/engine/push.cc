@@ -69,6 +69,7 @@ AuditEvent AuditOf(const Principal& who, const Change& change, const ChangeResul
 // has none.
 absl::Status WriteAudit(StoreWriter& writer, const PushBatch& batch, const BatchPlan& plan,
                         absl::Time now) {
+  if (PT_PLANTED("no audit row is written")) return absl::OkStatus();
   for (size_t i = 0; i < plan.results.size(); ++i) {
     const ChangeResult& result = plan.results[i].result;
     if (result.outcome == Outcome::kUnchanged) continue;
@@ -99,6 +100,12 @@ absl::StatusOr<Receipt> WriteBatch(StoreWriter& writer, const PushBatch& batch, 
   receipt.tag = end.tag;
   receipt.committed_at = now;
   if (PT_PLANTED("drop the receipt")) return receipt;
+  if (PT_PLANTED("a receipt holds no results")) {
+    Receipt empty = receipt;
+    empty.results.clear();
+    PT_RETURN_IF_ERROR(writer.PutReceipt(tenant, batch.who.device, batch.batch_id, empty));
+    return receipt;
+  }
   PT_RETURN_IF_ERROR(writer.PutReceipt(tenant, batch.who.device, batch.batch_id, receipt));
   return receipt;
 }
@@ -173,6 +180,9 @@ absl::StatusOr<PushAnswer> Engine::PushOne(StoreWriter& writer, const PushBatch&
     PT_RETURN_IF_ERROR(witnessed);
     PT_ASSIGN_OR_RETURN(receipt,
                         DecideAndWrite(writer, batch, meta, options_, rng_, now, &appended));
+    if (PT_PLANTED("the sequence is not rolled back with its savepoint") && rng_.Below(20) == 0) {
+      return absl::UnavailableError("a fault after the batch was written");
+    }
   }
   PT_ASSIGN_OR_RETURN(PushAnswer answer, AnswerFrom(writer, batch, meta, *std::move(receipt), now));
   answer.appended = appended;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/planted.h"
 #include "common/base/status.h"
 #include "common/base/time_text.h"
 #include "common/model/reason.h"
@@ -63,6 +64,9 @@ absl::Status SqliteWriter::Noted(const absl::Status& status) {
 }
 
 void SqliteWriter::Forget() {
+  if (PT_PLANTED("the sequence is not rolled back with its savepoint")) {
+    return connection_.Forget();
+  }
   tenants_.clear();
   connection_.Forget();
 }
@@ -262,7 +266,8 @@ absl::Status SqliteWriter::Audit(absl::string_view tenant, const AuditEvent& eve
 
 absl::Status SqliteWriter::AppendAudit(TenantState* state, const AuditEvent& event) {
   const int64_t sequence = state->audit.sequence + 1;
-  std::string hash = AuditHash(state->audit.hash, sequence, event);
+  const bool forgets = PT_PLANTED("the audit chain forgets the row before");
+  std::string hash = AuditHash(forgets ? std::string() : state->audit.hash, sequence, event);
   PT_ASSIGN_OR_RETURN(sqlite::Statement * insert, Hot(&insert_audit_, kInsertAudit));
   insert->Bind(1, RowId(state->id, sequence)).Bind(2, TimeText(event.at)).Bind(3, event.event);
   insert->Bind(4, event.device).Bind(5, event.user).Bind(6, event.claimed);

@@ -54,6 +54,19 @@ class ApplyTest : public ReplicaTest {
   }
 };
 
+// The app held its file for minutes, or its disk was full.
+TEST_F(ApplyTest, PageThatHadToWaitDoesNotSetTheClockBack) {
+  a_.Begin(kClinic);
+  IncomingPage page = Page({Patient("p1", 1, "Ann")});
+  page.server_time = clock_.Now();
+  a_.replica().ObserveServerTime(page.server_time);
+  clock_.Advance(absl::Minutes(5));
+
+  a_.Apply(page);
+
+  EXPECT_THAT(a_.Query("SELECT ClockOffsetNs FROM SyncControl"), ElementsAre("0"));
+}
+
 TEST_F(ApplyTest, PageIsAppliedOnceAndNeverComesBackAsAnEdit) {
   a_.Begin(kClinic);
   const IncomingPage page = Page({Patient("p1", 1, "Ann"), Visit("v1", 2, "p1", "c")});

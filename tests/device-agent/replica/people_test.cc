@@ -224,6 +224,24 @@ TEST_F(PeopleTest, SilentDeletionOfARowThatIsBeingSentForTheFirstTimeIsFound) {
   EXPECT_EQ(deletion.batch->changes.at(0).base_revision, answer->results.at(0).revision);
 }
 
+// Else nobody would send it, nor ask what became of it, while the link stands.
+TEST_F(PeopleTest, BatchThatWasTakenIsToldThoughTheLedgerFailsRightAfter) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  a_.impl().SetFailPoint([this](const char* point) {
+    if (std::string(point) == "marked") {
+      EXPECT_TRUE(a_.ledger().db().Exec("ALTER TABLE SyncQueueItems RENAME TO Away").ok());
+    }
+    return false;
+  });
+
+  const absl::StatusOr<TakeReport> taken = a_.replica().Take({});
+
+  ASSERT_TRUE(taken.ok()) << taken.status();
+  EXPECT_TRUE(taken->batch.has_value());
+  EXPECT_TRUE(a_.ledger().db().Exec("ALTER TABLE Away RENAME TO SyncQueueItems").ok());
+}
+
 // The service holds it as deleted; so does the file. What is on its way does not.
 TEST_F(PeopleTest, SilentDeletionOfARowThatIsBeingSentAnewIsFound) {
   a_.Begin(kClinic);

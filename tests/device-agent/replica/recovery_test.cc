@@ -166,6 +166,27 @@ TEST_F(RecoveryTest, LostLedgerIsRebuiltFromThePull) {
   EXPECT_THAT(a_.OpenQueue(), IsEmpty());
 }
 
+// The version that the service holds knows nothing of the column.
+TEST_F(RecoveryTest, EditOfAGainedColumnAloneIsOffered) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1'), ('p2', 'Bob', '2')");
+  SyncBoth();
+  for (TestDevice* device : {&a_, &b_}) {
+    device->Sql("ALTER TABLE Patient ADD COLUMN Allergy TEXT");
+  }
+  SyncBoth();
+  a_.Sql("UPDATE Patient SET Allergy = 'nuts' WHERE Id = 'p1'");
+  a_.Close();
+  ASSERT_TRUE(std::filesystem::remove(a_.options().state));
+
+  a_.Init();
+  a_.Open();
+  SyncBoth();
+
+  EXPECT_THAT(b_.Query("SELECT Allergy FROM Patient ORDER BY Id"), ElementsAre("nuts", "-"));
+  EXPECT_THAT(a_.Query("SELECT Allergy FROM Patient ORDER BY Id"), ElementsAre("nuts", "-"));
+}
+
 TEST_F(RecoveryTest, OldContentThatTheServiceKnowsNeverWins) {
   BeginBoth();
   a_.Sql("INSERT INTO Patient VALUES('p1', 'old', '1')");
