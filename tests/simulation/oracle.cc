@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/merge/policy.h"
@@ -33,17 +34,46 @@ std::string Name(const EntityKey& key) {
   return absl::StrCat(key.type, "/", key.id);
 }
 
+// The column that apps gain while they run: NULL in it and its absence are one.
+constexpr char kGained[] = "Allergy";
+constexpr char kGainedFirst[] = R"({"Allergy":)";
+
+std::string WithoutGained(const std::string& json) {
+  if (!absl::StartsWith(json, kGainedFirst)) return json;
+  return "{" + json.substr(json.find(',') + 1);
+}
+
+// What an app saw, which may lack the column, and what was kept of it.
+bool IsSame(const std::string& kept, const std::string& seen) {
+  if (kept == seen) return true;
+  const bool kept_none = !absl::StartsWith(kept, kGainedFirst);
+  const bool saw_none = !absl::StartsWith(seen, kGainedFirst) ||
+                        absl::StartsWith(seen, absl::StrCat(kGainedFirst, "null"));
+  return (kept_none || saw_none) && WithoutGained(kept) == WithoutGained(seen);
+}
+
+bool IsSame(const Fields& row, const Fields& held) {
+  for (const Field& field : row) {
+    const Value* const value = held.Find(field.name);
+    // Made anew by an app without the column, a row keeps elsewhere what stood there.
+    if (value == nullptr && field.name == kGained) continue;
+    if (value == nullptr || *value != field.value) return false;
+  }
+  return std::all_of(held.begin(), held.end(),
+                     [&](const Field& field) { return row.Find(field.name) != nullptr; });
+}
+
 bool Contains(const std::multimap<EntityKey, std::string>& archived, const EntityKey& key,
               const std::string& json) {
   const auto [first, last] = archived.equal_range(key);
-  return std::any_of(first, last, [&](const auto& one) { return one.second == json; });
+  return std::any_of(first, last, [&](const auto& one) { return IsSame(one.second, json); });
 }
 
 bool InHistory(const Held& held, const EntityKey& key, const std::string& json) {
   const auto versions = held.history.find(key);
   return versions != held.history.end() &&
          std::any_of(versions->second.begin(), versions->second.end(),
-                     [&](const Version& version) { return Json(version) == json; });
+                     [&](const Version& version) { return IsSame(Json(version), json); });
 }
 
 // A version may be replaced by its descendant, or after its archive row stands.
@@ -129,8 +159,12 @@ void CheckEqual(World& world, SimDevice& device, const Held& held) {
   for (const auto& [key, versions] : held.history) {
     const Version& head = versions.back();
     const auto row = rows.find(key);
+    if (!device.Syncs(key.type)) {
+      if (row != rows.end()) rows.erase(row);
+      continue;
+    }
     const bool equal =
-        head.deleted ? row == rows.end() : row != rows.end() && row->second == head.fields;
+        head.deleted ? row == rows.end() : row != rows.end() && IsSame(row->second, head.fields);
     const auto set_aside = aside.find(key);
     // Of a tombstone that retention took the service only says that nothing is there.
     const bool waits = set_aside != aside.end() && (set_aside->second == head.revision ||
@@ -145,6 +179,7 @@ void CheckEqual(World& world, SimDevice& device, const Held& held) {
     if (row != rows.end()) rows.erase(row);
   }
   for (const auto& [key, fields] : rows) {
+    if (!device.Syncs(key.type)) continue;
     // Its removal waits: the schema refused it, because of children.
     const auto set_aside = aside.find(key);
     if (set_aside != aside.end() && set_aside->second == 0) continue;
@@ -198,6 +233,7 @@ void CheckKept(World& world, const SimService& service, SimDevice& device, const
   CheckOwnLosses(world, service, device);
   for (const SimDevice::Promise& promise : device.promises()) {
     const std::string json = Json(promise.content);
+    if (!device.Syncs(promise.key.type)) continue;
     // Made and deleted again before anybody heard of it.
     if (!promise.content.has_value() && !promise.known) continue;
     if (InHistory(held, promise.key, json) || Contains(held.archived, promise.key, json) ||

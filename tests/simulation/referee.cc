@@ -56,6 +56,7 @@ void Referee::Judge(World& world, const PushBatch& batch, const PushAnswer& answ
     if (!is_agent) continue;
     JudgeNeed(world, batch.changes[i], history);
     JudgeBase(world, batch.changes[i], answer.results[i], history);
+    JudgeRefusal(world, batch.who.device, batch.changes[i], answer.results[i]);
   }
 }
 
@@ -185,6 +186,27 @@ void Referee::JudgeBase(World& world, const Change& change, const ChangeResult& 
   world.Fail(
       absl::StrCat("an edit on a base of another history was decided: ", NameOfKey(change.key),
                    " on r", change.base_revision, " rule ", result.rule));
+}
+
+// What was refused for good is tried again when somebody edited it, or asked.
+void Referee::JudgeRefusal(World& world, const std::string& device, const Change& change,
+                           const ChangeResult& result) {
+  const std::pair who(device, change.key);
+  const auto refused = refused_.find(who);
+  // By a clock that was set back a newer edit may have the time of the older one.
+  const bool clocks_jump = world.counters().contains("clock set by hours") ||
+                           world.counters().contains("clock set by years");
+  if (receipts_stay_ && !clocks_jump && !change.reoffer && refused != refused_.end() &&
+      refused->second.last_modified == change.last_modified &&
+      refused->second.fields == change.fields) {
+    world.Fail("what was refused for good was sent again: " + NameOfKey(change.key));
+  }
+  if (result.outcome == Outcome::kFailed && !result.retryable) {
+    world.Count("refused for good");
+    refused_[who] = change;
+  } else if (refused != refused_.end()) {
+    refused_.erase(refused);
+  }
 }
 
 void Referee::JudgeLoss(World& world, const ArchiveRow& row) const {

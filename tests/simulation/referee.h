@@ -31,6 +31,10 @@ class Referee {
   void JudgeReceipts(World& world, StoreReader& reader, const std::string& tenant) const;
   // Receipts live as long as versions: what was answered may be forgotten.
   void ForgetReceipts() { receipts_stay_ = false; }
+  // A person asked this device to try again what was refused for good.
+  void Forgive(const std::string& device) {
+    std::erase_if(refused_, [&](const auto& one) { return one.first.first == device; });
+  }
   // A conflict as it stands in the archive.
   void JudgeLoss(World& world, const ArchiveRow& row) const;
 
@@ -55,6 +59,8 @@ class Referee {
   void JudgeChange(World& world, const std::string& device, const Change& change,
                    const ChangeResult& result, const History& history, absl::Time now);
 
+  void JudgeRefusal(World& world, const std::string& device, const Change& change,
+                    const ChangeResult& result);
   static void JudgeBase(World& world, const Change& change, const ChangeResult& result,
                         const History& history);
   static void JudgeNeed(World& world, const Change& change, const History& history);
@@ -66,6 +72,7 @@ class Referee {
   std::map<std::string, std::string> epochs_;  // by cursor
   std::map<Batch, std::vector<Said>> said_;
   std::set<Batch> void_;
+  std::map<std::pair<std::string, EntityKey>, Change> refused_;  // for good
   std::set<std::string> clamped_;  // conflicts of a change whose time was
   std::set<std::pair<EntityKey, std::string>> clamped_writers_;
   std::map<std::pair<EntityKey, Revision>, Writer> writers_;  // of what was accepted

@@ -45,9 +45,10 @@ std::string Quote(const std::string& text) {
 
 }  // namespace
 
-PlanRequest SimApp::Entities() {
+PlanRequest SimApp::Entities(bool with_tags) {
   PlanRequest request;
   for (const TableSpec& table : Tables()) {
+    if (!with_tags && std::string(table.name) == "Tag") continue;
     EntityConfig config;
     config.table = table.name;
     request.entities.push_back(config);
@@ -77,6 +78,7 @@ void SimApp::Open() {
   absl::StatusOr<sqlite::Database> db = sqlite::Database::Open(path_, options);
   PT_CHECK(db.ok());
   db_ = std::move(*db);
+  has_allergy_ = db_->Prepare("SELECT Allergy FROM Patient").ok();
 }
 
 // The file may be another device's by now.
@@ -177,9 +179,13 @@ void SimApp::Migrate() {
   if (!is_open() || in_long()) return;
   const char* const tables[] = {"ClinicalNote", "IntakeForm", "Transfer"};
   const std::string table = tables[world_.rng().Below(3)];
-  switch (world_.rng().Below(2)) {
+  switch (world_.rng().Below(5)) {
     case 0:
+    case 1:
       if (Rebuild(table)) world_.Count("table rebuilt");
+      break;
+    case 2:
+      AddColumn();
       break;
     default: {
       const absl::StatusOr<Value> trigger = db_->QueryValue(absl::StrCat(
@@ -194,6 +200,14 @@ void SimApp::Migrate() {
   }
   if (db_->in_transaction()) PT_CHECK(db_->Exec("ROLLBACK").ok());
   PT_CHECK(db_->Exec("PRAGMA foreign_keys = ON").ok());
+}
+
+bool SimApp::AddColumn() {
+  if (has_allergy_) return true;
+  if (!is_open() || in_long()) return false;
+  has_allergy_ = Exec("ALTER TABLE Patient ADD COLUMN Allergy TEXT");
+  if (has_allergy_) world_.Count("column added");
+  return has_allergy_;
 }
 
 bool SimApp::WriteSilently() {
@@ -229,6 +243,8 @@ std::string SimApp::Patient() {
 
 // Few values, so that edits undo and repeat each other.
 std::string SimApp::Text() {
+  // A long one may be more than the service takes.
+  if (world_.Chance(0.04)) return Quote(absl::StrCat(kContentMark, std::string(600, 'x')));
   return Quote(absl::StrCat(kContentMark, " ", world_.rng().Below(5)));
 }
 
@@ -252,6 +268,9 @@ bool SimApp::WritePatient() {
     case 5:
       return Exec("UPDATE Patient SET Weight = ifnull(Weight, 70) + 0.5 WHERE Id = " + id);
     case 6:
+      if (has_allergy_ && world_.Chance(0.5)) {
+        return Exec("UPDATE Patient SET Allergy = " + Text() + " WHERE Id = " + id);
+      }
       return Exec("UPDATE Patient SET Name = Name WHERE Id = " + id);  // a touch
     case 7:
       return Exec("DELETE FROM IntakeForm WHERE PatientId = " + id) &&

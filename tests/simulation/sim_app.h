@@ -34,7 +34,8 @@ class SimApp {
   bool is_open() const { return db_.has_value(); }
   // Whether what it committed survives a power cut by itself.
   bool durable();
-  static PlanRequest Entities();
+  // Without the tags: a device that syncs fewer types than others.
+  static PlanRequest Entities(bool with_tags);
 
   // One transaction of one to four statements; what it did to which rows. Empty
   // if it was rolled back or changed nothing.
@@ -54,6 +55,10 @@ class SimApp {
   // What applications do to their schema: a table rebuilt under its old name
   // (its triggers are gone), a column more, our triggers dropped.
   void Migrate();
+
+  // A new version of the app, which has one more column. True if it is there now.
+  bool AddColumn();
+  bool has_allergy() const { return has_allergy_; }
 
   // A commit that changes no table.
   bool WriteSilently();
@@ -85,7 +90,8 @@ class SimApp {
   const std::string name_;
   bool full_ = false;
   std::optional<sqlite::Database> db_;
-  bool blind_ = false;  // one that writes with triggers off now and then
+  bool has_allergy_ = false;  // the column that AddColumn adds
+  bool blind_ = false;        // one that writes with triggers off now and then
   int silent_ = 0;
   int transfers_ = 0;
   std::optional<Rows> long_;  // what was there when it began

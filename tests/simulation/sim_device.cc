@@ -9,6 +9,7 @@
 #include "common/model/reason.h"
 #include "common/model/row_json.h"
 #include "device-agent/replica/replica_impl.h"
+#include "tests/simulation/overhear.h"
 
 namespace ptdoc::sync::sim {
 namespace {
@@ -61,7 +62,7 @@ ReplicaOptions SimDevice::Options() const {
   options.database = kFile;
   options.device_id = name_;
   options.user = "user of " + name_;
-  options.plan = SimApp::Entities();
+  options.plan = SimApp::Entities(with_tags_);
   options.vfs = agent_process_.vfs();
   options.identity = [this] { return disk_.Identity(kFile); };
   options.take_lock = false;
@@ -71,6 +72,9 @@ ReplicaOptions SimDevice::Options() const {
 }
 
 void SimDevice::Install() {
+  reads_mostly_ = world_.Chance(0.25);
+  with_tags_ = !world_.Chance(0.15);
+  if (!with_tags_) world_.Count("device syncs fewer types");
   app_.Create();
   app_.Open();
   for (uint64_t i = world_.rng().Below(6); i > 0; --i) Remember(app_.Write());
@@ -82,6 +86,11 @@ void SimDevice::Boot() {
   if (alive() || world_.failed()) return;
   ++life_;
   dying_ = false;
+  if (!with_tags_ && life_ > 1 && world_.Chance(0.3)) {
+    world_.Count("type joined");
+    world_.Trace(name_ + ": tags are synced from now on");
+    with_tags_ = true;
+  }
   agent_process_.Start();
   agent_process_.SetErrors(chaos_.disk_errors);
   if (world_.Chance(chaos_.disk_crash)) {
@@ -285,6 +294,7 @@ void SimDevice::BecomeCopyOf(SimDevice& other) {
   SetFile(kFile, files, false);
   SetFile(kLedger, files, false);
   copy_.clear();
+  with_tags_ |= other.with_tags_;
   app_.Open();
   deletions_count_ = has_own_files_ = false;
   ForgetWhatIsGone(true);
@@ -293,47 +303,83 @@ void SimDevice::BecomeCopyOf(SimDevice& other) {
 
 void SimDevice::Meddle() {
   if (!alive() || dying_ || agent_process_.dead()) return;
-  switch (world_.rng().Below(3)) {
-    case 0: {
-      const absl::StatusOr<std::vector<QueueItem>> items =
-          replica_->ledger().ListItems(/*include_done=*/false, 0, 50);
-      if (!items.ok() || items->empty()) return;
-      const QueueItem& item = (*items)[world_.rng().Below(items->size())];
-      world_.PairMayBreak(item.key);
-      const absl::Status done = replica_->CancelItem(item.id).status();
-      if (done.ok()) world_.Count("item cancelled");
-      world_.Trace(absl::StrCat(name_, ": cancel: ", done.ToString()));
+  switch (world_.rng().Below(4)) {
+    case 0:
+      Cancel();
       break;
-    }
-    case 1: {
-      const absl::StatusOr<int64_t> retried = replica_->RetryItems({}, /*all=*/true);
-      if (retried.ok() && *retried > 0) world_.Count("items retried");
+    case 1:
+      Retry();
       break;
-    }
-    default: {
-      const absl::StatusOr<std::vector<ArchiveEntry>> archives =
-          replica_->ledger().ListArchives(/*include_resolved=*/false, 0, 50);
-      if (!archives.ok() || archives->empty()) return;
-      const ArchiveEntry& entry = (*archives)[world_.rng().Below(archives->size())];
-      world_.PairMayBreak(entry.key);
-      const Rows before = app_.ReadAll();
-      const absl::Status done = replica_->RestoreArchived(entry.conflict_id).status();
-      // An edit like the app's own.
-      Remember(app_.Difference(before));
-      if (done.ok()) world_.Count("archived row restored");
-      world_.Trace(absl::StrCat(name_, ": restore: ", done.ToString()));
+    case 2:
+      LoseToken();
       break;
-    }
+    default:
+      RestoreOne();
+      break;
   }
   if (!alive() || agent_process_.dead()) return;
   core_->OnQueueChanged();
   core_->OnCommitSeen();
 }
 
+void SimDevice::Cancel() {
+  const absl::StatusOr<std::vector<QueueItem>> items =
+      replica_->ledger().ListItems(/*include_done=*/false, 0, 50);
+  if (!items.ok() || items->empty()) return;
+  const QueueItem& item = (*items)[world_.rng().Below(items->size())];
+  world_.PairMayBreak(item.key);
+  const absl::Status done = replica_->CancelItem(item.id).status();
+  if (done.ok()) {
+    world_.Count("item cancelled");
+    // A deletion that was taken back holds nothing that could be lost.
+    std::erase_if(promises_, [&](const Promise& promise) {
+      return promise.key == item.key && !promise.content.has_value();
+    });
+  }
+  world_.Trace(absl::StrCat(name_, ": cancel: ", done.ToString()));
+  Overhear(world_, "an answer to a person", done.ToString());
+}
+
+void SimDevice::Retry() {
+  const absl::StatusOr<int64_t> retried = replica_->RetryItems({}, /*all=*/true);
+  // Also where it is not known.
+  service_.Forgive(name_);
+  if (retried.ok() && *retried > 0) world_.Count("items retried");
+}
+
+void SimDevice::RestoreOne() {
+  const absl::StatusOr<std::vector<ArchiveEntry>> archives =
+      replica_->ledger().ListArchives(/*include_resolved=*/false, 0, 50);
+  if (!archives.ok() || archives->empty()) return;
+  const ArchiveEntry& entry = (*archives)[world_.rng().Below(archives->size())];
+  world_.PairMayBreak(entry.key);
+  const Rows before = app_.ReadAll();
+  const absl::Status done = replica_->RestoreArchived(entry.conflict_id).status();
+  // An edit like the app's own.
+  Remember(app_.Difference(before));
+  if (done.ok()) world_.Count("archived row restored");
+  world_.Trace(absl::StrCat(name_, ": restore: ", done.ToString()));
+  Overhear(world_, "an answer to a person", done.ToString());
+}
+
+// Its token ends; some time later it has a new one, and may not hear of it.
+void SimDevice::LoseToken() {
+  world_.Count("token expired");
+  world_.Trace(name_ + ": its token has expired");
+  service_.ExpireToken(name_);
+  const bool is_told = world_.Chance(0.7);
+  world_.After(world_.Between(absl::ZeroDuration(), absl::Minutes(3)), [this, is_told] {
+    world_.Trace(name_ + ": has a new token");
+    service_.RenewToken(name_);
+    if (is_told && alive() && !dying_) core_->OnTokenChanged();
+  });
+}
+
 void SimDevice::Migrate() {
   if (!app_.is_open()) return;
   world_.Trace(name_ + ": the app migrates");
   app_.Migrate();
+  GainColumn();
 }
 
 void SimDevice::WriteSilently() {
@@ -350,7 +396,40 @@ void SimDevice::FillDisk() {
   });
 }
 
+// In what the app wrote before, the new column is NULL from now on.
+void SimDevice::GainColumn() {
+  if (!app_.has_allergy()) return;
+  for (Promise& promise : promises_) {
+    if (promise.key.type != "Patient" || !promise.content.has_value()) continue;
+    if (promise.content->Find("Allergy") == nullptr) promise.content->Set("Allergy", Value::Null());
+  }
+}
+
+// Sooner or later every device has the app's new version.
+void SimDevice::CatchUpWithApps() {
+  column_waits_ = !app_.AddColumn();
+  GainColumn();
+  if (column_waits_) {
+    world_.After(absl::Seconds(5), [this] { CatchUpWithApps(); });
+  } else if (alive() && !dying_) {
+    core_->OnCommitSeen();
+  }
+}
+
+// Somebody sees to what was refused, now that it would be taken.
+void SimDevice::RetryLater() {
+  if (std::exchange(retry_waits_, true)) return;
+  world_.After(absl::Seconds(10), [this] {
+    retry_waits_ = false;
+    if (!alive() || dying_) return;
+    Retry();
+    core_->OnQueueChanged();
+  });
+}
+
 void SimDevice::Heal() {
+  healed_ = true;
+  if (world_.counters().contains("column added")) CatchUpWithApps();
   disk_.SetFull(false);
   agent_process_.SetErrors(0);
   agent_process_.DieInCall(0);
@@ -463,7 +542,7 @@ void SimDevice::StartWriting() {
   writing_ = true;
   world_.After(world_.Between(absl::ZeroDuration(), 2 * chaos_.app_pause), [this] {
     if (!writing_) return;
-    WriteOnce();
+    if (!reads_mostly_ || world_.Chance(0.15)) WriteOnce();
     StartWriting();
   });
 }
@@ -523,9 +602,11 @@ bool SimDevice::LooksQuiet() {
   if (!alive() || dying_ || !core_->View().in_sync) return false;
   if (!core_->View().local_error.ok()) return false;
   const absl::StatusOr<ReplicaFacts> facts = replica_->Facts();
-  return facts.ok() && facts->queue.pending == 0 && facts->queue.processing == 0 &&
-         facts->queue.failed == 0 && facts->stale == 0 && !facts->recovering &&
-         !facts->rebaselining;
+  if (column_waits_) return false;
+  if (healed_ && facts.ok() && facts->queue.failed > 0) RetryLater();
+  return facts.ok() && facts->backfill <= facts->queue.set_aside && facts->queue.pending == 0 &&
+         facts->queue.processing == 0 && facts->queue.failed == 0 && facts->stale == 0 &&
+         !facts->recovering && !facts->rebaselining;
 }
 
 std::string SimDevice::Describe() {

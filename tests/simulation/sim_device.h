@@ -59,6 +59,8 @@ class SimDevice {
   void StopWriting() { writing_ = false; }
 
   const std::string& name() const { return name_; }
+  // Whether this device syncs rows of this type.
+  bool Syncs(const std::string& type) const { return with_tags_ || type != "Tag"; }
   bool alive() const { return core_ != nullptr; }
   bool link_up() const { return link_up_; }
   // Nothing waits, nothing is under way, the feed is read to its end.
@@ -96,6 +98,13 @@ class SimDevice {
   bool MayGoOn(const Action& action);
   void Die(const std::string& where);
   void Bury();
+  void Cancel();
+  void Retry();
+  void RestoreOne();
+  void LoseToken();
+  void CatchUpWithApps();
+  void GainColumn();
+  void RetryLater();
   void CheckOpenItems();
   void CheckPairs();
   void CountTransitions();
@@ -127,6 +136,11 @@ class SimDevice {
   std::unique_ptr<AgentCore> core_;
   std::vector<Promise> promises_;
   bool has_own_files_ = true;
+  bool with_tags_ = true;
+  bool reads_mostly_ = false;
+  bool healed_ = false;
+  bool column_waits_ = false;  // the app is to have the column that others have
+  bool retry_waits_ = false;
   std::map<int64_t, ItemStatus> statuses_;  // of the items, as last seen
   int64_t seen_changes_ = -1;
   std::map<std::string, std::string> copy_;  // the machine's files, by path

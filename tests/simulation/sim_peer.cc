@@ -152,6 +152,10 @@ void SimPeer::Arrive(int stream, PushBatch batch) {
     if (stream != 0) Close(&push_, true, absl::UnavailableError("connection refused"));
     return;
   }
+  if (const absl::Status admitted = service_.Admit(device_); !admitted.ok()) {
+    if (stream != 0) Close(&push_, true, admitted);
+    return;
+  }
   if (stream != 0 && world_.Chance(chaos_.refused)) {
     return Close(&push_, true, RandomRefusal());
   }
@@ -211,6 +215,9 @@ void SimPeer::OpenPull(const std::string& cursor, const std::vector<std::string>
 void SimPeer::PumpPull(int stream) {
   if (pull_.id != stream || pull_.ended || !service_.up()) return;
   if (pulling_.service_life != service_.life()) return;  // It fell silent with that one.
+  if (const absl::Status admitted = service_.Admit(device_); !admitted.ok()) {
+    return Close(&pull_, false, admitted);
+  }
   while (pulling_.under_way < kPagesUnderWayMax) {
     const absl::StatusOr<PullPage> page =
         service_.Pull(pulling_.query, pulling_.next.has_value() ? &*pulling_.next : nullptr);
@@ -275,11 +282,16 @@ void SimPeer::Fetch(const std::vector<EntityKey>& keys) {
     if (lost || !self->service_.up()) {
       return self->events_->OnFetchFailed(absl::UnavailableError("connection reset"));
     }
+    if (const absl::Status admitted = self->service_.Admit(self->device_); !admitted.ok()) {
+      return self->events_->OnFetchFailed(admitted);
+    }
     const absl::StatusOr<FetchPage> page = self->service_.Fetch(self->Who(), keys, witness);
     if (!page.ok()) return self->events_->OnFetchFailed(page.status());
     IncomingFetch fetch{page->versions, page->missing, page->witness, page->epoch,
                         page->server_time};
-    self->world_.After(self->world_.Between(absl::Milliseconds(1), absl::Milliseconds(20)),
+    const bool slow = self->world_.Chance(self->chaos_.slow);
+    self->world_.After(self->world_.Between(absl::Milliseconds(1),
+                                            slow ? absl::Seconds(40) : absl::Milliseconds(20)),
                        [self, fetch = std::move(fetch)] {
                          if (self->events_ != nullptr) self->events_->OnFetched(fetch);
                        });

@@ -5,6 +5,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/model/reason.h"
 #include "tests/simulation/overhear.h"
 
 namespace ptdoc::sync::sim {
@@ -63,15 +64,30 @@ void SimService::Start() {
     return;
   }
   store_ = std::move(*store);
-  EngineOptions engine = Options();
-  engine.tombstone_retention = retention_;
-  engine_ = std::make_unique<Engine>(*store_, world_.clock(), world_.rng(), engine);
+  Configure();
   ++life_;
   unread_ = true;
   world_.Trace("service: up");
   if (world_.Chance(chaos_.disk_crash)) {
     process_.DieInCall(static_cast<int64_t>(1 + world_.rng().Below(400)));
   }
+}
+
+// The engine holds no state but these.
+void SimService::Configure() {
+  EngineOptions options = Options();
+  options.tombstone_retention = retention_;
+  if (refuses_long_) options.max_row_bytes = 400;
+  if (!refused_type_.empty()) {
+    options.allowed_types = {"Patient", "ClinicalNote", "IntakeForm", "Tag", "Transfer"};
+    options.allowed_types.erase(refused_type_);
+  }
+  engine_ = std::make_unique<Engine>(*store_, world_.clock(), world_.rng(), options);
+}
+
+absl::Status SimService::Admit(const std::string& device) const {
+  if (!expired_.contains(device)) return absl::OkStatus();
+  return ReasonError(absl::StatusCode::kUnauthenticated, "TOKEN_EXPIRED", "expired");
 }
 
 void SimService::Crash() {
@@ -106,6 +122,9 @@ void SimService::FillDisk() {
 }
 
 void SimService::Heal() {
+  refuses_long_ = false;
+  refused_type_.clear();
+  if (up()) Configure();
   disk_.SetFull(false);
   process_.SetErrors(0);
   process_.DieInCall(0);
@@ -317,32 +336,52 @@ void SimService::Administrate() {
   who.role = Role::kAdmin;
   who.user = "the administrator";
   absl::StatusOr<Revision> done = absl::NotFoundError("");
-  if (world_.Chance(0.5)) {
-    done = engine_->Unlock(who, {"IntakeForm", absl::StrCat("f", world_.rng().Below(8))}, "asked");
-    if (done.ok()) world_.Count("form unlocked");
-  } else {
-    StoreReader::ConflictFilter filter;
-    filter.limit = 20;
-    process_.SetQuiet(true);
-    const absl::StatusOr<std::vector<ArchiveRow>> open = Read()->ListConflicts(kTenant, filter);
-    process_.SetQuiet(false);
-    if (!open.ok() || open->empty()) return;
-    const ArchiveRow& row = (*open)[world_.rng().Below(open->size())];
-    const auto versions = record_.history.find(row.key);
-    ResolveRequest request;
-    request.reason_code = "reviewed";
-    request.conflict_id = row.conflict_id;
-    request.action = world_.Chance(0.3) ? ResolveAction::kKeep : ResolveAction::kRestore;
-    if (versions != record_.history.end()) {
-      request.expected_revision = versions->second.back().revision;
-    }
-    done = engine_->ResolveConflict(who, request);
-    if (done.ok()) world_.Count("conflict resolved");
+  switch (world_.rng().Below(3)) {
+    case 0:
+      done =
+          engine_->Unlock(who, {"IntakeForm", absl::StrCat("f", world_.rng().Below(8))}, "asked");
+      if (done.ok()) world_.Count("form unlocked");
+      break;
+    case 1:
+      done = Resolve(who);
+      if (done.ok()) world_.Count("conflict resolved");
+      break;
+    default:
+      return Restrict();
   }
   unread_ = true;
   world_.Trace(absl::StrCat("service: an administrator: ", done.status().ToString()));
   Overhear(world_, "an answer to an administrator", done.status().ToString());
   if (done.ok()) Tell();
+}
+
+// For a while it takes no long rows, or none of one type.
+void SimService::Restrict() {
+  const bool is_restricted = refuses_long_ || !refused_type_.empty();
+  refuses_long_ = !is_restricted && world_.Chance(0.5);
+  refused_type_.clear();
+  if (!is_restricted && !refuses_long_) refused_type_ = world_.Chance(0.5) ? "Tag" : "IntakeForm";
+  world_.Trace(absl::StrCat("service: now refuses ", refuses_long_ ? "long rows" : refused_type_));
+  Configure();
+}
+
+absl::StatusOr<Revision> SimService::Resolve(const Principal& who) {
+  StoreReader::ConflictFilter filter;
+  filter.limit = 20;
+  process_.SetQuiet(true);
+  const absl::StatusOr<std::vector<ArchiveRow>> open = Read()->ListConflicts(kTenant, filter);
+  process_.SetQuiet(false);
+  if (!open.ok() || open->empty()) return absl::NotFoundError("no conflict");
+  const ArchiveRow& row = (*open)[world_.rng().Below(open->size())];
+  const auto versions = record_.history.find(row.key);
+  ResolveRequest request;
+  request.reason_code = "reviewed";
+  request.conflict_id = row.conflict_id;
+  request.action = world_.Chance(0.3) ? ResolveAction::kKeep : ResolveAction::kRestore;
+  if (versions != record_.history.end()) {
+    request.expected_revision = versions->second.back().revision;
+  }
+  return engine_->ResolveConflict(who, request);
 }
 
 // Merely old content never wins. (The version log itself may have been pruned.)
@@ -377,6 +416,7 @@ void SimService::Note(const PushBatch& batch, const PushAnswer& answer) {
                                             !IsOwn(result), batch.batch_id};
     }
     Overhear(world_, "a result", result.error_message);
+    record_.audited += result.outcome == Outcome::kUnchanged ? 0 : 1;
     if (result.error_code != ErrorCode::kNone) {
       world_.Count(absl::StrCat("refused ", ErrorCodeName(result.error_code)));
     }
@@ -423,6 +463,10 @@ void SimService::CheckAcknowledged() {
   PT_CHECK(audit.ok());
   if (!audit->intact) {
     world_.Fail(absl::StrCat("the audit chain is broken at ", audit->first_bad_sequence));
+  }
+  if (audit->entries < record_.audited) {
+    world_.Fail(absl::StrCat("the audit tells of ", audit->entries, " changes of ", record_.audited,
+                             " that were answered"));
   }
   world_.Count("audit rows verified", static_cast<int64_t>(audit->entries));
 }

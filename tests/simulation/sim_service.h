@@ -41,6 +41,13 @@ class SimService {
   absl::StatusOr<PullPage> Pull(const PullQuery& query, const PullPosition* resume);
   absl::StatusOr<FetchPage> Fetch(const Principal& who, const std::vector<EntityKey>& keys,
                                   const std::string& witness);
+  // Tokens: OK, or what a device is told whose token has ended.
+  absl::Status Admit(const std::string& device) const;
+  void ExpireToken(const std::string& device) { expired_.insert(device); }
+  void RenewToken(const std::string& device) { expired_.erase(device); }
+  // What was refused for good may be sent again by this device.
+  void Forgive(const std::string& device) { record_.referee.Forgive(device); }
+
   // Called after each commit that made the feed longer.
   void OnAppend(std::function<void()> follower) { followers_.push_back(std::move(follower)); }
   // Called when the service dies.
@@ -86,6 +93,7 @@ class SimService {
     std::set<std::string> noted;  // batches by device and id
     Referee referee;
     FeedReferee feed;
+    uint64_t audited = 0;  // results that one row of the audit tells of
   };
   const Record& record() const { return record_; }
   // Every archived row's JSON, by entity ("null" = a deletion).
@@ -110,6 +118,9 @@ class SimService {
   void Bury();
   bool Mirror();
   void CheckTaken();
+  void Configure();
+  void Restrict();
+  absl::StatusOr<Revision> Resolve(const Principal& who);
   void RememberPairs(const Record& lost);
   void Prune();
   void Tell();
@@ -129,7 +140,10 @@ class SimService {
   bool commit_due_ = false;
   std::deque<Waiting> waiting_;
   Record record_;
-  bool unread_ = false;  // something may stand in the store that was not read yet
+  std::set<std::string> expired_;  // devices
+  bool refuses_long_ = false;
+  std::string refused_type_;  // empty = none
+  bool unread_ = false;       // something may stand in the store that was not read yet
   struct Taken {
     Change change;
     Revision revision = 0;
