@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "common/base/log.h"
 #include "common/base/planted.h"
 #include "common/base/reached.h"
@@ -33,6 +34,9 @@ absl::StatusOr<bool> ReplicaImpl::CompareSlice() {
     comparison_ = std::make_unique<Comparison>();
     for (const Table* table : ParentsFirst()) comparison_->types.push_back(table->type());
   }
+  // What it found is gone with a transaction that fails: so is how far it came.
+  Comparison before = *comparison_;
+  absl::Cleanup step_back = [&] { *comparison_ = std::move(before); };
   PT_ASSIGN_OR_RETURN(const sqlite::Transaction snapshot,
                       sqlite::Transaction::Begin(*snapshot_, sqlite::Transaction::Kind::kRead));
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
@@ -47,6 +51,7 @@ absl::StatusOr<bool> ReplicaImpl::CompareSlice() {
     if (comparison_->found > 0) {
       Log(LogLevel::kInfo, "replica.compared", {LogField::Count("found", comparison_->found)});
     }
+    std::move(step_back).Cancel();
     comparison_.reset();
     return false;
   }
@@ -54,6 +59,7 @@ absl::StatusOr<bool> ReplicaImpl::CompareSlice() {
   PT_RETURN_IF_ERROR(comparison_->rows_done ? CompareStates(*snapshot_, table)
                                             : CompareRows(*snapshot_, table));
   PT_RETURN_IF_ERROR(tx.Commit());
+  std::move(step_back).Cancel();
   return true;
 }
 

@@ -280,6 +280,10 @@ absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const SqliteStoreOptions&
   }
   absl::StatusOr<sqlite::Database> writer = OpenWriteConnection(options, clock.Now(), rng);
   if (!writer.ok()) return StoreError(writer.status());
+  // What one that was killed had written, and not yet waited for, is seen from
+  // here on: it must be on the disk before anybody is told of it.
+  const absl::Status synced = writer->SyncJournal();
+  if (!synced.ok()) return StoreError(synced);
   absl::StatusOr<sqlite::Database> watcher = OpenReadConnection(options);
   if (!watcher.ok()) return StoreError(watcher.status());
   absl::StatusOr<sqlite::Database> checkpointer =

@@ -196,8 +196,14 @@ void Referee::JudgeRefusal(World& world, const std::string& device, const Change
   // By a clock that was set back a newer edit may have the time of the older one.
   const bool clocks_jump = world.counters().contains("clock set by hours") ||
                            world.counters().contains("clock set by years");
-  if (receipts_stay_ && !clocks_jump && !change.reoffer && refused != refused_.end() &&
-      refused->second.last_modified == change.last_modified &&
+  // And who has the files of before knows of no refusal.
+  bool files_change = false;
+  for (const char* what : {"both files set back", "ledger set back", "ledger lost",
+                           "app's file set back", "files copied to another device"}) {
+    files_change |= world.counters().contains(what);
+  }
+  if (receipts_stay_ && !clocks_jump && !files_change && !change.reoffer &&
+      refused != refused_.end() && refused->second.last_modified == change.last_modified &&
       refused->second.fields == change.fields) {
     world.Fail("what was refused for good was sent again: " + NameOfKey(change.key));
   }
