@@ -20,7 +20,7 @@ struct ReplicaImpl::Writing {
   absl::flat_hash_map<EntityKey, Target*> targets;
   std::vector<Target*> written;
   // Targets that something else than their own statement has written to.
-  absl::flat_hash_set<EntityKey> touched_targets;
+  std::set<EntityKey> touched_targets;
   bool touched_others = false;
   // Rows that this transaction has touched besides, seen to be what their states
   // say before it did.

@@ -101,7 +101,7 @@ void SimDevice::Boot() {
     if (!agent_process_.dead() && chaos_.disk_errors == 0 && !disk_.full()) {
       return world_.Fail(absl::StrCat(name_, ": does not open: ", replica.status().ToString()));
     }
-    world_.Trace(absl::StrCat(name_, ": does not start: ", replica.status().ToString()));
+    world_.Trace(absl::StrCat(name_, ": does not start: ", TextOf(replica.status())));
     world_.After(absl::Seconds(1), [this] { Boot(); });
     return;
   }
@@ -336,7 +336,7 @@ void SimDevice::Cancel() {
       return promise.key == item.key && !promise.content.has_value();
     });
   }
-  world_.Trace(absl::StrCat(name_, ": cancel: ", done.ToString()));
+  world_.Trace(absl::StrCat(name_, ": cancel: ", TextOf(done)));
   Overhear(world_, "an answer to a person", done.ToString());
 }
 
@@ -358,7 +358,7 @@ void SimDevice::RestoreOne() {
   // An edit like the app's own.
   Remember(app_.Difference(before));
   if (done.ok()) world_.Count("archived row restored");
-  world_.Trace(absl::StrCat(name_, ": restore: ", done.ToString()));
+  world_.Trace(absl::StrCat(name_, ": restore: ", TextOf(done)));
   Overhear(world_, "an answer to a person", done.ToString());
 }
 

@@ -59,7 +59,7 @@ void SimService::Start() {
       world_.Fail(absl::StrCat("the store does not open: ", store.status().ToString()));
       return;
     }
-    world_.Trace("service: does not start: " + store.status().ToString());
+    world_.Trace("service: does not start: " + TextOf(store.status()));
     world_.After(absl::Seconds(1), [this] { Start(); });
     return;
   }
@@ -350,7 +350,7 @@ void SimService::Administrate() {
       return Restrict();
   }
   unread_ = true;
-  world_.Trace(absl::StrCat("service: an administrator: ", done.status().ToString()));
+  world_.Trace(absl::StrCat("service: an administrator: ", TextOf(done.status())));
   Overhear(world_, "an answer to an administrator", done.status().ToString());
   if (done.ok()) Tell();
 }

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
+#include "common/model/reason.h"
 
 namespace ptdoc::sync::sim {
 
@@ -20,6 +21,12 @@ void World::Remark(const std::string& line) const {
 void World::Fail(const std::string& what) {
   Trace("FAILED " + what);
   if (failure_.empty()) failure_ = what;
+}
+
+std::string TextOf(const absl::Status& status) {
+  return status.ok() ? "OK"
+                     : absl::StrCat(absl::StatusCodeToString(status.code()), ": ", status.message(),
+                                    " ", ReasonOf(status));
 }
 
 }  // namespace ptdoc::sync::sim

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "common/base/clock.h"
@@ -110,6 +111,9 @@ class World {
   uint64_t trace_hash_ = 0;
   std::string failure_;
 };
+
+// The same text in every process: a status's own prints its payloads in any order.
+std::string TextOf(const absl::Status& status);
 
 // How bad it gets; drawn from the seed. All zero in the liveness phase.
 struct Chaos {

@@ -359,7 +359,10 @@ TEST(AgentHostTest, ADaemonStartsWhenTheVerbThatHasTheFileEnds) {
   absl::StatusOr<std::unique_ptr<AgentHost>> started;
 
   std::thread starter([&] { started = AgentHost::Start(daemon, agent.clock, agent.rng); });
-  while (!IsMarkedAsStaying(agent.options.replica.database + ".sync.lock")) {
+  // It tries for 5 s, and its mark stands only for a moment of each try.
+  const absl::Duration seen_by = agent.clock.Monotonic() + absl::Seconds(2);
+  while (!IsMarkedAsStaying(agent.options.replica.database + ".sync.lock") &&
+         agent.clock.Monotonic() < seen_by) {
     std::this_thread::yield();
   }
   holder->reset();
