@@ -41,7 +41,6 @@ constexpr const char* kCommon[] = {
     "device syncs fewer types",
     "files copied to another device",
     "files moved",
-    "form unlocked",
     "halves of transfers looked for to the end",
     "item cancelled",
     "item Failed -> Processing",
@@ -96,9 +95,9 @@ constexpr const char* kCommon[] = {
 
 // Met in every thousand.
 constexpr const char* kRare[] = {
-    "item Failed -> Pending",     "item Failed -> Cancelled",    "device disk: names lost",
-    "device disk: error in read", "device disk: error in write", "item Processing -> Pending",
-    "refused BASE_UNKNOWN",       "rule base Failed ",
+    "item Failed -> Pending",     "item Failed -> Cancelled",   "form unlocked",
+    "device disk: names lost",    "device disk: error in read", "device disk: error in write",
+    "item Processing -> Pending", "refused BASE_UNKNOWN",       "rule base Failed ",
 };
 
 // Met in every ten thousand.
