@@ -33,6 +33,14 @@ int OpenFlags(OpenOptions::Mode mode) {
   return kAlways;
 }
 
+// Nobody asks SQLite how much memory it has: without that figure its allocations
+// need no lock that all connections share. Where SQLite runs already, it stays as
+// it is.
+void CountNoMemory() {
+  static const int configured = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+  static_cast<void>(configured);
+}
+
 absl::Status SetSwitch(sqlite3* db, int which, bool on) {
   int is_on = -1;
   const int code = sqlite3_db_config(db, which, on ? 1 : 0, &is_on);
@@ -174,6 +182,7 @@ Database& Database::operator=(Database&&) noexcept = default;
 Database::~Database() = default;
 
 absl::StatusOr<Database> Database::Open(const std::string& path, const OpenOptions& options) {
+  CountNoMemory();
   auto connection = std::make_shared<Connection>();
   const char* vfs = options.vfs.empty() ? nullptr : options.vfs.c_str();
   // SQLite opens a directory, and fails to read it in words that help nobody.

@@ -121,23 +121,25 @@ absl::StatusOr<std::vector<std::string>> Ledger::ColumnsOf(int64_t columns_id) {
 absl::StatusOr<int64_t> Ledger::TypeId(absl::string_view type) {
   const auto known = type_ids_.find(type);
   if (known != type_ids_.end()) return known->second;
-  {
-    PT_ASSIGN_OR_RETURN(auto insert,
-                        db_.Prepare("INSERT OR IGNORE INTO SyncTypes(Name) VALUES(?1)"));
-    PT_RETURN_IF_ERROR(insert.Bind(1, type).Run());
-  }
   PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare("SELECT Id FROM SyncTypes WHERE Name = ?1"));
-  stmt.Bind(1, type);
-  PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
-  PT_CHECK(found);
-  if (!db_.in_transaction()) type_ids_[std::string(type)] = stmt.Int(0);
+  PT_ASSIGN_OR_RETURN(const bool found, stmt.Bind(1, type).Step());
+  if (!found) {
+    stmt.Reset();
+    type_is_new_ = db_.in_transaction();
+    PT_ASSIGN_OR_RETURN(auto insert, db_.Prepare("INSERT INTO SyncTypes(Name) VALUES(?1)"));
+    PT_RETURN_IF_ERROR(insert.Bind(1, type).Run());
+    return db_.last_insert_rowid();
+  }
+  // One that the open transaction has made is not remembered: a rollback would
+  // take it away.
+  if (!type_is_new_) type_ids_[std::string(type)] = stmt.Int(0);
   return stmt.Int(0);
 }
 
 absl::Status Ledger::ForgetEverythingSynced() {
   // Completed and Cancelled items are history; they stay for people to read.
   return db_.Exec(
-      "DELETE FROM SyncQueueItems WHERE Status IN (0, 1, 3);"
+      "DELETE FROM SyncQueueItems WHERE Status = 0 OR Status = 1 OR Status = 3;"
       "DELETE FROM SyncStale; DELETE FROM SyncSetAside; DELETE FROM SyncRowStates;"
       "DELETE FROM SyncMeta WHERE Name IN ('cursor', 'witness', 'witness_revision')");
 }

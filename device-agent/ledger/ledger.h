@@ -148,6 +148,7 @@ class Ledger {
 
   sqlite::Database& db() { return db_; }
   absl::StatusOr<sqlite::Transaction> Begin() {
+    type_is_new_ = false;  // Kept or gone by now.
     return sqlite::Transaction::Begin(db_, sqlite::Transaction::Kind::kWrite);
   }
 
@@ -246,6 +247,7 @@ class Ledger {
   SipKey hash_key_{};
   std::map<std::string, int64_t> columns_ids_;
   std::map<std::string, int64_t, std::less<>> type_ids_;
+  bool type_is_new_ = false;  // one was made in the open transaction
 };
 
 }  // namespace ptdoc::sync

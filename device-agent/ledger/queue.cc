@@ -93,7 +93,7 @@ void BindItem(const QueueItem& item, sqlite::Statement& stmt) {
 
 // What is over stays for a day. A query for what is open says so in the words of
 // the partial indexes, or it does not use them and reads the whole past.
-constexpr char kOpen[] = "Status IN (0, 1, 3)";
+constexpr char kOpen[] = "(Status = 0 OR Status = 1 OR Status = 3)";
 
 std::string Select(absl::string_view tail) {
   return absl::StrCat("SELECT ", kColumns, " FROM SyncQueueItems ", tail);
@@ -230,7 +230,7 @@ absl::StatusOr<std::vector<QueueItem>> Ledger::ListItems(bool include_done, int6
                                                          size_t limit) {
   static const std::string& all = *new std::string(Select("WHERE Id > ?1 ORDER BY Id LIMIT ?2"));
   static const std::string& open =
-      *new std::string(Select("WHERE Id > ?1 AND Status IN (0, 1, 3) ORDER BY Id LIMIT ?2"));
+      *new std::string(Select(absl::StrCat("WHERE Id > ?1 AND ", kOpen, " ORDER BY Id LIMIT ?2")));
   PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare(include_done ? all : open));
   stmt.Bind(1, after_id).Bind(2, static_cast<int64_t>(limit));
   return Items(std::move(stmt));
@@ -240,8 +240,9 @@ absl::StatusOr<QueueHealth> Ledger::Health() {
   QueueHealth health;
   {
     PT_ASSIGN_OR_RETURN(auto stmt,
-                        db_.Prepare("SELECT Status, count(*) FROM SyncQueueItems WHERE Status IN "
-                                    "(0, 1, 3) GROUP BY Status"));
+                        db_.Prepare(absl::StrCat("SELECT Status, count(*) FROM SyncQueueItems "
+                                                 "WHERE ",
+                                                 kOpen, " GROUP BY Status")));
     while (true) {
       PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
       if (!found) break;
@@ -265,16 +266,17 @@ absl::StatusOr<QueueHealth> Ledger::Health() {
   if (last_sync != 0) health.last_sync_at = FromTimeNs(last_sync);
   PT_ASSIGN_OR_RETURN(const int64_t caught_up, GetInt("caught_up", 0));
   PT_ASSIGN_OR_RETURN(const int64_t first_upload,
-                      db_.QueryInt("SELECT EXISTS(SELECT 1 FROM SyncQueueItems WHERE Status IN "
-                                   "(0, 1, 3) AND (Flags & 8) != 0)"));
+                      db_.QueryInt(absl::StrCat("SELECT EXISTS(SELECT 1 FROM SyncQueueItems "
+                                                "WHERE ",
+                                                kOpen, " AND (Flags & 8) != 0)")));
   health.initial = caught_up == 0 || first_upload != 0;
   return health;
 }
 
 absl::StatusOr<uint32_t> Ledger::CountHeld() {
   PT_ASSIGN_OR_RETURN(const int64_t held,
-                      db_.QueryInt("SELECT count(*) FROM SyncQueueItems WHERE Status IN (0, 1, 3) "
-                                   "AND (Flags & 16) != 0 AND Status = 0"));
+                      db_.QueryInt(absl::StrCat("SELECT count(*) FROM SyncQueueItems WHERE ", kOpen,
+                                                " AND (Flags & 16) != 0 AND Status = 0")));
   return static_cast<uint32_t>(held);
 }
 

@@ -120,7 +120,7 @@ absl::Status Ledger::DropVoidSetAside() {
   constexpr absl::string_view kVoid =
       "FROM SyncSetAside WHERE Revision = -1 AND NOT EXISTS (SELECT 1 FROM SyncQueueItems q "
       "WHERE q.EntityType = SyncSetAside.EntityType AND q.EntityId = SyncSetAside.EntityId AND "
-      "q.Status IN (0, 1, 3))";
+      "(q.Status = 0 OR q.Status = 1 OR q.Status = 3))";
   return db_.Exec(
       absl::StrCat("INSERT OR REPLACE INTO SyncStale(EntityType, EntityId, Revision, PutBack) "
                    "SELECT EntityType, EntityId, 0, 1 ",
@@ -134,7 +134,8 @@ absl::StatusOr<std::vector<RowState>> Ledger::ListUnconfirmed(size_t limit) {
                   "s.Unconfirmed, t.Name FROM SyncRowStates s JOIN SyncTypes t ON t.Id = s.TypeId "
                   "WHERE s.Unconfirmed = 1 AND NOT EXISTS (SELECT 1 FROM SyncQueueItems q "
                   "WHERE q.EntityType = t.Name AND q.EntityId = s.EntityId AND "
-                  "q.Status IN (0, 1, 3)) AND NOT EXISTS (SELECT 1 FROM SyncSetAside a WHERE "
+                  "(q.Status = 0 OR q.Status = 1 OR q.Status = 3)) AND NOT EXISTS (SELECT 1 FROM "
+                  "SyncSetAside a WHERE "
                   "a.EntityType = t.Name AND a.EntityId = s.EntityId AND a.Revision != -1) "
                   "LIMIT ?1"));
   stmt.Bind(1, static_cast<int64_t>(limit));
@@ -189,9 +190,10 @@ absl::Status Ledger::ClearStale(const EntityKey& key) {
 absl::StatusOr<std::vector<StaleNote>> Ledger::ListFetchable(size_t limit) {
   PT_ASSIGN_OR_RETURN(
       auto stmt,
-      db_.Prepare("SELECT EntityType, EntityId, Revision, PutBack FROM SyncStale s WHERE NOT "
-                  "EXISTS (SELECT 1 FROM SyncQueueItems q WHERE q.EntityType = s.EntityType AND "
-                  "q.EntityId = s.EntityId AND q.Status IN (0, 1, 3)) LIMIT ?1"));
+      db_.Prepare(
+          "SELECT EntityType, EntityId, Revision, PutBack FROM SyncStale s WHERE NOT "
+          "EXISTS (SELECT 1 FROM SyncQueueItems q WHERE q.EntityType = s.EntityType AND "
+          "q.EntityId = s.EntityId AND (q.Status = 0 OR q.Status = 1 OR q.Status = 3)) LIMIT ?1"));
   stmt.Bind(1, static_cast<int64_t>(limit));
   std::vector<StaleNote> notes;
   while (true) {

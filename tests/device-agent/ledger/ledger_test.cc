@@ -274,6 +274,35 @@ TEST_F(LedgerTest, PruneCompletedKeepsTheNewestWhenThereAreTooMany) {
   EXPECT_EQ(ledger_->ListItems(true, 0, 10)->size(), 2u);
 }
 
+// A condition such as IN (0, 1, 3) in a partial index has SQLite fill a table of its
+// own for the old and the new row of every write.
+TEST_F(LedgerTest, WritesOfItemsBuildNoTablesOfTheirOwn) {
+  QueueItem item;
+  item.key = {"Patient", "p1"};
+  item.enqueued_at = now_;
+  item.id = *ledger_->InsertItem(item);
+  ASSERT_TRUE(ledger_->UpdateItem(item).ok());
+
+  std::map<std::string, int> tables;
+  std::vector<std::string> writes;
+  sqlite3* const db = ledger_->db().handle();
+  for (sqlite3_stmt* stmt = sqlite3_next_stmt(db, nullptr); stmt != nullptr;
+       stmt = sqlite3_next_stmt(db, stmt)) {
+    const std::string sql = sqlite3_sql(stmt);
+    if (sql.find("SyncQueueItems") != std::string::npos) writes.push_back(sql);
+  }
+  for (const std::string& sql : writes) {
+    auto rows = ledger_->db().Prepare("EXPLAIN " + sql);
+    ASSERT_TRUE(rows.ok()) << rows.status();
+    for (auto row = rows->Step(); row.ok() && *row; row = rows->Step()) {
+      tables[sql] += rows->Text(1) == "OpenEphemeral" ? 1 : 0;
+    }
+  }
+
+  EXPECT_EQ(tables.size(), 2u);
+  for (const auto& [sql, count] : tables) EXPECT_EQ(count, 0) << sql;
+}
+
 // Neither what is over nor what waits behind may be read for each batch or version.
 TEST_F(LedgerTest, QueriesForOpenItemsUseAnIndexAndSortNothing) {
   EXPECT_TRUE(ledger_->HasOpenItem({"Patient", "p1"}).ok());
