@@ -51,6 +51,7 @@ struct Database::Connection {
   // By the SQL in the value itself.
   absl::flat_hash_map<absl::string_view, std::unique_ptr<CachedText>> texts;
   size_t idle_count = 0;
+  int64_t rollbacks = 0;
   bool in_transaction = false;  // a Transaction is alive
   absl::Status spoiled;         // why it cannot be committed
 };

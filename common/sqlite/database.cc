@@ -81,6 +81,10 @@ absl::Status SyncPath(const std::string& path) {
   return result == 0 ? absl::OkStatus() : absl::ErrnoToStatus(saved_errno, "cannot sync");
 }
 
+void CountRollback(void* rollbacks) {
+  ++*static_cast<int64_t*>(rollbacks);
+}
+
 std::string DirectoryOf(const std::string& path) {
   const size_t slash = path.rfind('/');
   if (slash == std::string::npos) return ".";
@@ -192,6 +196,7 @@ absl::StatusOr<Database> Database::Open(const std::string& path, const OpenOptio
   }
   const int code = sqlite3_open_v2(path.c_str(), &connection->db, OpenFlags(options.mode), vfs);
   if (code != SQLITE_OK) return ErrorStatus(connection->db, code);
+  sqlite3_rollback_hook(connection->db, CountRollback, &connection->rollbacks);
   Database database(std::move(connection));
   PT_RETURN_IF_ERROR(database.Configure(options));
   PT_RETURN_IF_ERROR(database.ConfigureFile(options));
@@ -295,6 +300,10 @@ int64_t Database::last_insert_rowid() const {
 }
 bool Database::in_transaction() const {
   return sqlite3_get_autocommit(handle()) == 0;
+}
+
+int64_t Database::rollbacks() const {
+  return connection_->rollbacks;
 }
 
 bool Database::HasForeignKeyViolations() const {

@@ -97,6 +97,9 @@ class Database {
   int64_t total_changes() const;
   int64_t last_insert_rowid() const;
   bool in_transaction() const;
+  // How often a transaction or a savepoint was rolled back so far, by us or by
+  // SQLite itself: who remembers what he read or wrote in one forgets it then.
+  int64_t rollbacks() const;
   // True if the open transaction could not be committed as it stands: a
   // deferred foreign key is violated.
   bool HasForeignKeyViolations() const;

@@ -121,6 +121,7 @@ void Savepoint::Rollback() {
   if (connection_ == nullptr) return;
   const auto connection = std::exchange(connection_, nullptr);
   if (!InTransaction(connection->db)) return;
+  ++connection->rollbacks;
   absl::Status status = connection->Run("ROLLBACK TO pt");
   if (status.ok()) status = connection->Run("RELEASE pt");
   // Out of memory, say. What was to be taken back must not be committed with the

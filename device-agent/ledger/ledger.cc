@@ -57,32 +57,70 @@ absl::StatusOr<std::unique_ptr<Ledger>> Ledger::Open(const std::string& path, bo
   return ledger;
 }
 
-absl::StatusOr<std::string> Ledger::Get(absl::string_view name) {
+absl::StatusOr<bool> Ledger::Look() {
+  PT_ASSIGN_OR_RETURN(const int64_t version, db_.QueryInt("PRAGMA data_version"));
+  if (std::exchange(data_version_, version) == version) return false;
+  ForgetAll();
+  return true;
+}
+
+void Ledger::ForgetAll() {
+  columns_ids_.clear();
+  type_ids_.clear();
+  values_.clear();
+  no_intent_ = false;
+}
+
+void Ledger::ForgetRolledBack() {
+  if (std::exchange(rollbacks_, db_.rollbacks()) != rollbacks_) ForgetAll();
+}
+
+absl::StatusOr<const Value*> Ledger::Read(absl::string_view name) {
+  ForgetRolledBack();
+  const auto known = values_.find(name);
+  if (known != values_.end()) return &known->second;
   PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare("SELECT Value FROM SyncMeta WHERE Name = ?1"));
   stmt.Bind(1, name);
   PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
-  return found ? std::string(stmt.Blob(0)) : std::string();
+  return &(values_[std::string(name)] = found ? stmt.ColumnValue(0) : Value::Null());
+}
+
+absl::Status Ledger::Write(absl::string_view name, const Value& value) {
+  ForgetRolledBack();
+  // Whatever becomes of the statement, the old one is not told again.
+  values_.erase(std::string(name));
+  PT_ASSIGN_OR_RETURN(auto stmt,
+                      db_.Prepare("INSERT INTO SyncMeta(Name, Value) VALUES(?1, ?2) "
+                                  "ON CONFLICT(Name) DO UPDATE SET Value = excluded.Value"));
+  PT_RETURN_IF_ERROR(stmt.Bind(1, name).Bind(2, value).Run());
+  values_[std::string(name)] = value;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Ledger::Get(absl::string_view name) {
+  PT_ASSIGN_OR_RETURN(const Value* const value, Read(name));
+  const bool has_bytes = value->type() == Value::Type::kBlob || value->type() == Value::Type::kText;
+  return has_bytes ? std::string(value->bytes()) : std::string();
 }
 
 absl::StatusOr<int64_t> Ledger::GetInt(absl::string_view name, int64_t fallback) {
-  PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare("SELECT Value FROM SyncMeta WHERE Name = ?1"));
-  stmt.Bind(1, name);
-  PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
-  return found ? stmt.Int(0) : fallback;
+  PT_ASSIGN_OR_RETURN(const Value* const value, Read(name));
+  return value->type() == Value::Type::kInteger ? value->integer() : fallback;
 }
 
 absl::Status Ledger::Put(absl::string_view name, absl::string_view value) {
-  PT_ASSIGN_OR_RETURN(auto stmt,
-                      db_.Prepare("INSERT INTO SyncMeta(Name, Value) VALUES(?1, ?2) "
-                                  "ON CONFLICT(Name) DO UPDATE SET Value = excluded.Value"));
-  return stmt.Bind(1, name).BindBlob(2, value).Run();
+  return Write(name, Value::Blob(std::string(value)));
 }
 
 absl::Status Ledger::PutInt(absl::string_view name, int64_t value) {
+  return Write(name, Value::Integer(value));
+}
+
+absl::Status Ledger::Drop(absl::string_view prefix) {
+  values_.clear();
   PT_ASSIGN_OR_RETURN(auto stmt,
-                      db_.Prepare("INSERT INTO SyncMeta(Name, Value) VALUES(?1, ?2) "
-                                  "ON CONFLICT(Name) DO UPDATE SET Value = excluded.Value"));
-  return stmt.Bind(1, name).Bind(2, value).Run();
+                      db_.Prepare("DELETE FROM SyncMeta WHERE substr(Name, 1, length(?1)) = ?1"));
+  return stmt.Bind(1, prefix).Run();
 }
 
 uint64_t Ledger::HashOf(const Value& value) const {
@@ -93,6 +131,7 @@ uint64_t Ledger::HashOf(const Value& value) const {
 }
 
 absl::StatusOr<int64_t> Ledger::ColumnsId(const std::vector<std::string>& columns) {
+  ForgetRolledBack();
   const std::string encoded = EncodeColumns(columns);
   const auto known = columns_ids_.find(encoded);
   if (known != columns_ids_.end()) return known->second;
@@ -105,9 +144,7 @@ absl::StatusOr<int64_t> Ledger::ColumnsId(const std::vector<std::string>& column
   stmt.BindBlob(1, encoded);
   PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
   PT_CHECK(found);
-  // Not remembered inside a transaction: a rollback would take the row away.
-  if (!db_.in_transaction()) columns_ids_[encoded] = stmt.Int(0);
-  return stmt.Int(0);
+  return columns_ids_[encoded] = stmt.Int(0);
 }
 
 absl::StatusOr<std::vector<std::string>> Ledger::ColumnsOf(int64_t columns_id) {
@@ -119,24 +156,20 @@ absl::StatusOr<std::vector<std::string>> Ledger::ColumnsOf(int64_t columns_id) {
 }
 
 absl::StatusOr<int64_t> Ledger::TypeId(absl::string_view type) {
+  ForgetRolledBack();
   const auto known = type_ids_.find(type);
   if (known != type_ids_.end()) return known->second;
   PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare("SELECT Id FROM SyncTypes WHERE Name = ?1"));
   PT_ASSIGN_OR_RETURN(const bool found, stmt.Bind(1, type).Step());
-  if (!found) {
-    stmt.Reset();
-    type_is_new_ = db_.in_transaction();
-    PT_ASSIGN_OR_RETURN(auto insert, db_.Prepare("INSERT INTO SyncTypes(Name) VALUES(?1)"));
-    PT_RETURN_IF_ERROR(insert.Bind(1, type).Run());
-    return db_.last_insert_rowid();
-  }
-  // One that the open transaction has made is not remembered: a rollback would
-  // take it away.
-  if (!type_is_new_) type_ids_[std::string(type)] = stmt.Int(0);
-  return stmt.Int(0);
+  if (found) return type_ids_[std::string(type)] = stmt.Int(0);
+  stmt.Reset();
+  PT_ASSIGN_OR_RETURN(auto insert, db_.Prepare("INSERT INTO SyncTypes(Name) VALUES(?1)"));
+  PT_RETURN_IF_ERROR(insert.Bind(1, type).Run());
+  return type_ids_[std::string(type)] = db_.last_insert_rowid();
 }
 
 absl::Status Ledger::ForgetEverythingSynced() {
+  values_.clear();
   // Completed and Cancelled items are history; they stay for people to read.
   return db_.Exec(
       "DELETE FROM SyncQueueItems WHERE Status = 0 OR Status = 1 OR Status = 3;"

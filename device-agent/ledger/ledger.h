@@ -148,15 +148,20 @@ class Ledger {
 
   sqlite::Database& db() { return db_; }
   absl::StatusOr<sqlite::Transaction> Begin() {
-    type_is_new_ = false;  // Kept or gone by now.
     return sqlite::Transaction::Begin(db_, sqlite::Transaction::Kind::kWrite);
   }
+
+  // Whether another connection has written to the file since the last look. What
+  // this object remembers of it is good until then.
+  absl::StatusOr<bool> Look();
 
   // Named values (device id, file id, cursor, marks, modes). Empty if absent.
   absl::StatusOr<std::string> Get(absl::string_view name);
   absl::StatusOr<int64_t> GetInt(absl::string_view name, int64_t fallback);
   absl::Status Put(absl::string_view name, absl::string_view value);
   absl::Status PutInt(absl::string_view name, int64_t value);
+  // All names that begin so.
+  absl::Status Drop(absl::string_view prefix);
 
   // Hashing of rows with this ledger's key.
   uint64_t HashOf(const Value& value) const;
@@ -241,13 +246,24 @@ class Ledger {
 
   // The number of a type name, made on first use.
   absl::StatusOr<int64_t> TypeId(absl::string_view type);
+  // The value of a name; null if it has none.
+  absl::StatusOr<const Value*> Read(absl::string_view name);
+  absl::Status Write(absl::string_view name, const Value& value);
+  // Nothing that was rolled back is remembered.
+  void ForgetRolledBack();
+  void ForgetAll();
   absl::StatusOr<std::vector<QueueItem>> Items(sqlite::Statement stmt);
 
   sqlite::Database db_;
   SipKey hash_key_{};
+  // What the file holds, as far as it was read or written since the last rollback
+  // and since somebody else wrote to it.
   std::map<std::string, int64_t> columns_ids_;
   std::map<std::string, int64_t, std::less<>> type_ids_;
-  bool type_is_new_ = false;  // one was made in the open transaction
+  std::map<std::string, Value, std::less<>> values_;
+  bool no_intent_ = false;
+  int64_t rollbacks_ = 0;      // of the connection, when they were last forgotten
+  int64_t data_version_ = -1;  // at the last look
 };
 
 }  // namespace ptdoc::sync

@@ -264,15 +264,19 @@ absl::StatusOr<std::vector<SetAside>> Ledger::ListSetAside(size_t limit) {
 }
 
 absl::StatusOr<std::optional<Intent>> Ledger::OpenIntent() {
+  ForgetRolledBack();
+  if (no_intent_) return std::nullopt;
   PT_ASSIGN_OR_RETURN(auto stmt,
                       db_.Prepare("SELECT PageNumber, PageTag, Kind, Payload FROM SyncIntents "
                                   "ORDER BY PageNumber DESC LIMIT 1"));
   PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
+  no_intent_ = !found;
   if (!found) return std::nullopt;
   return Intent{stmt.Int(0), stmt.Int(1), std::string(stmt.Text(2)), std::string(stmt.Blob(3))};
 }
 
 absl::Status Ledger::PutIntent(const Intent& intent) {
+  no_intent_ = false;
   PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare("INSERT INTO SyncIntents(PageNumber, PageTag, Kind, "
                                              "Payload) VALUES(?1, ?2, ?3, ?4)"));
   stmt.Bind(1, intent.page_number).Bind(2, intent.page_tag).Bind(3, intent.kind);

@@ -170,7 +170,7 @@ absl::Status ReplicaImpl::SettleInLedger(const Work& work, const Intent* intent)
   if (work.kind == "recover") {
     // From here on the file counts as another one: what was known is void.
     PT_RETURN_IF_ERROR(ledger_->ForgetEverythingSynced());
-    PT_RETURN_IF_ERROR(ledger_->db().Exec("DELETE FROM SyncMeta WHERE Name GLOB 'key:*'"));
+    PT_RETURN_IF_ERROR(ledger_->Drop("key:"));
     PT_RETURN_IF_ERROR(ledger_->Put("file_id", work.file_id));
     PT_RETURN_IF_ERROR(ledger_->PutInt("recovery_ready", 1));
     PT_ASSIGN_OR_RETURN(const LogMark last, LastMark(*app_));

@@ -40,6 +40,25 @@ TEST(TransactionTest, RollsBackWhenItIsDropped) {
   EXPECT_EQ(RowsOf(db), 0);
 }
 
+TEST(TransactionTest, RollbacksAreCounted) {
+  Database db = WithTable();
+  const int64_t before = db.rollbacks();
+  {
+    Transaction transaction = Transaction::Begin(db).value();
+    ASSERT_TRUE(db.Exec("INSERT INTO t VALUES (1)").ok());
+    {
+      const Savepoint dropped = Savepoint::Begin(db).value();
+    }
+    ASSERT_TRUE(transaction.Commit().ok());
+  }
+  EXPECT_EQ(db.rollbacks(), before + 1);
+  {
+    const Transaction transaction = Transaction::Begin(db).value();
+    ASSERT_TRUE(db.Exec("INSERT INTO t VALUES (1)").ok());
+  }
+  EXPECT_EQ(db.rollbacks(), before + 2);
+}
+
 TEST(TransactionTest, RollsBackOnlyOnceWhenMoved) {
   Database db = WithTable();
   Transaction outer = [&db] {

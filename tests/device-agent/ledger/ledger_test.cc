@@ -303,6 +303,33 @@ TEST_F(LedgerTest, WritesOfItemsBuildNoTablesOfTheirOwn) {
   for (const auto& [sql, count] : tables) EXPECT_EQ(count, 0) << sql;
 }
 
+TEST_F(LedgerTest, WhatWasRolledBackIsNotRemembered) {
+  ASSERT_TRUE(ledger_->PutInt("n", 1).ok());
+  {
+    const auto transaction = ledger_->Begin();
+    ASSERT_TRUE(ledger_->PutInt("n", 2).ok());
+    ASSERT_TRUE(ledger_->ColumnsId({"new"}).ok());
+    ASSERT_TRUE(ledger_->PutIntent({1, 1, "page", ""}).ok());
+    EXPECT_EQ(*ledger_->GetInt("n", 0), 2);
+  }
+
+  EXPECT_EQ(*ledger_->GetInt("n", 0), 1);
+  EXPECT_FALSE((*ledger_->OpenIntent()).has_value());
+  EXPECT_EQ(*ledger_->ColumnsOf(*ledger_->ColumnsId({"new"})), std::vector<std::string>{"new"});
+}
+
+TEST_F(LedgerTest, WhatAnotherConnectionWroteIsSeenAfterALook) {
+  ASSERT_TRUE(ledger_->Look().ok());
+  ASSERT_TRUE(ledger_->PutInt("n", 1).ok());
+  auto other = Ledger::Open(dir_ + "/app.db.sync", false, "", rng_);
+  ASSERT_TRUE(other.ok()) << other.status();
+  ASSERT_TRUE((*other)->PutInt("n", 2).ok());
+
+  EXPECT_TRUE(*ledger_->Look());
+  EXPECT_EQ(*ledger_->GetInt("n", 0), 2);
+  EXPECT_FALSE(*ledger_->Look());
+}
+
 // Neither what is over nor what waits behind may be read for each batch or version.
 TEST_F(LedgerTest, QueriesForOpenItemsUseAnIndexAndSortNothing) {
   EXPECT_TRUE(ledger_->HasOpenItem({"Patient", "p1"}).ok());
