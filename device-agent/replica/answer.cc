@@ -286,7 +286,7 @@ absl::Status ReplicaImpl::BackToWaiting(QueueItem item) {
 absl::StatusOr<FileState> ReplicaImpl::ReplaceLosers(Answering& answering) {
   Findings findings;
   for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
-    PT_ASSIGN_OR_RETURN(const FileState state, ReadyToJudge(/*drain=*/true));
+    PT_ASSIGN_OR_RETURN(const FileState state, ReadyToWrite(/*drain=*/true));
     if (state != FileState::kReady) return state;
     if (Recovering()) return FileState::kRecovering;
     Work work;

@@ -20,6 +20,7 @@ constexpr int kTooBig = 18;
 constexpr int kConstraint = 19;
 constexpr int kMismatch = 20;
 
+constexpr size_t kTargetsAtOnceMax = 16;  // with keys that are not deferred
 constexpr int64_t kLastSeq = std::numeric_limits<int64_t>::max();
 
 absl::string_view CodeName(int code) {
@@ -124,11 +125,24 @@ absl::StatusOr<Attempt> ReplicaImpl::CheckBeforeWriting(Writing& writing) {
   return verdict;
 }
 
+// Few rows are written parents first: what does not pass yet passes in the next
+// round, and only where something is refused keys have to be deferred. It would make
+// SQLite compile every statement of this connection anew.
+bool ReplicaImpl::NeedsDeferredKeys(const Work& work, const Findings& findings) const {
+  if (references_.empty()) return false;
+  if (findings.defers_keys || work.targets.size() > kTargetsAtOnceMax) return true;
+  return std::any_of(work.targets.begin(), work.targets.end(), [](const Target& target) {
+    return GoesIntoTheApp(target) && !target.table->plan.config.after_apply.empty();
+  });
+}
+
 absl::StatusOr<Attempt> ReplicaImpl::WriteToApp(Work& work, const Intent& intent,
                                                 Findings* findings) {
   const absl::Cleanup triggers_on = [this] { SetTriggers(true).IgnoreError(); };
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, sqlite::Transaction::Begin(*app_));
-  PT_RETURN_IF_ERROR(app_->Exec("PRAGMA defer_foreign_keys=ON"));
+  const bool defers_keys = NeedsDeferredKeys(work, *findings);
+  if (defers_keys) PT_RETURN_IF_ERROR(app_->Exec("PRAGMA defer_foreign_keys=ON"));
+  const std::map<EntityKey, Refused> refused_before = findings->refused;
   Writing writing{work, findings, {}, 0, 0, {}, {}, {}, {}, false, {}, {}, {}, false};
   PT_ASSIGN_OR_RETURN(const Attempt checked, CheckBeforeWriting(writing));
   if (checked != Attempt::kDone) return checked;
@@ -138,6 +152,11 @@ absl::StatusOr<Attempt> ReplicaImpl::WriteToApp(Work& work, const Intent& intent
   PT_RETURN_IF_ERROR(WriteControl(*app_, writing.control));
   PT_RETURN_IF_ERROR(WriteAll(writing));
   // All or nothing: what is refused is marked in a new intent.
+  if (writing.refused_any && !defers_keys) {
+    // Perhaps only because a key was looked at too early.
+    findings->refused = refused_before;
+    findings->defers_keys = true;
+  }
   if (writing.refused_any) return Attempt::kAgain;
   PT_RETURN_IF_ERROR(FinishWriting(writing, intent));
   PT_RETURN_IF_ERROR(At("before_commit"));

@@ -85,6 +85,7 @@ absl::StatusOr<Attempt> ReplicaImpl::Execute(Work& work, Findings* findings) {
     // tell: the intent stays for the next call, or the next process.
     if (!sqlite::IsBusy(attempt.status())) return attempt.status();
     attempt = Attempt::kBlocked;
+    blocked_ = true;
   }
   if (*attempt != Attempt::kDone) {
     PT_RETURN_IF_ERROR(DropIntent(*intent));

@@ -264,6 +264,7 @@ void ReplicaImpl::CloseConnections() {
   schema_version_ = -1;
   watched_version_ = -1;
   seen_data_version_ = -1;
+  checked_ = Checked();
   triggers_on_ = true;
 }
 
@@ -302,7 +303,13 @@ absl::Status ReplicaImpl::CheckFile() {
   }
   const bool replaced = app_.has_value() && *now != file_;
   if (!app_.has_value() || replaced) PT_RETURN_IF_ERROR(Reconnect());
+  PT_ASSIGN_OR_RETURN(const bool is_ledger_changed, ledger_->Look());
+  // Before anything is read: what is committed meanwhile counts as new.
+  PT_ASSIGN_OR_RETURN(const int64_t data_version, app_->QueryInt("PRAGMA data_version"));
   PT_RETURN_IF_ERROR(SettleOpenIntent());
+  const Checked now_stands{data_version, app_->total_changes()};
+  if (!is_ledger_changed && !Recovering() && now_stands == checked_) return absl::OkStatus();
+  checked_ = Checked();
   const absl::StatusOr<ControlRow> control = ReadControl(*app_);
   bool ours = !replaced && control.ok();
   if (!control.ok() && !absl::IsNotFound(control.status())) return control.status();
@@ -318,7 +325,9 @@ absl::Status ReplicaImpl::CheckFile() {
     PT_RETURN_IF_ERROR(StepRecovery());
     if (!recovery_ready_) return absl::OkStatus();
   }
-  return RefreshSchema();
+  PT_RETURN_IF_ERROR(RefreshSchema());
+  checked_ = now_stands;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<bool> ReplicaImpl::IsOurs(const ControlRow& control) {

@@ -21,6 +21,17 @@ absl::StatusOr<FileState> ReplicaImpl::ReadyToJudge(bool drain) {
   return *in_the_way;
 }
 
+absl::StatusOr<FileState> ReplicaImpl::ReadyToWrite(bool drain) {
+  PT_ASSIGN_OR_RETURN(const FileState state, ReadyToJudge(drain));
+  if (state != FileState::kReady || !blocked_) return state;
+  const absl::Status lock = sqlite::Transaction::Begin(*app_).status();
+  blocked_ = sqlite::IsBusy(lock);
+  if (lock.ok()) return state;
+  const std::optional<FileState> in_the_way = FileStateOf(lock);
+  if (!in_the_way.has_value()) return lock;
+  return *in_the_way;
+}
+
 // Of one entity only the newest version counts.
 absl::Status ReplicaImpl::PlanVersions(Planning& planning, const std::vector<Version>& versions) {
   absl::flat_hash_map<EntityKey, const Version*> newest;
@@ -46,7 +57,9 @@ absl::StatusOr<PageReport> ReplicaImpl::ApplyVersions(const std::vector<Version>
   PageReport report;
   bool items_made = false;
   for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
-    PT_ASSIGN_OR_RETURN(report.file, ReadyToJudge(/*drain=*/attempt > 0));
+    // A sign of life writes nothing.
+    PT_ASSIGN_OR_RETURN(report.file, versions.empty() ? ReadyToJudge(/*drain=*/attempt > 0)
+                                                      : ReadyToWrite(/*drain=*/attempt > 0));
     if (report.file == FileState::kReady) report.file = News();
     if (report.file != FileState::kReady) return report;
     Planning planning{prototype, {}, findings, source};

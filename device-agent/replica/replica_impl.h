@@ -62,6 +62,7 @@ struct Refused {
 
 // What earlier attempts at one Work have found out.
 struct Findings {
+  bool defers_keys = false;  // one was refused whose foreign keys were not deferred
   std::map<EntityKey, Refused> refused;
   std::set<EntityKey> look_at;  // rows that are not what was expected
 };
@@ -165,6 +166,7 @@ class ReplicaImpl final : public Replica {
   // --- apply.cc: the transaction of the app's file.
   struct Writing;  // one such transaction
   absl::StatusOr<Attempt> WriteToApp(Work& work, const Intent& intent, Findings* findings);
+  bool NeedsDeferredKeys(const Work& work, const Findings& findings) const;
   absl::StatusOr<bool> IsFileUnchanged(const ControlRow& control);
   absl::StatusOr<Attempt> CheckBeforeWriting(Writing& writing);
   absl::StatusOr<bool> ReadUndrained(Writing& writing);
@@ -213,6 +215,9 @@ class ReplicaImpl final : public Replica {
                                            const Work& prototype);
   // Everything that must be so before rows are judged. Not kReady: come again.
   absl::StatusOr<FileState> ReadyToJudge(bool drain);
+  // And the app's file can be locked. An app may hold it for minutes: nothing is
+  // planned, and no intent written and dropped, for every try of them.
+  absl::StatusOr<FileState> ReadyToWrite(bool drain);
   absl::Status PlanVersions(Planning& planning, const std::vector<Version>& versions);
   absl::StatusOr<std::vector<EntityKey>> KeysToFetch(size_t limit);
   absl::Status RetrySetAside(bool caught_up, PageReport* report);
@@ -355,6 +360,15 @@ class ReplicaImpl final : public Replica {
   int64_t schema_version_ = -1;  // as last checked; -1 = never
   int64_t watched_version_ = -1;
   bool triggers_on_ = true;
+  bool blocked_ = false;  // the last work found the app's file locked
+  // The app's file and what the ledger says of it, as last found in order: data
+  // version and changes of our own. While they stand, it is.
+  struct Checked {
+    int64_t data_version = -1;
+    int64_t changes = -1;
+    friend bool operator==(const Checked&, const Checked&) = default;
+  };
+  Checked checked_;
   FileState last_state_ = FileState::kReady;
   std::string file_problem_;  // why it is kMissing or kUnreadable
 

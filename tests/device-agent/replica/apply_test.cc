@@ -326,6 +326,46 @@ TEST_F(ApplyTest, BlockedByTheAppChangesNothing) {
   EXPECT_EQ(done.applied, 1u);
 }
 
+TEST_F(ApplyTest, EveryFurtherTryWhileBlockedWritesNothing) {
+  a_.Begin(kClinic);
+  a_.Sql("PRAGMA journal_mode=WAL; BEGIN IMMEDIATE");
+  const IncomingPage page = Page({Patient("p1", 1, "Ann")});
+  a_.Apply(page);
+  const int64_t before = a_.ledger().db().total_changes();
+
+  const PageReport again = a_.Apply(page);
+
+  EXPECT_EQ(again.file, FileState::kBlockedByApp);
+  EXPECT_EQ(a_.ledger().db().total_changes(), before);
+  EXPECT_EQ(a_.Apply(Page({})).file, FileState::kReady);
+  a_.Sql("COMMIT");
+  EXPECT_EQ(a_.Apply(page).applied, 1u);
+}
+
+TEST_F(ApplyTest, RowAloneIsAppliedThoughItsTriggerMendsItsKeyLater) {
+  a_.Begin(
+      "CREATE TABLE Parent(Id TEXT PRIMARY KEY);"
+      "CREATE TABLE Child(Id TEXT PRIMARY KEY, P TEXT REFERENCES Parent(Id));"
+      "CREATE TRIGGER MakesParent AFTER INSERT ON Child"
+      "  BEGIN INSERT OR IGNORE INTO Parent VALUES(new.P); END");
+
+  const PageReport report = a_.Apply(Page({V("Child", "c1", 1, {{"P", Value::Text("p1")}})}));
+
+  EXPECT_EQ(report.applied, 1u);
+  EXPECT_THAT(a_.LedgerQuery("SELECT EntityId FROM SyncSetAside"), IsEmpty());
+}
+
+TEST_F(ApplyTest, RowAloneWithoutItsParentIsSetAside) {
+  a_.Begin(
+      "CREATE TABLE Parent(Id TEXT PRIMARY KEY);"
+      "CREATE TABLE Child(Id TEXT PRIMARY KEY, P TEXT REFERENCES Parent(Id))");
+
+  a_.Apply(Page({V("Child", "c1", 1, {{"P", Value::Text("p1")}})}));
+
+  EXPECT_THAT(a_.LedgerQuery("SELECT EntityId, Code, ConstraintName FROM SyncSetAside"),
+              ElementsAre("c1|SQLITE_CONSTRAINT_FOREIGNKEY|Child"));
+}
+
 TEST_F(ApplyTest, FetchedMissingEntityIsRemovedAndForgotten) {
   a_.Begin(kClinic);
   a_.Apply(Page({Patient("p1", 1, "Ann")}));
