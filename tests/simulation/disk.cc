@@ -34,6 +34,7 @@ struct SimFile {
     std::optional<size_t> truncate;  // or cut to this length
   };
   uint64_t identity = 0;
+  uint64_t changes = 0;
   std::string bytes;    // what a reader sees
   std::string durable;  // what a power cut leaves for certain
   std::vector<Op> unsynced;
@@ -53,6 +54,7 @@ struct SimFile {
     std::memcpy(to->data() + op.offset, op.bytes.data(), op.bytes.size());
   }
   void Change(Op op) {
+    ++changes;
     Do(op, &bytes);
     unsynced.push_back(std::move(op));
   }
@@ -500,6 +502,7 @@ void Disk::Survive(SimFile& file) {
   }
   file.unsynced.clear();
   file.bytes = file.durable;
+  ++file.changes;
 }
 
 std::optional<std::string> Disk::Read(const std::string& path) const {
@@ -526,12 +529,18 @@ void Disk::Overwrite(const std::string& path, std::string bytes) {
   const auto found = names_.find(path);
   if (found == names_.end()) return Put(path, std::move(bytes));
   found->second->unsynced.clear();
+  ++found->second->changes;
   found->second->bytes = found->second->durable = std::move(bytes);
 }
 
 bool Disk::IsOpen(const std::string& path) const {
   const auto found = names_.find(path);
   return found != names_.end() && found->second->open > 0;
+}
+
+Disk::Stamp Disk::StampOf(const std::string& path) const {
+  const auto found = names_.find(path);
+  return found == names_.end() ? Stamp() : Stamp(found->second->identity, found->second->changes);
 }
 
 uint64_t Disk::Identity(const std::string& path) const {

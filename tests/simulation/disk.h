@@ -51,6 +51,10 @@ class Disk {
   // Grows with each file made; tells one file from its successor. 0 = none.
   uint64_t Identity(const std::string& path) const;
 
+  // Other numbers than before if the file's bytes are, or may be, other ones.
+  using Stamp = std::pair<uint64_t, uint64_t>;
+  Stamp StampOf(const std::string& path) const;
+
   // How often which fault happened.
   const std::map<std::string, int64_t>& counters() const { return counters_; }
 

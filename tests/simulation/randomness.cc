@@ -1,11 +1,11 @@
 #include "tests/simulation/randomness.h"
 
-#include <malloc.h>
 #include <sqlite3.h>
 
 #include <cstdint>
 
 #include "common/base/status.h"
+#include "tests/simulation/memory.h"
 
 namespace ptdoc::sync::sim {
 namespace {
@@ -25,9 +25,9 @@ void MakeSqliteFast() {
   sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
   sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
   sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 256, 400);
-  // Memory that is given back is asked for again in the next run.
-  mallopt(M_TRIM_THRESHOLD, 256 << 20);
-  mallopt(M_MMAP_THRESHOLD, 256 << 20);
+#ifndef PTDOC_SANITIZED
+  sqlite3_config(SQLITE_CONFIG_MALLOC, &SqliteMemory());
+#endif
 }
 
 void SeedSqlite(Rng& rng) {

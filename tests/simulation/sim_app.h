@@ -73,6 +73,9 @@ class SimApp {
 
  private:
   bool Rebuild(const std::string& table);
+  // Like Exec, for what changes rows.
+  bool Change(const std::string& sql);
+  bool Run(const char* sql);  // without a word
   bool Statement();
   bool Exec(const std::string& sql);
   bool WritePatient();

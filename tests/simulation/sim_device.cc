@@ -459,6 +459,8 @@ void SimDevice::Observe() {
 
 // Every commit that this device can see holds both halves of a transfer or none.
 void SimDevice::CheckPairs() {
+  const std::pair file(disk_.StampOf(kFile), disk_.StampOf(absl::StrCat(kFile, "-wal")));
+  if (std::exchange(seen_file_, file) == file) return;
   if (app_.BankSum() == 0) return;
   for (const std::string& pair : app_.HalfPairs()) {
     if (world_.broken_pairs().contains(pair)) continue;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "device-agent/loop/agent_core.h"
@@ -143,8 +144,9 @@ class SimDevice {
   bool retry_waits_ = false;
   std::map<int64_t, ItemStatus> statuses_;  // of the items, as last seen
   int64_t seen_changes_ = -1;
-  std::map<std::string, std::string> copy_;  // the machine's files, by path
-  std::string watched_;                      // what was last said of the watched entity
+  std::pair<Disk::Stamp, Disk::Stamp> seen_file_;  // when pairs were last looked at
+  std::map<std::string, std::string> copy_;        // the machine's files, by path
+  std::string watched_;                            // what was last said of the watched entity
 };
 
 }  // namespace ptdoc::sync::sim
