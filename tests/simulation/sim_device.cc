@@ -126,7 +126,7 @@ void SimDevice::Boot() {
   world_.Trace(name_ + ": boots");
   armed_ = absl::InfiniteDuration();
   statuses_.clear();
-  seen_changes_ = -1;
+  seen_changes_ = quiet_changes_ = -1;
   core_->Start();
 }
 
@@ -603,12 +603,18 @@ bool SimDevice::Quiet() {
 bool SimDevice::LooksQuiet() {
   if (!alive() || dying_ || !core_->View().in_sync) return false;
   if (!core_->View().local_error.ok()) return false;
+  // As it was when it was quiet.
+  const int64_t changes = replica_->ledger().db().total_changes();
+  if (changes == quiet_changes_) return !column_waits_;
   const absl::StatusOr<ReplicaFacts> facts = replica_->Facts();
   if (column_waits_) return false;
   if (healed_ && facts.ok() && facts->queue.failed > 0) RetryLater();
-  return facts.ok() && facts->backfill <= facts->queue.set_aside && facts->queue.pending == 0 &&
-         facts->queue.processing == 0 && facts->queue.failed == 0 && facts->stale == 0 &&
-         !facts->recovering && !facts->rebaselining;
+  const bool quiet = facts.ok() && facts->backfill <= facts->queue.set_aside &&
+                     facts->queue.pending == 0 && facts->queue.processing == 0 &&
+                     facts->queue.failed == 0 && facts->stale == 0 && !facts->recovering &&
+                     !facts->rebaselining;
+  quiet_changes_ = quiet ? changes : -1;
+  return quiet;
 }
 
 std::string SimDevice::Describe() {

@@ -144,6 +144,7 @@ class SimDevice {
   bool retry_waits_ = false;
   std::map<int64_t, ItemStatus> statuses_;  // of the items, as last seen
   int64_t seen_changes_ = -1;
+  int64_t quiet_changes_ = -1;                     // of the ledger, when nothing waited in it
   std::pair<Disk::Stamp, Disk::Stamp> seen_file_;  // when pairs were last looked at
   std::map<std::string, std::string> copy_;        // the machine's files, by path
   std::string watched_;                            // what was last said of the watched entity
