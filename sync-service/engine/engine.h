@@ -45,9 +45,13 @@ inline constexpr size_t kPageVersionsDefault = 500;
 inline constexpr size_t kPageVersionsMax = 1000;
 inline constexpr size_t kPageBytesMax = 1 << 20;
 inline constexpr size_t kUnansweredBatchesMax = 8;
-inline constexpr size_t kUserBytesMax = 256;        // of a claimed user
-inline constexpr size_t kTypesMax = 1000;           // named in one pull
-inline constexpr size_t kFetchKeysMax = 5000;       // in one fetch
+inline constexpr size_t kUserBytesMax = 256;   // of a claimed user
+inline constexpr size_t kTypesMax = 1000;      // named in one pull
+inline constexpr size_t kFetchKeysMax = 5000;  // in one fetch
+inline constexpr size_t kRangeRowsDefault = 1000;
+inline constexpr size_t kRangeRowsMax = 10'000;
+inline constexpr size_t kDigestStepRows = 16'000;   // looked at in one call
+inline constexpr size_t kDigestKeysMax = 1000;      // asked for in one call
 inline constexpr size_t kPruneStepVersions = 1000;  // of one tenant, in one transaction
 
 struct PushBatch {
@@ -114,6 +118,49 @@ struct FetchPage {
   absl::Time server_time;
   std::string epoch;
   std::string witness;  // of these versions
+};
+
+// What a device compares its rows with: the heads of `pull.types` in a range of
+// revisions, under the device's key.
+struct DigestQuery {
+  PullQuery pull;
+  std::string key;
+  Revision after = 0;
+  Revision up_to = 0;  // 0 = the newest
+  size_t range_rows = 0;
+  std::vector<EntityKey> entities;  // DigestRows: these, in place of a range
+};
+
+struct RangeDigest {
+  Revision after = 0;
+  Revision up_to = 0;
+  uint32_t rows = 0;
+  uint64_t digest = 0;
+};
+
+struct RangesAnswer {
+  std::vector<RangeDigest> ranges;
+  Revision up_to = 0;
+  Revision cursor = 0;  // where the query's cursor stands
+  bool end = false;
+};
+
+// One head: the digest of each of its fields, by name.
+struct RowDigest {
+  EntityKey key;
+  Revision revision = 0;
+  std::string check;
+  bool deleted = false;
+  std::vector<std::string> names;
+  std::vector<uint64_t> digests;
+};
+
+struct RowsAnswer {
+  std::vector<RowDigest> rows;
+  std::vector<EntityKey> missing;
+  Revision covered = 0;
+  Revision cursor = 0;
+  Revision newest = 0;
 };
 
 struct RunAnswer {
@@ -184,6 +231,14 @@ class Engine {
   // A witness of another history: as Pull.
   absl::StatusOr<FetchPage> Fetch(const Principal& who, std::span<const EntityKey> keys,
                                   absl::string_view witness = {});
+
+  // The heads in ranges of about range_rows, tombstones left out; at most about
+  // kDigestStepRows in one call, so that `end` may be false. FIELD (a bad key or
+  // range), and what Pull says of the cursor, the witness and the types.
+  absl::StatusOr<RangesAnswer> DigestRanges(const DigestQuery& query);
+  // Single heads with a digest of each field: of the entities (tombstones
+  // included), or of a page of the range. MESSAGE_TOO_LARGE above kDigestKeysMax.
+  absl::StatusOr<RowsAnswer> DigestRows(const DigestQuery& query);
 
   // Push and one page, for thin clients. The batch id is made if it is empty,
   // and batch.cursor is query.cursor: a cursor that cannot be pulled from

@@ -32,6 +32,8 @@ constexpr MethodRule kRules[] = {
     {"SyncService/Pull", kDevices},
     {"SyncService/Run", kDevices},
     {"SyncService/Status", kEverybody},
+    {"SyncService/DigestRanges", kDevices},
+    {"SyncService/DigestRows", kDevices},
     {"AdminService/ListConflicts", kReviewers},
     {"AdminService/GetConflict", kReviewers},
     {"AdminService/ResolveConflict", kReviewers},

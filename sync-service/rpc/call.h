@@ -27,6 +27,8 @@ enum class Method : uint8_t {
   kPull,
   kRun,
   kStatus,
+  kDigestRanges,
+  kDigestRows,
   kListConflicts,
   kGetConflict,
   kResolveConflict,

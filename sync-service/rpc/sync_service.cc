@@ -2,6 +2,7 @@
 
 #include "common/base/status.h"
 #include "sync-service/rpc/answers.h"
+#include "sync-service/rpc/digest.h"
 #include "sync-service/rpc/pull_reactor.h"
 #include "sync-service/rpc/push_reactor.h"
 #include "sync-service/rpc/run.h"
@@ -39,6 +40,20 @@ grpc::ServerUnaryReactor* SyncServiceImpl::Status(grpc::CallbackServerContext* c
                                                   const v1::StatusRequest* request,
                                                   v1::StatusResponse* response) {
   return RunUnary(service_, Method::kStatus, Lane::kRead, context, request, response, AnswerStatus);
+}
+
+grpc::ServerUnaryReactor* SyncServiceImpl::DigestRanges(grpc::CallbackServerContext* context,
+                                                        const v1::DigestRangesRequest* request,
+                                                        v1::DigestRangesResponse* response) {
+  return RunUnary(service_, Method::kDigestRanges, Lane::kRead, context, request, response,
+                  AnswerDigestRanges);
+}
+
+grpc::ServerUnaryReactor* SyncServiceImpl::DigestRows(grpc::CallbackServerContext* context,
+                                                      const v1::DigestRowsRequest* request,
+                                                      v1::DigestRowsResponse* response) {
+  return RunUnary(service_, Method::kDigestRows, Lane::kRead, context, request, response,
+                  AnswerDigestRows);
 }
 
 }  // namespace ptdoc::sync

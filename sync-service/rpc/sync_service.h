@@ -8,9 +8,10 @@ namespace ptdoc::sync {
 // What devices and thin clients call. Handlers return at once; the work is done
 // on the executor's threads.
 class SyncServiceImpl final
-    : public v1::SyncService::WithRawCallbackMethod_Push<
-          v1::SyncService::WithRawCallbackMethod_Run<v1::SyncService::WithCallbackMethod_Pull<
-              v1::SyncService::WithCallbackMethod_Status<v1::SyncService::Service>>>> {
+    : public v1::SyncService::WithRawCallbackMethod_Push<v1::SyncService::WithRawCallbackMethod_Run<
+          v1::SyncService::WithCallbackMethod_Pull<v1::SyncService::WithCallbackMethod_Status<
+              v1::SyncService::WithCallbackMethod_DigestRanges<
+                  v1::SyncService::WithCallbackMethod_DigestRows<v1::SyncService::Service>>>>>> {
  public:
   // `service` must outlive this.
   explicit SyncServiceImpl(ServiceContext& service) : service_(service) {}
@@ -25,6 +26,12 @@ class SyncServiceImpl final
   grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context,
                                    const v1::StatusRequest* request,
                                    v1::StatusResponse* response) override;
+  grpc::ServerUnaryReactor* DigestRanges(grpc::CallbackServerContext* context,
+                                         const v1::DigestRangesRequest* request,
+                                         v1::DigestRangesResponse* response) override;
+  grpc::ServerUnaryReactor* DigestRows(grpc::CallbackServerContext* context,
+                                       const v1::DigestRowsRequest* request,
+                                       v1::DigestRowsResponse* response) override;
 
  private:
   ServiceContext& service_;

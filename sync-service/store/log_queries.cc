@@ -15,6 +15,9 @@ constexpr char kLog[] =
 constexpr char kHeads[] = "SELECT " PT_VERSION_COLUMNS
                           " FROM Versions v WHERE v.Id > ? AND v.Id <= ?"
                           " AND v.Superseded = 0 AND v.Deleted = 0 ORDER BY v.Id";
+constexpr char kHeadChecks[] =
+    "SELECT Id, TypeId, EntityId, ContentHash FROM Versions WHERE Id > ? AND Id <= ?"
+    " AND Superseded = 0 AND Deleted = 0 ORDER BY Id";
 constexpr char kLogTypes[] = "SELECT TypeId FROM Versions WHERE Id > ? AND Id <= ?";
 constexpr char kHeadTypes[] =
     "SELECT TypeId FROM Versions WHERE Id > ? AND Id <= ? AND Superseded = 0 AND Deleted = 0";
@@ -167,6 +170,28 @@ absl::StatusOr<std::vector<Version>> StoreQueries::ReadHeads(absl::string_view t
     PT_ASSIGN_OR_RETURN(Version version, ReadVersion(heads));
     page.push_back(std::move(version));
     budget.Take(bytes);
+  }
+  return page;
+}
+
+absl::StatusOr<std::vector<HeadCheck>> StoreQueries::ReadHeadChecks(
+    absl::string_view tenant, Revision after, Revision up_to, std::span<const std::string> types,
+    size_t limit) {
+  std::vector<HeadCheck> page;
+  PT_ASSIGN_OR_RETURN(const std::optional<int64_t> tenant_id, TenantId(tenant));
+  if (!tenant_id.has_value()) return page;
+  PT_ASSIGN_OR_RETURN(const TypeFilter filter, FilterOf(types));
+  PT_ASSIGN_OR_RETURN(sqlite::Statement heads, connection_.db.Prepare(kHeadChecks));
+  heads.Bind(1, RowId(*tenant_id, InRange(after))).Bind(2, RowId(*tenant_id, InRange(up_to)));
+  while (page.size() < limit) {
+    PT_ASSIGN_OR_RETURN(const bool found, heads.Step());
+    if (!found) break;
+    if (!filter.Wants(heads.Int(1))) continue;
+    HeadCheck& head = page.emplace_back();
+    PT_ASSIGN_OR_RETURN(const absl::string_view type, connection_.names.NameOf(heads.Int(1)));
+    head.key = {std::string(type), std::string(heads.Text(2))};
+    head.revision = SequenceOf(heads.Int(0));
+    head.check = VersionCheck(head.key, head.revision, heads.Blob(3));
   }
   return page;
 }

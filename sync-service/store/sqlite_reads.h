@@ -61,6 +61,12 @@ class SqliteReads : public Base {
                                                  size_t limit, size_t bytes_max) override {
     return Mapped(queries_.ReadHeads(tenant, after, up_to, types, limit, bytes_max));
   }
+  absl::StatusOr<std::vector<HeadCheck>> ReadHeadChecks(absl::string_view tenant, Revision after,
+                                                        Revision up_to,
+                                                        std::span<const std::string> types,
+                                                        size_t limit) override {
+    return Mapped(queries_.ReadHeadChecks(tenant, after, up_to, types, limit));
+  }
   absl::StatusOr<uint64_t> CountLog(absl::string_view tenant, Revision after, Revision up_to,
                                     std::span<const std::string> types) override {
     return Mapped(queries_.CountLog(tenant, after, up_to, types));

@@ -109,6 +109,13 @@ struct FeedVersion {
   bool batch_end = false;  // the last version of its batch (of any type)
 };
 
+// A head without its content.
+struct HeadCheck {
+  EntityKey key;
+  Revision revision = 0;
+  std::string check;
+};
+
 struct DeviceRow {
   std::string device;
   absl::Time first_seen_at;
@@ -201,6 +208,12 @@ class StoreReader {
                                                          Revision up_to,
                                                          std::span<const std::string> types,
                                                          size_t limit, size_t bytes_max) = 0;
+  // At most `limit` of the heads that ReadHeads gives, whatever their size: no
+  // content is read.
+  virtual absl::StatusOr<std::vector<HeadCheck>> ReadHeadChecks(absl::string_view tenant,
+                                                                Revision after, Revision up_to,
+                                                                std::span<const std::string> types,
+                                                                size_t limit) = 0;
   // How many versions ReadLog (ReadHeads) would give for after < revision <=
   // up_to. Of at most kCountedRangeMax revisions exact; of more an upper bound,
   // the size of the range, so that progress costs no scan and never grows.

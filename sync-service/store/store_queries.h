@@ -45,6 +45,10 @@ class StoreQueries {
   absl::StatusOr<std::vector<Version>> ReadHeads(absl::string_view tenant, Revision after,
                                                  Revision up_to, std::span<const std::string> types,
                                                  size_t limit, size_t bytes_max);
+  absl::StatusOr<std::vector<HeadCheck>> ReadHeadChecks(absl::string_view tenant, Revision after,
+                                                        Revision up_to,
+                                                        std::span<const std::string> types,
+                                                        size_t limit);
   absl::StatusOr<uint64_t> CountLog(absl::string_view tenant, Revision after, Revision up_to,
                                     std::span<const std::string> types);
   absl::StatusOr<uint64_t> CountHeads(absl::string_view tenant, Revision after, Revision up_to,

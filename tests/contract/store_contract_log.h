@@ -143,6 +143,14 @@ TEST_P(StoreContractTest, HeadsAndCountsAreWhatAModelSays) {
     ASSERT_EQ(Revisions(Get(reader->ReadHeads(kClinic, after, up_to, types, limit, bytes_max))),
               std::vector(heads.begin(), heads.begin() + count));
     ASSERT_EQ(Get(reader->CountHeads(kClinic, after, up_to, types)), heads.size());
+    const std::vector<HeadCheck> checks =
+        Get(reader->ReadHeadChecks(kClinic, after, up_to, types, limit));
+    ASSERT_EQ(checks.size(), std::min(limit, heads.size()));
+    for (size_t i = 0; i < checks.size(); ++i) {
+      ASSERT_EQ(checks[i].revision, heads[i]);
+      const auto head = Get(reader->Head(kClinic, checks[i].key));
+      ASSERT_EQ(checks[i].check, head->version.check);
+    }
     ASSERT_EQ(Get(reader->CountLog(kClinic, after, up_to, types)), static_cast<uint64_t>(in_range));
   }
 }

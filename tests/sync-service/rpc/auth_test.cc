@@ -72,7 +72,8 @@ TEST(AuthTest, AMonitorMayCallStatusAlone) {
 }
 
 TEST(AuthTest, EachRoleMayCallItsOwnMethods) {
-  const std::set<Method> sync = {Method::kPush, Method::kPull, Method::kRun};
+  const std::set<Method> sync = {Method::kPush, Method::kPull, Method::kRun, Method::kDigestRanges,
+                                 Method::kDigestRows};
   const std::set<Method> conflicts = {Method::kListConflicts, Method::kGetConflict,
                                       Method::kResolveConflict};
   for (int i = 0; i <= static_cast<int>(Method::kVerifyAudit); ++i) {
@@ -94,7 +95,8 @@ TEST(AuthTest, EachRoleIsHeldToItsMethodsOnTheWire) {
   TestServer server;
   const std::string sync = "/ptdoc.sync.v1.SyncService/";
   const std::string admin = "/ptdoc.sync.v1.AdminService/";
-  const std::set<std::string> device = {sync + "Push", sync + "Pull", sync + "Run"};
+  const std::set<std::string> device = {sync + "Push", sync + "Pull", sync + "Run",
+                                        sync + "DigestRanges", sync + "DigestRows"};
   const std::set<std::string> review = {admin + "ListConflicts", admin + "GetConflict",
                                         admin + "ResolveConflict"};
   for (const Role role : {Role::kDevice, Role::kReviewer, Role::kAdmin, Role::kMonitor}) {
