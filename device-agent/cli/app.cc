@@ -17,6 +17,7 @@ struct Commands {
   StatusArgs status;
   QueueArgs queue;
   ConflictArgs conflict;
+  VerifyArgs verify;
   std::string duration;
   std::string type;
   std::string id;
@@ -71,6 +72,11 @@ void AddCycle(CLI::App& app, Commands& c) {
                        [&c] { return Why(c.context, c.type, c.id); });
   why->add_option("type", c.type, "Entity type")->required();
   why->add_option("id", c.id, "Entity id")->required();
+  CLI::App* verify = Verb(app, c, "verify", "Compares every synced row with the service",
+                          [&c] { return Verify(c.context, c.verify); });
+  verify->add_flag("--repair{fetch}", c.verify.repair,
+                   "Archives rows that differ and puts the service's in place; =push sends them "
+                   "as edits instead");
 }
 
 void AddQueue(CLI::App& app, Commands& c) {

@@ -60,6 +60,10 @@ int ConflictsResolve(AgentContext& context, const ConflictArgs& args);
 int Pause(AgentContext& context, const std::string& duration);
 int Resume(AgentContext& context);
 int Why(AgentContext& context, const std::string& type, const std::string& id);
+struct VerifyArgs {
+  std::string repair;  // empty, "fetch" or "push"
+};
+int Verify(AgentContext& context, const VerifyArgs& args);
 int ConfigCheck(AgentContext& context);
 
 }  // namespace ptdoc::sync

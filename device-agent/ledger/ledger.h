@@ -197,6 +197,8 @@ class Ledger {
   absl::Status DeleteState(const EntityKey& key);
   absl::StatusOr<std::vector<RowState>> ListStates(absl::string_view type,
                                                    absl::string_view after_id, size_t limit);
+  // Those that the service has (revision > 0) and that are not deleted.
+  absl::StatusOr<int64_t> CountLive(absl::string_view type);
   // All with revision > 0. The revisions of stale notes become 0, and those of
   // set-aside versions kVoidRevision: they may be of a history that is gone, and
   // whatever is told anew counts for more.

@@ -109,6 +109,17 @@ absl::StatusOr<std::vector<RowState>> Ledger::ListStates(absl::string_view type,
   }
 }
 
+absl::StatusOr<int64_t> Ledger::CountLive(absl::string_view type) {
+  PT_ASSIGN_OR_RETURN(const int64_t type_id, TypeId(type));
+  // The first byte of RowHashes tells whether the row is absent (EncodeRowHashes).
+  PT_ASSIGN_OR_RETURN(auto stmt,
+                      db_.Prepare("SELECT count(*) FROM SyncRowStates WHERE TypeId = ?1 AND "
+                                  "Revision > 0 AND substr(RowHashes, 1, 1) = x'00'"));
+  stmt.Bind(1, type_id);
+  PT_RETURN_IF_ERROR(stmt.Step().status());
+  return stmt.Int(0);
+}
+
 absl::Status Ledger::MarkAllUnconfirmed() {
   return db_.Exec(
       "UPDATE SyncRowStates SET Unconfirmed = 1 WHERE Revision > 0;"

@@ -89,6 +89,8 @@ class AgentCore final : public PeerEvents {
   void SetObserver(std::function<void()> observer) { observer_ = std::move(observer); }
 
   Replica& replica() { return replica_; }
+  // What is pulled.
+  std::vector<std::string> Types() const;
 
   // Does nothing any more, as if the process had died inside a local action.
   void Abandon() { dead_ = true; }
@@ -120,7 +122,6 @@ class AgentCore final : public PeerEvents {
   void Do(const actions::CompleteRequest& action);
 
   QueueHealth Queue();
-  std::vector<std::string> Types() const;
   void Failed(const absl::Status& status);
 
   Replica& replica_;

@@ -14,6 +14,7 @@
 #include "common/base/rng.h"
 #include "device-agent/capture/plan.h"
 #include "device-agent/ledger/ledger.h"
+#include "device-agent/replica/verify.h"
 #include "device-agent/session/peer.h"
 
 namespace ptdoc::sync {
@@ -183,6 +184,23 @@ class Replica {
   virtual absl::StatusOr<int64_t> ConfirmDeletions() = 0;
   // Restores an archived row into the app's table as a new edit.
   virtual absl::StatusOr<FileState> RestoreArchived(const std::string& conflict_id) = 0;
+
+  // Verify: every row against the service, in slices that each see one moment of
+  // both files. The caller keeps `progress`, asks the service what a slice wants to
+  // know, and has it judged. Not kReady: nothing happened, `progress` is as it was.
+  // A new one, or the one that was saved less than kVerifyResumeMax ago.
+  virtual absl::StatusOr<VerifyProgress> BeginVerify() = 0;
+  virtual absl::Status SaveVerify(const VerifyProgress* progress) = 0;  // null: it is over
+  // The next slice of the phases kRows, kStates and kAround, which are over when
+  // type_at is behind the last type. `ask`: entities to be looked at singly.
+  virtual absl::StatusOr<FileState> VerifySlice(VerifyProgress* progress,
+                                                std::vector<EntityKey>* ask) = 0;
+  virtual absl::StatusOr<FileState> VerifyJudge(const TheirRows& theirs,
+                                                VerifyProgress* progress) = 0;
+  // Archives the device's row and notes it for a fetch; with `push` a row that was
+  // changed here becomes an item instead, and so does in any case one that the
+  // service never had. Left alone, with repaired = false, if it was edited since.
+  virtual absl::StatusOr<FileState> RepairRow(bool push, VerifyFinding* finding) = 0;
 
   virtual absl::StatusOr<ReplicaFacts> Facts() = 0;
   // A slice of comparing rows with states, trimming, pruning; true if more

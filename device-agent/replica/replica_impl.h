@@ -109,6 +109,12 @@ class ReplicaImpl final : public Replica {
   absl::StatusOr<FileState> CancelItem(int64_t id) override;
   absl::StatusOr<int64_t> ConfirmDeletions() override;
   absl::StatusOr<FileState> RestoreArchived(const std::string& conflict_id) override;
+  absl::StatusOr<VerifyProgress> BeginVerify() override;
+  absl::Status SaveVerify(const VerifyProgress* progress) override;
+  absl::StatusOr<FileState> VerifySlice(VerifyProgress* progress,
+                                        std::vector<EntityKey>* ask) override;
+  absl::StatusOr<FileState> VerifyJudge(const TheirRows& theirs, VerifyProgress* progress) override;
+  absl::StatusOr<FileState> RepairRow(bool push, VerifyFinding* finding) override;
   absl::StatusOr<ReplicaFacts> Facts() override;
   absl::StatusOr<bool> Maintain() override;
   void ObserveServerTime(absl::Time server_time) override;
@@ -328,6 +334,27 @@ class ReplicaImpl final : public Replica {
   absl::StatusOr<int64_t> CountLiveStates(absl::string_view type);
   absl::Status NoticeSilentCommit(int64_t log_rows);
   absl::StatusOr<bool> ScanSlice();
+
+  // --- verify.cc
+  absl::StatusOr<FileState> InVerifySnapshot(
+      VerifyProgress* next, const std::function<absl::Status(sqlite::Database&)>& work);
+  absl::Status VerifyNextType(VerifyProgress* next);
+  absl::Status VerifyRowsOf(sqlite::Database& db, Table& table, VerifyProgress* next,
+                            std::vector<EntityKey>* ask);
+  absl::Status VerifyStatesOf(sqlite::Database& db, Table& table, VerifyProgress* next,
+                              std::vector<EntityKey>* ask);
+  absl::Status VerifyAround(Table& table, VerifyProgress* next, std::vector<EntityKey>* ask);
+  absl::StatusOr<bool> VerifyWaits(const TheirRows& theirs, const TheirRow& row,
+                                   const std::optional<RowState>& state);
+  absl::Status JudgeRow(sqlite::Database& db, const TheirRows& theirs, const TheirRow& row,
+                        VerifyProgress* next);
+  absl::StatusOr<std::vector<std::string>> DifferingColumns(Table& table,
+                                                            const VerifyProgress& progress,
+                                                            const TheirRow& row,
+                                                            const std::optional<RowState>& state,
+                                                            const Row& ours);
+  absl::Status PutServiceVersionBack(Table& table, const VerifyFinding& finding,
+                                     const std::optional<RowState>& state, const Row& row);
 
   // --- people.cc, maintain.cc, initialise.cc
   absl::StatusOr<FileState> RemoveUnsent(const QueueItem& item, Table& table,

@@ -28,6 +28,7 @@
 #include "device-agent/rpc/grpc_peer.h"
 #include "device-agent/rpc/people.h"
 #include "device-agent/rpc/token_file.h"
+#include "device-agent/rpc/verify.h"
 #include "grpc/health/v1/health.pb.h"
 
 namespace ptdoc::sync {
@@ -149,6 +150,7 @@ class AgentHostImpl final : public AgentHost {
   absl::Status OpenControl();
   void StartRunner();
   CoreOptions MakeCoreOptions() const;
+  GrpcPeerOptions MakePeerOptions() const;
   void TickLoop(uint64_t token);
   // Waits for the next tick; false once the agent stops.
   bool WaitTick();
@@ -162,6 +164,7 @@ class AgentHostImpl final : public AgentHost {
   AgentIdentity identity_;
   absl::Duration pause_ = absl::ZeroDuration();  // left from an earlier life
   std::unique_ptr<Runner> runner_;
+  std::unique_ptr<Verifier> verifier_;
   std::unique_ptr<ControlService> service_;
   std::unique_ptr<UnixSocketListener> listener_;
   std::unique_ptr<grpc::Server> server_;
@@ -183,14 +186,13 @@ absl::Status AgentHostImpl::Open() {
       options_.replica.database, std::move(replica_),
       [this](Runner& runner) {
         return std::make_unique<GrpcPeer>(
-            GrpcPeerOptions{channel_, identity_.device_id, identity_.agent_version,
-                            !options_.replica.device_id.empty()},
-            *token_, [&runner](std::function<void(PeerEvents&)> report) {
+            MakePeerOptions(), *token_, [&runner](std::function<void(PeerEvents&)> report) {
               return runner.Post([report = std::move(report)](AgentCore& core) { report(core); });
             });
       },
       clock_, rng_, MakeCoreOptions());
-  service_ = std::make_unique<ControlService>(*runner_, identity_, clock_);
+  verifier_ = std::make_unique<Verifier>(*runner_, MakePeerOptions(), *token_, clock_);
+  service_ = std::make_unique<ControlService>(*runner_, *verifier_, identity_, clock_);
   PT_RETURN_IF_ERROR(OpenControl());
   StartRunner();
   // Whoever connected before waits: the cycle has begun when he is answered.
@@ -231,6 +233,11 @@ absl::Status AgentHostImpl::OpenReplica() {
   identity_.service_address = options_.channel.address;
   identity_.agent_version = options_.agent_version;
   return absl::OkStatus();
+}
+
+GrpcPeerOptions AgentHostImpl::MakePeerOptions() const {
+  return {channel_, identity_.device_id, identity_.agent_version,
+          !options_.replica.device_id.empty()};
 }
 
 CoreOptions AgentHostImpl::MakeCoreOptions() const {
@@ -338,13 +345,16 @@ void AgentHostImpl::Stop() {
   if (ticker_.joinable()) ticker_.join();
   if (listener_ != nullptr) listener_->Stop();
   if (service_ != nullptr) service_->EndWatches();
+  if (verifier_ != nullptr) verifier_->Cancel();
   // Answers every call that waits for the runner.
   if (runner_ != nullptr) runner_->Stop();
+  if (verifier_ != nullptr) verifier_->Stop();
   if (server_ != nullptr) {
     server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(kShutdownMax));
     server_.reset();
   }
   service_.reset();
+  verifier_.reset();
   runner_.reset();  // Waits for the streams.
   // One that never began has nothing to say.
   if (!started_) return;

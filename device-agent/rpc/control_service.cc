@@ -188,4 +188,26 @@ grpc::ServerUnaryReactor* ControlService::Why(grpc::CallbackServerContext*,
   });
 }
 
+grpc::ServerWriteReactor<v1::VerifyResponse>* ControlService::Verify(
+    grpc::CallbackServerContext*, const v1::VerifyRequest* request) {
+  const std::shared_ptr<VerifyStream> stream = VerifyStream::Make();
+  VerifyStream* const reactor = stream.get();
+  switch (request->repair()) {
+    case v1::VERIFY_REPAIR_UNSPECIFIED:
+      verifier_.Start(VerifyRepair::kNone, stream);
+      break;
+    case v1::VERIFY_REPAIR_FETCH:
+      verifier_.Start(VerifyRepair::kFetch, stream);
+      break;
+    case v1::VERIFY_REPAIR_PUSH:
+      verifier_.Start(VerifyRepair::kPush, stream);
+      break;
+    default:
+      stream->End(FieldError("repair",
+                             "repair is none of FETCH, PUSH. Nothing was changed. Name one, or "
+                             "none to see a report."));
+  }
+  return reactor;
+}
+
 }  // namespace ptdoc::sync

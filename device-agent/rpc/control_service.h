@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "device-agent/loop/runner.h"
 #include "device-agent/rpc/control_answers.h"
+#include "device-agent/rpc/verify.h"
 #include "device-agent/rpc/watch.h"
 #include "ptdoc/sync/v1/agent_service.grpc.pb.h"
 
@@ -23,8 +24,8 @@ class ControlService final : public v1::AgentService::CallbackService {
   static constexpr absl::Duration kPublishEvery = absl::Milliseconds(200);
 
   // All must outlive this, and this the server that it is registered with.
-  ControlService(Runner& runner, AgentIdentity identity, const Clock& clock)
-      : runner_(runner), identity_(std::move(identity)), clock_(clock) {}
+  ControlService(Runner& runner, Verifier& verifier, AgentIdentity identity, const Clock& clock)
+      : runner_(runner), verifier_(verifier), identity_(std::move(identity)), clock_(clock) {}
 
   // Something changed: the core's observer. Any thread.
   void NoteChange() { changed_ = true; }
@@ -78,6 +79,8 @@ class ControlService final : public v1::AgentService::CallbackService {
                                    v1::ResumeResponse* response) override;
   grpc::ServerUnaryReactor* Why(grpc::CallbackServerContext* context, const v1::WhyRequest* request,
                                 v1::WhyResponse* response) override;
+  grpc::ServerWriteReactor<v1::VerifyResponse>* Verify(grpc::CallbackServerContext* context,
+                                                       const v1::VerifyRequest* request) override;
 
  private:
   // Answers with what `work` returns on the runner's thread.
@@ -89,6 +92,7 @@ class ControlService final : public v1::AgentService::CallbackService {
                                      Response (*to_proto)(const RunResult&));
 
   Runner& runner_;
+  Verifier& verifier_;
   const AgentIdentity identity_;
   const Clock& clock_;
   WatchHub hub_;

@@ -9,6 +9,22 @@
 
 namespace ptdoc::sync {
 
+void PrepareCall(const GrpcPeerOptions& options, TokenFile& token_file,
+                 grpc::ClientContext& context) {
+  const std::string token = token_file.Token();
+  if (!token.empty()) context.AddMetadata("authorization", absl::StrCat("Bearer ", token));
+  // With a token the service knows the device by it, and refuses another name.
+  if ((token.empty() || options.id_is_configured) && IsHeaderText(options.device_id)) {
+    context.AddMetadata("ptdoc-device", options.device_id);
+  }
+  context.AddMetadata("ptdoc-agent", absl::StrCat(options.agent_version, "; packed"));
+  // The session decides when to try again. The channel's own backoff would only
+  // make an attempt fail that nobody made.
+  if (options.channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_TRANSIENT_FAILURE) {
+    grpc::experimental::ChannelResetConnectionBackoff(options.channel.get());
+  }
+}
+
 GrpcPeer::GrpcPeer(GrpcPeerOptions options, TokenFile& token, PostReport post)
     : options_(std::move(options)),
       token_(token),
@@ -26,21 +42,6 @@ GrpcPeer::~GrpcPeer() {
   if (push_ != nullptr) push_->Abandon();
   if (leaving_ != nullptr) leaving_->Abandon();
   link_->live.WaitNone();
-}
-
-void GrpcPeer::Prepare(grpc::ClientContext& context) {
-  const std::string token = token_.Token();
-  if (!token.empty()) context.AddMetadata("authorization", absl::StrCat("Bearer ", token));
-  // With a token the service knows the device by it, and refuses another name.
-  if ((token.empty() || options_.id_is_configured) && IsHeaderText(options_.device_id)) {
-    context.AddMetadata("ptdoc-device", options_.device_id);
-  }
-  context.AddMetadata("ptdoc-agent", absl::StrCat(options_.agent_version, "; packed"));
-  // The session decides when to try again. The channel's own backoff would only
-  // make an attempt fail that nobody made.
-  if (options_.channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_TRANSIENT_FAILURE) {
-    grpc::experimental::ChannelResetConnectionBackoff(options_.channel.get());
-  }
 }
 
 void GrpcPeer::OpenPush() {

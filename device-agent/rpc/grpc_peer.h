@@ -22,6 +22,10 @@ struct GrpcPeerOptions {
   bool id_is_configured = true;
 };
 
+// Identity of a call, and a channel that does not sit out a pause of its own. For
+// calls that the session does not make. Thread-safe.
+void PrepareCall(const GrpcPeerOptions& options, TokenFile& token, grpc::ClientContext& context);
+
 // The way to the service over gRPC. Calls belong to the session's thread, to
 // which everything is reported through `post`. Streams have no deadline (the
 // session watches for silence), a fetch has 30 s; what cannot be reached fails
@@ -50,8 +54,7 @@ class GrpcPeer final : public Peer {
   void Fetch(const std::vector<EntityKey>& keys) override;
 
  private:
-  // Identity, and a channel that does not sit out a pause of its own.
-  void Prepare(grpc::ClientContext& context);
+  void Prepare(grpc::ClientContext& context) { PrepareCall(options_, token_, context); }
 
   const GrpcPeerOptions options_;
   TokenFile& token_;

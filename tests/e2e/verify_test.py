@@ -1,0 +1,115 @@
+"""verify: what differs between a device and the service is found and mended."""
+import json
+import unittest
+
+from cli_case import CliCase
+from harness import Device, wait_until
+
+SECRET = "Zebedee"  # content: stands in no report
+
+
+class VerifyTest(CliCase):
+    def setUp(self):
+        super().setUp()
+        self.world.setup("a", "b")
+        self.world.start_service()
+        self.a = Device(self.world, "a", interval="1h")
+        self.b = Device(self.world, "b", interval="1h")
+        for device in (self.a, self.b):
+            device.init()
+        self.a.shell("BEGIN;" + "".join(
+            "INSERT INTO Patient(Id, FirstName, LastName, DateOfBirth) "
+            f"VALUES('p{i:04}', 'Ana', 'Alvarez', '1980-01-01');" for i in range(1500)) + "COMMIT;")
+        self.a.agent_run("run")
+        self.b.agent_run("run")
+
+    def silently(self, device, sql):
+        """As a program that switches triggers off."""
+        device.shell(f".dbconfig enable_trigger off\n{sql}")
+
+    def report(self, device, *args, code=0):
+        done = device.agent_run("verify", *args, "--json", check=False)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        self.assertNotIn(SECRET, done.stdout)
+        return json.loads(done.stdout)
+
+    def patients(self, report):
+        return [kind for kind in report["types"] if kind["entityType"] == "Patient"][0]
+
+    def name_of(self, device, key):
+        return device.rows("SELECT FirstName FROM Patient WHERE Id = ?", key)[0][0]
+
+    def test_equal_databases_have_no_finding(self):
+        report = self.report(self.b)
+
+        self.assertEqual(report["found"], 0)
+        self.assertEqual(self.patients(report)["rows"], 1500)
+        self.assertEqual(self.patients(report)["equal"], 1500)
+        done = self.b.agent_run("verify")
+        self.assertIn("Every row is what the service holds", done.stdout)
+
+    def test_flipped_byte_is_found_and_put_back(self):
+        self.silently(self.b, f"UPDATE Patient SET FirstName = '{SECRET}' WHERE Id = 'p0700';")
+
+        report = self.report(self.b, code=3)
+        self.assertEqual([(f["entityId"], f["kind"], f["columns"]) for f in report["findings"]],
+                         [("p0700", "different", ["FirstName"])])
+        self.assertEqual(self.patients(report)["equal"], 1499)
+        words = self.b.agent_run("verify", check=False)
+        self.assertEqual(words.returncode, 3)
+        self.assertIn("p0700 differs in FirstName", words.stdout)
+        self.assertNotIn(SECRET, words.stdout)
+        self.assertEqual(self.name_of(self.b, "p0700"), SECRET)
+
+        repaired = self.report(self.b, "--repair", code=3)
+        self.assertEqual(repaired["repaired"], 1)
+        self.assertEqual(self.name_of(self.b, "p0700"), "Ana")
+        self.assertEqual(self.b.ledger("SELECT EntityId, ResolutionType FROM SyncConflictArchives"),
+                         [("p0700", "Repaired")])
+        archived = self.b.ledger("SELECT ArchivedDataJson FROM SyncConflictArchives")
+        self.assertIn(SECRET, archived[0][0])
+        self.assertEqual(self.report(self.b)["found"], 0)
+
+    def test_daemon_sends_what_was_changed_here_if_asked(self):
+        self.silently(self.b, f"UPDATE Patient SET FirstName = '{SECRET}' WHERE Id = 'p0001';"
+                              "DELETE FROM Patient WHERE Id = 'p0002';"
+                              "INSERT INTO Patient(Id, FirstName, LastName, DateOfBirth) "
+                              "VALUES('q', 'New', 'Row', '1990-01-01');")
+        self.b.start()
+
+        report = self.report(self.b, "--repair=push", code=3)
+
+        self.assertEqual({(f["entityId"], f["kind"]) for f in report["findings"]},
+                         {("p0001", "different"), ("p0002", "missingHere"), ("q", "missingThere")})
+        wait_until("the queue is empty", self.b.queue_empty)
+        self.a.agent_run("run")
+        self.assertEqual(self.name_of(self.a, "p0001"), SECRET)
+        self.assertEqual(self.a.rows("SELECT count(*) FROM Patient WHERE Id = 'p0002'"), [(0,)])
+        self.assertEqual(self.name_of(self.a, "q"), "New")
+        self.assertEqual(self.report(self.b)["found"], 0)
+        self.assertEqual(self.report(self.a)["found"], 0)
+
+    def test_edits_wait_and_are_no_findings(self):
+        # Paused, verify sends and pulls nothing by itself.
+        self.b.agent_run("pause")
+        self.b.shell("UPDATE Patient SET FirstName = 'Eva' WHERE Id = 'p0003';")
+        self.a.shell("UPDATE Patient SET FirstName = 'Ida' WHERE Id = 'p0004';")
+        self.a.agent_run("run")
+
+        report = self.report(self.b)
+
+        self.assertEqual(report["found"], 0)
+        self.assertEqual(self.patients(report)["waiting"], 2)
+        self.assertEqual(self.patients(report)["equal"], 1498)
+
+    def test_without_a_service_the_exit_code_is_4(self):
+        self.world.service.stop()
+
+        done = self.b.agent_run("verify", check=False)
+
+        self.assert_error(done, 4, "SERVICE_UNREACHABLE")
+        self.assert_error(self.b.agent_run("verify", "--repair=away", check=False), 2, "USAGE")
+
+
+if __name__ == "__main__":
+    unittest.main()
