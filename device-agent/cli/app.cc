@@ -72,6 +72,8 @@ void AddCycle(CLI::App& app, Commands& c) {
                        [&c] { return Why(c.context, c.type, c.id); });
   why->add_option("type", c.type, "Entity type")->required();
   why->add_option("id", c.id, "Entity id")->required();
+  Verb(app, c, "doctor", "What is in the way, and the command that mends it",
+       [&c] { return Doctor(c.context); });
   CLI::App* verify = Verb(app, c, "verify", "Compares every synced row with the service",
                           [&c] { return Verify(c.context, c.verify); });
   verify->add_flag("--repair{fetch}", c.verify.repair,

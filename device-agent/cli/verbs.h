@@ -64,6 +64,7 @@ struct VerifyArgs {
   std::string repair;  // empty, "fetch" or "push"
 };
 int Verify(AgentContext& context, const VerifyArgs& args);
+int Doctor(AgentContext& context);
 int ConfigCheck(AgentContext& context);
 
 }  // namespace ptdoc::sync

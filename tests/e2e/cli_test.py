@@ -17,7 +17,7 @@ class CliTest(CliCase):
                 ("device-agent", ["init", "uninstall", "serve", "run", "push", "pull", "status",
                                   "queue list", "queue retry", "queue cancel", "queue confirm",
                                   "conflicts list", "conflicts show", "conflicts resolve", "pause",
-                                  "resume", "why", "verify", "config check"])):
+                                  "resume", "why", "verify", "doctor", "config check"])):
             self.assertIn(program, self.world.run(program, "--version").stdout)
             for verb in verbs:
                 done = self.world.run(program, *verb.split(), "--help", check=False)
