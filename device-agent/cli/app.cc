@@ -42,6 +42,8 @@ void AddSetup(CLI::App& app, Commands& c) {
   init->add_flag("--all-tables", c.init.all_tables, "Every table that can be synced");
   init->add_flag("--dry-run", c.init.dry_run, "Only the plan");
   init->add_flag("--print-sql", c.init.print_sql, "Only the SQL, for a migration");
+  init->add_flag("--rehearse", c.init.rehearse,
+                 "Tries everything on a copy: which table can be synced two ways");
   init->add_option("--service", c.init.service, "host:port, for the agent.toml that is written");
   init->add_option("--token-file", c.init.token_file, "For the agent.toml that is written");
   Verb(app, c, "uninstall", "Takes capture out again: the app's schema is as it was",

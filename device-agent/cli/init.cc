@@ -19,6 +19,7 @@
 #include "common/rpc/config.h"
 #include "common/sqlite/sqlite.h"
 #include "device-agent/capture/capture.h"
+#include "device-agent/cli/rehearse.h"
 #include "device-agent/cli/verbs.h"
 #include "device-agent/replica/replica.h"
 
@@ -255,6 +256,35 @@ absl::StatusOr<Plan> ShowPlan(AgentContext& context, const InitArgs& args,
   return plan;
 }
 
+int ShowRehearsal(AgentContext& context, const PlanRequest& request) {
+  const std::string& database = context.config.agent.replica.database;
+  const absl::Status readable = [&]() -> absl::Status {
+    PT_ASSIGN_OR_RETURN(auto db, OpenApp(database));
+    return MakePlan(db, request).status();
+  }();
+  if (!readable.ok()) return Fail(readable, context.json);
+  const auto tables = Rehearse(context, request);
+  if (!tables.ok()) return Fail(tables.status(), context.json);
+  Json items = Json::array();
+  std::vector<std::vector<std::string>> rows;
+  bool all_two_way = true;
+  for (const Rehearsed& table : *tables) {
+    all_two_way &= table.two_way;
+    items.push_back({{"table", table.table}, {"how", table.how}, {"why", table.why}});
+    rows.push_back({table.table, table.how, table.why});
+  }
+  if (context.json) {
+    PrintJson({{"items", items}, {"allTwoWay", all_two_way}, {"schemaRestored", true}});
+  } else {
+    PrintList(false, items, {"table", "how", "why"}, rows, "There is no table.");
+    std::printf(
+        "\nTried on a copy of %s, which is gone again; the file itself was only read. "
+        "Uninstalling left the copy's schema byte for byte as it was.\n",
+        database.c_str());
+  }
+  return all_two_way && !tables->empty() ? kExitDone : kExitWaits;
+}
+
 }  // namespace
 
 int Init(AgentContext& context, const InitArgs& args) {
@@ -267,6 +297,7 @@ int Init(AgentContext& context, const InitArgs& args) {
                             "--all-tables, or [[entity]] in agent.toml."),
                 context.json);
   }
+  if (args.rehearse) return ShowRehearsal(context, request);
   const auto plan = ShowPlan(context, args, request);
   if (!plan.ok()) return Fail(plan.status(), context.json);
   if (args.dry_run || args.print_sql) return kExitDone;

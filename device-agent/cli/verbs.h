@@ -15,6 +15,7 @@ struct InitArgs {
   bool all_tables = false;
   bool dry_run = false;
   bool print_sql = false;
+  bool rehearse = false;
   std::string service;  // for the agent.toml that init writes
   std::string token_file;
 };

@@ -303,5 +303,62 @@ class DoctorTest(CliCase):
         self.assert_found("disk", "FAIL", str(disk), "make room", command=f"df -h {disk}")
 
 
+class RehearseTest(CliCase):
+    def rehearse(self, device, *args, code):
+        before = device.db.read_bytes()
+        done = self.agent("init", "--rehearse", "--database", device.db, "--config", device.config,
+                          "--all-tables", "--json", *args)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        self.assertEqual(device.db.read_bytes(), before)
+        self.assertEqual([p.name for p in device.dir.iterdir() if "rehears" in p.name], [])
+        self.assertFalse(os.path.exists(f"{device.db}.sync"))
+        object_ = json.loads(done.stdout)
+        self.assertTrue(object_["schemaRestored"])
+        return {item["table"]: item for item in object_["items"]}
+
+    def test_each_table_is_tried_on_a_copy(self):
+        device = self.database(
+            "CREATE TABLE Good(Id TEXT PRIMARY KEY NOT NULL, V);"
+            "INSERT INTO Good VALUES('g1', 1);"
+            "CREATE TABLE Stamped(Id TEXT PRIMARY KEY NOT NULL, V, At TEXT);"
+            "CREATE TRIGGER Stamp AFTER INSERT ON Stamped BEGIN UPDATE Stamped SET At = 'now' "
+            "WHERE Id = new.Id; END;"
+            "INSERT INTO Stamped(Id, V) VALUES('s1', 1);"
+            "CREATE TABLE Empty(Id TEXT PRIMARY KEY NOT NULL, V);"
+            "CREATE TABLE NoKey(V);"
+            "CREATE TABLE Picky(Id TEXT PRIMARY KEY NOT NULL, V);"
+            "INSERT INTO Picky VALUES('p1', 1);"
+            "CREATE TRIGGER Refuse BEFORE INSERT ON Picky BEGIN SELECT raise(ABORT, 'secret'); "
+            "END;")
+
+        tables = self.rehearse(device, code=3)
+
+        self.assertEqual({name: item["how"] for name, item in tables.items()},
+                         {"Good": "two-way", "Stamped": "two-way", "Empty": "two-way",
+                          "NoKey": "refused", "Picky": "captured only"})
+        self.assertIn("NO_KEY", tables["NoKey"]["why"])
+        self.assertIn("empty", tables["Empty"]["why"])
+        self.assertNotIn("secret", json.dumps(tables))
+
+    def test_all_two_way_exits_with_0(self):
+        device = self.database("CREATE TABLE Good(Id TEXT PRIMARY KEY NOT NULL, V);"
+                               "INSERT INTO Good VALUES('g1', 1);")
+
+        self.assertEqual(self.rehearse(device, code=0)["Good"]["how"], "two-way")
+        done = self.agent("init", "--rehearse", "--database", device.db, "--config", device.config)
+        self.assertIn("byte for byte", done.stdout)
+        self.assert_error(self.agent("init", "--rehearse", "--database", device.dir / "none.db",
+                                     "--all-tables"), 1, "DATABASE_MISSING")
+
+    def test_synced_file_can_be_rehearsed_too(self):
+        device = self.initialised()
+        device.shell("INSERT INTO Good VALUES('g1', 1);")
+        before = device.db.read_bytes()
+        done = self.agent("init", "--rehearse", "--database", device.db, "--config", device.config,
+                          "--json")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(device.db.read_bytes(), before)
+
+
 if __name__ == "__main__":
     unittest.main()
