@@ -1,4 +1,4 @@
-// status, devices, audit, backup, restore, config check, why.
+// status, devices, audit, backup, restore, config check.
 #include <cstdio>
 
 #include "absl/strings/escaping.h"
@@ -83,34 +83,6 @@ Json AuditJson(const AuditRow& row) {
           {"revision", row.event.revision},
           {"reason", row.event.reason},
           {"hash", absl::BytesToHexString(row.hash)}};
-}
-
-absl::StatusOr<std::vector<std::string>> LifeOf(Context& context, const EntityKey& key) {
-  PT_RETURN_IF_ERROR(context.Open(/*create=*/false));
-  PT_ASSIGN_OR_RETURN(const std::string tenant, context.Tenant());
-  PT_ASSIGN_OR_RETURN(auto reader, context.store->BeginRead());
-  PT_ASSIGN_OR_RETURN(const auto versions, reader->History(tenant, key));
-  StoreReader::ConflictFilter filter;
-  filter.include_resolved = true;
-  filter.key = key;
-  PT_ASSIGN_OR_RETURN(const auto conflicts, reader->ListConflicts(tenant, filter));
-  std::vector<std::string> lines;
-  lines.reserve(versions.size() + conflicts.size());
-  for (const StoredVersion& stored : versions) {
-    const Version& version = stored.version;
-    lines.push_back(
-        absl::StrCat(FormatUtc(FromTimeNs(version.last_modified)), "  revision ", version.revision,
-                     version.deleted ? ": deleted" : ": written", " by ",
-                     version.modified_by.empty() ? "(nobody named)" : version.modified_by, " on ",
-                     stored.device));
-  }
-  for (const ArchiveRow& row : conflicts) {
-    lines.push_back(absl::StrCat(FormatUtc(row.detected_at), "  ", row.resolution_type, " (rule ",
-                                 row.rule, "): the version of ", row.archived_device,
-                                 " is archived as ", row.conflict_id,
-                                 row.is_resolved ? "" : "; open"));
-  }
-  return lines;
 }
 
 }  // namespace
@@ -306,24 +278,6 @@ int ConfigCheck(Context& context) {
     std::printf("The configuration is in order: %s, listen %s, store %s\n", file.c_str(),
                 context.config.server.listen.c_str(), context.config.store_url.c_str());
   }
-  return kExitDone;
-}
-
-int Why(Context& context, const std::string& type, const std::string& id) {
-  const auto lines = LifeOf(context, {type, id});
-  if (!lines.ok()) return Fail(lines.status(), context.json);
-  if (context.json) {
-    PrintJson({{"entityType", type}, {"entityId", id}, {"steps", *lines}});
-    return kExitDone;
-  }
-  if (lines->empty()) {
-    std::printf(
-        "The service has never seen %s %s. If a device has it, it is still queued there: "
-        "`device-agent why` on that device.\n",
-        type.c_str(), id.c_str());
-    return kExitDone;
-  }
-  for (const std::string& line : *lines) std::printf("%s\n", line.c_str());
   return kExitDone;
 }
 
