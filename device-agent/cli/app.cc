@@ -42,6 +42,8 @@ void AddSetup(CLI::App& app, Commands& c) {
   init->add_flag("--all-tables", c.init.all_tables, "Every table that can be synced");
   init->add_flag("--dry-run", c.init.dry_run, "Only the plan");
   init->add_flag("--print-sql", c.init.print_sql, "Only the SQL, for a migration");
+  init->add_flag("--adopt", c.init.adopt,
+                 "Takes over the open items of PTDoc's own queue in the app's file");
   init->add_flag("--rehearse", c.init.rehearse,
                  "Tries everything on a copy: which table can be synced two ways");
   init->add_option("--service", c.init.service, "host:port, for the agent.toml that is written");

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -19,6 +20,7 @@
 #include "common/rpc/config.h"
 #include "common/sqlite/sqlite.h"
 #include "device-agent/capture/capture.h"
+#include "device-agent/cli/adopt.h"
 #include "device-agent/cli/rehearse.h"
 #include "device-agent/cli/verbs.h"
 #include "device-agent/replica/replica.h"
@@ -215,11 +217,66 @@ PlanRequest RequestOf(const AgentContext& context, const InitArgs& args) {
   return request;
 }
 
+// PTDoc's in-process engine keeps a queue in the app's file, which is its own.
+absl::Status LeaveOutEfTables(const AgentContext& context, PlanRequest* request) {
+  if (!request->all_tables) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(auto db, OpenApp(context.config.agent.replica.database));
+  PT_ASSIGN_OR_RETURN(const Plan plan, MakePlan(db, *request));
+  const auto is_ef = [](const auto& table) { return IsEfTable(table.table); };
+  if (std::none_of(plan.tables.begin(), plan.tables.end(), is_ef)) return absl::OkStatus();
+  request->all_tables = false;
+  for (const TablePlan& table : plan.tables) {
+    const auto is_it = [&](const EntityConfig& known) {
+      return absl::EqualsIgnoreCase(known.table, table.table);
+    };
+    const bool named =
+        std::any_of(request->entities.begin(), request->entities.end(), is_it) || is_ef(table);
+    if (!named) request->entities.push_back(table.config);
+  }
+  if (!context.json) PrintRefusals(plan);
+  return absl::OkStatus();
+}
+
+Json AdoptedJson(const Adopted& adopted) {
+  return {{"edits", adopted.edits},          {"deletions", adopted.deletions},
+          {"notSynced", adopted.not_synced}, {"unknownRows", adopted.unknown},
+          {"otherCase", adopted.other_case}, {"openConflicts", adopted.open_conflicts},
+          {"before", adopted.before}};
+}
+
+void PrintAdopted(const Adopted& adopted) {
+  if (adopted.before) {
+    std::printf("\nThe open items of the app's own queue were taken over by an earlier init.\n");
+    return;
+  }
+  std::printf("\nTaken over from the app's own queue: %s and %s. Its tables were not changed.\n",
+              Plural(adopted.edits, "edit").c_str(), Plural(adopted.deletions, "deletion").c_str());
+  if (adopted.not_synced > 0) {
+    std::printf("  %s not: no synced table has the type.\n",
+                Plural(adopted.not_synced, "item was", "items were").c_str());
+  }
+  if (adopted.unknown > 0) {
+    std::printf("  %s not: there is no such row.\n",
+                Plural(adopted.unknown, "item was", "items were").c_str());
+  }
+  if (adopted.other_case > 0) {
+    std::printf(
+        "  %s a GUID in another case than its row: EF Core writes them in upper case. Keys "
+        "are compared byte by byte, so all devices must write one case.\n",
+        Plural(adopted.other_case, "item spells", "items spell").c_str());
+  }
+  if (adopted.open_conflicts > 0) {
+    std::printf("  %s in its SyncConflictArchives: they stay there, to be decided in the app.\n",
+                Plural(adopted.open_conflicts, "open conflict is", "open conflicts are").c_str());
+  }
+}
+
 struct Installed {
   int64_t enqueued = 0;
   // The file was prepared before by another hand (a script, a ledger that is
   // gone): what is to be sent is known when its rows were compared.
   bool compares = false;
+  std::optional<Adopted> adopted;
 };
 
 absl::StatusOr<Installed> Install(AgentContext& context, const InitArgs& args, const Plan& plan,
@@ -230,6 +287,9 @@ absl::StatusOr<Installed> Install(AgentContext& context, const InitArgs& args, c
   Installed out;
   PT_ASSIGN_OR_RETURN(out.enqueued, Replica::Initialise(options, context.clock, context.rng));
   PT_RETURN_IF_ERROR(WriteConfig(context, args, plan));
+  if (args.adopt) {
+    PT_ASSIGN_OR_RETURN(out.adopted, Adopt(context, options));
+  }
   // Another agent may have the files by now: then there is nothing to add.
   const auto replica = Replica::Open(options, context.clock, context.rng);
   if (!replica.ok()) return out;
@@ -297,6 +357,8 @@ int Init(AgentContext& context, const InitArgs& args) {
                             "--all-tables, or [[entity]] in agent.toml."),
                 context.json);
   }
+  const absl::Status left_out = LeaveOutEfTables(context, &request);
+  if (!left_out.ok()) return Fail(left_out, context.json);
   if (args.rehearse) return ShowRehearsal(context, request);
   const auto plan = ShowPlan(context, args, request);
   if (!plan.ok()) return Fail(plan.status(), context.json);
@@ -307,9 +369,11 @@ int Init(AgentContext& context, const InitArgs& args) {
     Json object = PlanJson(*plan);
     object["enqueued"] = installed->enqueued;
     object["compares"] = installed->compares;
+    if (installed->adopted.has_value()) object["adopted"] = AdoptedJson(*installed->adopted);
     PrintJson(object);
     return kExitDone;
   }
+  if (installed->adopted.has_value()) PrintAdopted(*installed->adopted);
   const std::string waits =
       installed->compares
           ? "the rows that are there are compared with the service's at the next sync, and what it "

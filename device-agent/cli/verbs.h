@@ -16,6 +16,7 @@ struct InitArgs {
   bool dry_run = false;
   bool print_sql = false;
   bool rehearse = false;
+  bool adopt = false;
   std::string service;  // for the agent.toml that init writes
   std::string token_file;
 };
