@@ -152,7 +152,7 @@ absl::StatusOr<Attempt> ReplicaImpl::WriteToApp(Work& work, const Intent& intent
   PT_RETURN_IF_ERROR(WriteControl(*app_, writing.control));
   PT_RETURN_IF_ERROR(WriteAll(writing));
   // All or nothing: what is refused is marked in a new intent.
-  if (writing.refused_any && !defers_keys) {
+  if (writing.refused_any && !defers_keys && !references_.empty()) {
     // Perhaps only because a key was looked at too early.
     findings->refused = refused_before;
     findings->defers_keys = true;

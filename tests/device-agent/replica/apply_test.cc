@@ -172,6 +172,14 @@ TEST_F(ApplyTest, RefusedVersionIsSetAsideAndTheRestApplies) {
               ElementsAre("v2|SQLITE_CONSTRAINT_UNIQUE", "v3|SQLITE_CONSTRAINT_FOREIGNKEY"));
 }
 
+TEST_F(ApplyTest, RefusedVersionIsSetAsideWhereTheFileHasNoForeignKeys) {
+  a_.Begin("CREATE TABLE Patient(Id TEXT PRIMARY KEY, Name TEXT CHECK(Name != 'bad'));");
+
+  a_.Apply(Page({V("Patient", "p1", 1, {{"Name", Value::Text("bad")}})}));
+
+  EXPECT_THAT(SetAsides(), ElementsAre("p1|SQLITE_CONSTRAINT_CHECK"));
+}
+
 TEST_F(ApplyTest, SetAsideVersionIsAppliedWhenItPasses) {
   a_.Begin(kClinic);
   a_.Apply(Page({Visit("v1", 1, "late", "x")}));
