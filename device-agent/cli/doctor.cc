@@ -22,13 +22,14 @@ const char* WordOf(CheckState state) {
 
 int64_t FindingsOf(const Checkup& checkup) {
   int64_t findings = 0;
-  for (const Check& check : checkup.checks()) findings += check.state == CheckState::kOk ? 0 : 1;
+  for (const CheckLine& check : checkup.checks())
+    findings += check.state == CheckState::kOk ? 0 : 1;
   return findings;
 }
 
 Json CheckupJson(const Checkup& checkup) {
   Json checks = Json::array();
-  for (const Check& check : checkup.checks()) {
+  for (const CheckLine& check : checkup.checks()) {
     checks.push_back({{"name", check.name},
                       {"level", WordOf(check.state)},
                       {"message", check.message},
@@ -38,7 +39,7 @@ Json CheckupJson(const Checkup& checkup) {
 }
 
 void PrintCheckup(const Checkup& checkup) {
-  for (const Check& check : checkup.checks()) {
+  for (const CheckLine& check : checkup.checks()) {
     std::string level = WordOf(check.state);
     level.resize(4, ' ');
     std::string name = check.name;

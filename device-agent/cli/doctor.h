@@ -12,7 +12,7 @@ namespace ptdoc::sync {
 
 // One thing that doctor looked at. `message` is a sentence without content;
 // `command` mends what is not OK, or shows more of it.
-struct Check {
+struct CheckLine {
   std::string name;
   CheckState state = CheckState::kOk;
   std::string message;
@@ -39,11 +39,11 @@ class Checkup {
   // "device-agent VERB" with the flags that reach this device.
   std::string Agent(absl::string_view verb) const;
 
-  const std::vector<Check>& checks() const { return checks_; }
+  const std::vector<CheckLine>& checks() const { return checks_; }
 
  private:
   const std::string flags_;
-  std::vector<Check> checks_;
+  std::vector<CheckLine> checks_;
 };
 
 // doctor_files.cc: who works on the files, the app's file, capture, disks.

@@ -199,7 +199,7 @@ void CheckTriggers(sqlite::Database& db, const Plan& plan, const AgentContext& c
 // Whether the file is the one that the agent's own file speaks of.
 void CheckIdentity(sqlite::Database& db, const AgentContext& context, Checkup& checkup) {
   absl::StatusOr<sqlite::Database> ledger = OpenToLook(StateFile(context));
-  const absl::StatusOr<ControlRow> control = ReadControl(db);
+  const absl::StatusOr<ControlRow> control = ptdoc::sync::ReadControl(db);
   if (!ledger.ok() || !control.ok()) return;
   const std::string known = LedgerText(*ledger, "file_id");
   if (known.empty() || known == control->file_id) return;
