@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/base/bytes.h"
+#include "common/base/planted.h"
 #include "common/base/status.h"
 #include "common/base/time_text.h"
 #include "device-agent/ledger/codec.h"
@@ -50,6 +51,11 @@ absl::StatusOr<std::unique_ptr<Ledger>> Ledger::Open(const std::string& path, bo
   options.busy_timeout = absl::Seconds(5);
   PT_ASSIGN_OR_RETURN(sqlite::Database db, sqlite::Database::Open(path, options));
   PT_RETURN_IF_ERROR(sqlite::Migrate(db, LedgerMigrations()));
+  // What a dead process committed may not be on the disk yet: once it is relied
+  // upon, a power cut must not take it back.
+  if (!PT_PLANTED("the ledger is not synced when it is opened")) {
+    PT_RETURN_IF_ERROR(db.SyncJournal());
+  }
   std::unique_ptr<Ledger> ledger(new Ledger(std::move(db)));
   PT_ASSIGN_OR_RETURN(const std::string key, LoadOrMakeHashKey(*ledger, rng));
   ByteReader reader(key);

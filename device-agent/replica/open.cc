@@ -37,14 +37,17 @@ sqlite::OpenOptions AppOptions(const std::string& vfs, absl::Duration wait) {
   return options;
 }
 
-// Beside the file itself, not beside a link to it: agents that were told of one
-// file by two names must meet at one lock.
-ReplicaOptions WithState(ReplicaOptions options) {
-  if (!options.state.empty()) return options;
+// The file itself, not a link to it: agents that were told of one file by two names
+// must meet at one lock.
+std::string BesideDatabase(const ReplicaOptions& options, absl::string_view suffix) {
   std::error_code unresolved;
   std::filesystem::path database = options.database;
   if (options.vfs.empty()) database = std::filesystem::canonical(database, unresolved);
-  options.state = (unresolved ? options.database : database.string()) + ".sync";
+  return absl::StrCat(unresolved ? options.database : database.string(), suffix);
+}
+
+ReplicaOptions WithState(ReplicaOptions options) {
+  if (options.state.empty()) options.state = BesideDatabase(options, ".sync");
   return options;
 }
 
@@ -81,14 +84,51 @@ bool IsMarkedAsStaying(int fd) {
   return fcntl(fd, F_OFD_GETLK, &mark) == 0 && mark.l_type != F_UNLCK;
 }
 
+constexpr absl::string_view kMayNotWrite =
+    "Give the agent the right to write there, or name another place in [device] state.";
+constexpr absl::string_view kDamaged = "Move it away, and run device-agent init.";
+
 // Of the agent's own file, or the lock beside it.
-absl::Status StateError(const std::string& path, absl::string_view why) {
+absl::Status StateError(const std::string& path, absl::string_view why, absl::string_view advice) {
+  return ReasonError(absl::StatusCode::kFailedPrecondition, "STATE_UNUSABLE",
+                     absl::StrCat("The agent's own file cannot be used: ", path, " (", why,
+                                  "). Nothing was changed; what the app writes is kept in its own "
+                                  "file. ",
+                                  advice));
+}
+
+// Memory or the disk failed: nothing is known against the file, and what waits in
+// it would be lost with it.
+absl::Status StateAway(const std::string& path, absl::string_view why) {
   return ReasonError(
-      absl::StatusCode::kFailedPrecondition, "STATE_UNUSABLE",
-      absl::StrCat("The agent's own file cannot be used: ", path, " (", why,
-                   "). Nothing was changed; what the app writes is kept in its own file. Give the "
-                   "agent the right to write there, or name another place in [device] state; if "
-                   "the file is damaged, move it away and run device-agent init."));
+      absl::StatusCode::kInternal, "STATE_AWAY",
+      absl::StrCat("The agent's own file could not be opened: ", path, " (", why,
+                   "). Nothing was changed, and what waits in it is not lost. Leave it where it "
+                   "is; look at the memory and the disk of this machine, then try again."));
+}
+
+// Why the ledger does not open, as people are told it.
+absl::Status LedgerError(const std::string& path, const absl::Status& opened) {
+  if (sqlite::ExtendedCode(opened) == 0 || absl::IsNotFound(opened) || sqlite::IsBusy(opened) ||
+      absl::IsResourceExhausted(opened)) {
+    return opened;
+  }
+  constexpr int kNotADatabase = 26;  // sqlite.org/rescode.html
+  const bool damaged =
+      absl::IsDataLoss(opened) || (sqlite::ExtendedCode(opened) & 0xff) == kNotADatabase;
+  if (damaged) return StateError(path, opened.message(), kDamaged);
+  const bool refused = absl::IsFailedPrecondition(opened) || absl::IsPermissionDenied(opened);
+  if (refused) return StateError(path, opened.message(), kMayNotWrite);
+  return StateAway(path, opened.message());
+}
+
+// The lock of the app's file: without it two agents would not know of each other.
+absl::Status LockError(const std::string& path, absl::string_view why) {
+  return ReasonError(
+      absl::StatusCode::kFailedPrecondition, "LOCK_UNUSABLE",
+      absl::StrCat("The lock beside the app's file cannot be used: ", path, " (", why,
+                   "). Nothing was changed. Give the agent the right to write in that directory, "
+                   "which SQLite needs as well."));
 }
 
 absl::Status NotInitialised(const std::string& database) {
@@ -102,7 +142,7 @@ absl::Status NotInitialised(const std::string& database) {
 
 ReplicaImpl::~ReplicaImpl() {
   CloseConnections();
-  if (lock_fd_ >= 0) close(lock_fd_);
+  for (const int fd : lock_fds_) close(fd);
 }
 
 ReplicaImpl::ReplicaImpl(ReplicaOptions options, const Clock& clock, Rng& rng)
@@ -128,16 +168,38 @@ std::optional<FileState> ReplicaImpl::FileStateOf(const absl::Status& status) co
   return std::nullopt;
 }
 
+// The app's file has one lock wherever its agents keep their own files, and so has
+// an agent's own file.
 absl::Status ReplicaImpl::TakeLock() {
   if (!options_.take_lock) return absl::OkStatus();
-  const std::string path = options_.state + ".lock";
-  lock_fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (lock_fd_ < 0) return StateError(path, std::strerror(errno));
+  const std::string of_app = BesideDatabase(options_, ".sync.lock");
+  const std::string of_state = options_.state + ".lock";
+  std::error_code away;
+  const bool has_directory =
+      std::filesystem::exists(std::filesystem::absolute(of_app, away).parent_path(), away);
+  if (!has_directory) {
+    return DatabaseError(options_.database, absl::NotFoundError("no such directory"));
+  }
+  int error = 0;
+  PT_RETURN_IF_ERROR(Lock(of_app, &error));
+  if (error != 0) return LockError(of_app, std::strerror(error));
+  // The usual case, by whatever names.
+  if (std::filesystem::equivalent(of_app, of_state, away)) return absl::OkStatus();
+  PT_RETURN_IF_ERROR(Lock(of_state, &error));
+  return error == 0 ? absl::OkStatus() : StateError(of_state, std::strerror(error), kMayNotWrite);
+}
+
+// `*error`: why there can be no lock file, else 0.
+absl::Status ReplicaImpl::Lock(const std::string& path, int* error) {
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  *error = fd < 0 ? errno : 0;
+  if (fd < 0) return absl::OkStatus();
+  lock_fds_.push_back(fd);
   // The kernel drops both locks when the process ends, however it ends. First
   // the mark: whoever has it may wait for a verb, and nobody waits for him.
-  const bool marked = !options_.stays || MarkAsStaying(lock_fd_);
-  if (marked && flock(lock_fd_, LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
-  const bool stays = options_.stays ? !marked : IsMarkedAsStaying(lock_fd_);
+  const bool marked = !options_.stays || MarkAsStaying(fd);
+  if (marked && flock(fd, LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
+  const bool stays = options_.stays ? !marked : IsMarkedAsStaying(fd);
   return ReasonError(absl::StatusCode::kAlreadyExists, "SECOND_AGENT",
                      absl::StrCat("Another agent works on ", options_.database,
                                   ". Nothing was changed. Stop it, or use it through its socket."),
@@ -149,10 +211,7 @@ absl::Status ReplicaImpl::OpenLedger(bool create) {
       Ledger::Open(options_.state, create, options_.vfs, rng_);
   // A file that can only be read opens well; it is the first write that tells.
   const absl::Status opened = ledger.ok() ? (*ledger)->Begin().status() : ledger.status();
-  const bool bad = sqlite::ExtendedCode(opened) != 0 && !absl::IsNotFound(opened) &&
-                   !sqlite::IsBusy(opened) && !absl::IsResourceExhausted(opened);
-  if (bad) return StateError(options_.state, opened.message());
-  PT_RETURN_IF_ERROR(opened);
+  if (!opened.ok()) return LedgerError(options_.state, opened);
   ledger_ = *std::move(ledger);
   PT_RETURN_IF_ERROR(ledger_->db().Exec(kCacheSize));
   PT_ASSIGN_OR_RETURN(device_id_, ledger_->Get("device_id"));

@@ -38,8 +38,10 @@ struct ReplicaOptions {
   // With a VFS of its own: which file stands at `database`, 0 = none. Null: the
   // file system's inode tells, or with a VFS nobody.
   std::function<uint64_t()> identity;
-  bool take_lock = true;  // flock on <state>.lock; the simulation has one process
-  bool stays = false;     // a daemon, which keeps the lock until it is stopped
+  // flock on <database>.sync.lock, of the file itself, and on <state>.lock. The
+  // simulation has one process.
+  bool take_lock = true;
+  bool stays = false;  // a daemon, which keeps the lock until it is stopped
 };
 
 // SECOND_AGENT tells whether waiting helps: is the other one a daemon, or a verb

@@ -126,6 +126,7 @@ class ReplicaImpl final : public Replica {
   absl::Status AsDatabaseError(const absl::Status& status) const;
   absl::Status CheckPrepared();
   absl::Status TakeLock();
+  absl::Status Lock(const std::string& path, int* error);
   absl::Status OpenLedger(bool create);
   absl::Status OpenConnections();
   absl::Status Reconnect();
@@ -377,7 +378,7 @@ class ReplicaImpl final : public Replica {
   Rng& rng_;
   FailPoint fail_point_;
 
-  int lock_fd_ = -1;
+  std::vector<int> lock_fds_;
   std::string device_id_;
   std::unique_ptr<Ledger> ledger_;
   // On the app's file: for writes; for snapshots and data_version.

@@ -1,9 +1,10 @@
-// The store when its machine fails between two lives of the service.
+// The store, and an agent's own file, when their machine fails between two lives.
 #include <gtest/gtest.h>
 
 #include <memory>
 #include <string>
 
+#include "device-agent/ledger/ledger.h"
 #include "sync-service/store/sqlite_store.h"
 #include "sync-service/store/store.h"
 #include "tests/simulation/disk.h"
@@ -83,6 +84,52 @@ TEST_F(RestartTest, WhatWasShownAfterADeathSurvivesAPowerCut) {
     process_.Start();
   }
   EXPECT_GT(shown, 0);
+}
+
+class LedgerRestartTest : public testing::Test {
+ protected:
+  void Open() {
+    auto ledger = Ledger::Open("/app.db.sync", /*create=*/true, process_.vfs(), rng_);
+    ASSERT_TRUE(ledger.ok()) << ledger.status();
+    ledger_ = *std::move(ledger);
+  }
+
+  void Restart(bool power_cut) {
+    if (power_cut) disk_.PowerCut();
+    process_.Kill();
+    ledger_.reset();
+    process_.Start();
+    Open();
+  }
+
+  FakeClock clock_;
+  SeededRng rng_{5};
+  Disk disk_{rng_};
+  Process process_{disk_, "ledger-restart-test", clock_};
+  std::unique_ptr<Ledger> ledger_;
+};
+
+TEST_F(LedgerRestartTest, WhatWasSeenAfterADeathSurvivesAPowerCut) {
+  int seen = 0;
+  for (int call = 1; call <= 12; ++call) {
+    for (const char* const suffix : {"", "-wal", "-shm", "-journal"}) {
+      disk_.Remove(std::string("/app.db.sync") + suffix);
+    }
+    Open();
+    process_.DieInCall(call);
+    const bool done = ledger_->Put("cursor", "here").ok();
+    Restart(/*power_cut=*/false);
+    const std::string before = *ledger_->Get("cursor");
+    Restart(/*power_cut=*/true);
+
+    EXPECT_EQ(*ledger_->Get("cursor"), before) << "died in call " << call;
+    EXPECT_TRUE(!before.empty() || !done) << "died in call " << call;
+    seen += !before.empty() && !done ? 1 : 0;
+    process_.Kill();
+    ledger_.reset();
+    process_.Start();
+  }
+  EXPECT_GT(seen, 0);
 }
 
 }  // namespace

@@ -1,4 +1,6 @@
 // Draining the log, coalescing, and taking batches.
+#include <fstream>
+
 #include "gmock/gmock.h"
 #include "tests/device-agent/replica/replica_fixture.h"
 
@@ -387,6 +389,50 @@ TEST_F(QueueTest, SecondAgentStandsBack) {
 
   EXPECT_EQ(second.status().code(), absl::StatusCode::kAlreadyExists);
   EXPECT_EQ(ReasonOf(second.status()), "SECOND_AGENT");
+}
+
+TEST_F(QueueTest, SecondAgentStandsBackWhateverItsOwnFileIsAndByWhateverNameItKnowsTheApps) {
+  a_.Begin(kClinic);
+  ReplicaOptions other = a_.options();
+  other.state = dir_ + "/elsewhere.sync";
+  ReplicaOptions by_link = other;
+  by_link.database = dir_ + "/link.db";
+  std::filesystem::create_symlink(a_.options().database, by_link.database);
+
+  EXPECT_EQ(ReasonOf(Replica::Open(other, clock_, rng_).status()), "SECOND_AGENT");
+  EXPECT_EQ(ReasonOf(Replica::Open(by_link, clock_, rng_).status()), "SECOND_AGENT");
+  EXPECT_EQ(ReasonOf(Replica::Initialise(by_link, clock_, rng_).status()), "SECOND_AGENT");
+  EXPECT_FALSE(std::filesystem::exists(other.state));
+}
+
+TEST_F(QueueTest, TwoAppsCannotShareAnAgentsOwnFile) {
+  a_.Begin(kClinic);
+  b_.Sql(kClinic);
+  b_.options().state = a_.options().state;
+
+  EXPECT_EQ(ReasonOf(Replica::Initialise(b_.options(), clock_, rng_).status()), "SECOND_AGENT");
+}
+
+TEST_F(QueueTest, OwnFileThatCannotBeOpenedJustNowIsNotToBeMovedAway) {
+  a_.Begin(kClinic);
+  a_.Close();
+  std::filesystem::create_directory(a_.options().state + "-wal");
+
+  const absl::Status away = Replica::Open(a_.options(), clock_, rng_).status();
+
+  EXPECT_EQ(ReasonOf(away), "STATE_AWAY");
+  EXPECT_THAT(std::string(away.message()), HasSubstr("Leave it where it is"));
+}
+
+TEST_F(QueueTest, OwnFileThatIsDamagedIsToBeMovedAway) {
+  a_.Begin(kClinic);
+  a_.Close();
+  std::ofstream(a_.options().state, std::ios::trunc) << std::string(8192, 'x');
+
+  const absl::Status damaged = Replica::Open(a_.options(), clock_, rng_).status();
+
+  EXPECT_EQ(ReasonOf(damaged), "STATE_UNUSABLE");
+  EXPECT_THAT(std::string(damaged.message()), HasSubstr("Move it away"));
 }
 
 TEST_F(QueueTest, FileThatInitNeverSawIsRefused) {
