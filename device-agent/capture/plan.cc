@@ -170,9 +170,13 @@ TablePlan BuildTable(const TableInfo& table, EntityConfig config) {
   return entry;
 }
 
-absl::Status AddCandidate(sqlite::Database& db, Candidate candidate, bool is_synced, Plan* plan) {
+absl::Status AddCandidate(sqlite::Database& db, const PlanRequest& request, Candidate candidate,
+                          bool is_synced, Plan* plan) {
   const TableInfo& table = *candidate.table;
   PT_RETURN_IF_ERROR(SpellConfig(table, &candidate.config));
+  const bool is_left_out =
+      !request.types.empty() && !Contains(request.types, candidate.config.type);
+  if (is_left_out) return absl::OkStatus();
   PT_ASSIGN_OR_RETURN(auto refusal, RefuseTable(db, table, candidate.config.key, is_synced));
   if (refusal) {
     plan->refusals.push_back(*std::move(refusal));
@@ -311,7 +315,7 @@ absl::StatusOr<Plan> MakePlan(sqlite::Database& db, const PlanRequest& request) 
   PT_ASSIGN_OR_RETURN(Numbers numbers, KnownNumbers(db, request));
   for (Candidate& candidate : chosen) {
     const bool is_synced = numbers.by_table.contains(candidate.table->name);
-    PT_RETURN_IF_ERROR(AddCandidate(db, std::move(candidate), is_synced, &plan));
+    PT_RETURN_IF_ERROR(AddCandidate(db, request, std::move(candidate), is_synced, &plan));
   }
   RefuseIntegerReferences(schema, &plan);
   PT_RETURN_IF_ERROR(Complete(db, request, schema, std::move(numbers), &plan));

@@ -80,6 +80,8 @@ struct Plan {
 struct PlanRequest {
   std::vector<EntityConfig> entities;  // by configuration or --table
   bool all_tables = false;
+  // [sync] entity_types: only these, of the tables that are asked for. Empty = all.
+  std::vector<std::string> types;
   bool count_rows = false;
   // Numbers that tables (by name) had before: kept where no installed trigger
   // says otherwise, and never given to another table.

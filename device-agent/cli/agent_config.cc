@@ -154,7 +154,7 @@ absl::Status ReadSync(const ConfigTable& sync, AgentOptions* agent) {
   const int64_t retries = sync.Integer("max_retries");
   PT_RETURN_IF_ERROR(InRange(sync, "max_retries", retries, 1, 1000));
   agent->replica.max_retries = static_cast<int>(retries);
-  agent->entity_types = sync.TextList("entity_types");
+  agent->replica.plan.types = sync.TextList("entity_types");
   return absl::OkStatus();
 }
 

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/bytes.h"
 #include "common/base/planted.h"
 #include "common/base/status.h"
@@ -181,6 +182,26 @@ absl::Status Ledger::ForgetEverythingSynced() {
       "DELETE FROM SyncQueueItems WHERE Status = 0 OR Status = 1 OR Status = 3;"
       "DELETE FROM SyncStale; DELETE FROM SyncSetAside; DELETE FROM SyncRowStates;"
       "DELETE FROM SyncMeta WHERE Name IN ('cursor', 'witness', 'witness_revision')");
+}
+
+absl::Status Ledger::ForgetType(absl::string_view type, absl::string_view why) {
+  PT_ASSIGN_OR_RETURN(const int64_t type_id, TypeId(type));
+  for (const char* const table : {"SyncStale", "SyncSetAside"}) {
+    PT_ASSIGN_OR_RETURN(auto forget,
+                        db_.Prepare(absl::StrCat("DELETE FROM ", table, " WHERE EntityType = ?1")));
+    PT_RETURN_IF_ERROR(forget.Bind(1, type).Run());
+  }
+  PT_ASSIGN_OR_RETURN(
+      auto states,
+      db_.Prepare("DELETE FROM SyncRowStates WHERE TypeId = ?1 AND NOT EXISTS (SELECT 1 FROM "
+                  "SyncQueueItems q WHERE q.EntityType = ?2 AND q.EntityId = "
+                  "SyncRowStates.EntityId AND q.Status IN (0, 1, 3))"));
+  PT_RETURN_IF_ERROR(states.Bind(1, type_id).Bind(2, type).Run());
+  PT_ASSIGN_OR_RETURN(auto wait,
+                      db_.Prepare("UPDATE SyncQueueItems SET Status = 0, RetryCount = 0, "
+                                  "NextAttemptAt = NULL, ErrorMessage = iif(Flags & 16, "
+                                  "ErrorMessage, ?2) WHERE EntityType = ?1 AND Status IN (0, 3)"));
+  return wait.Bind(1, type).Bind(2, why).Run();
 }
 
 }  // namespace ptdoc::sync

@@ -242,6 +242,9 @@ class Ledger {
 
   // Recovery: empties items, stale notes, set-aside versions, states, cursor.
   absl::Status ForgetEverythingSynced();
+  // Of a type that has left: stale notes, set-aside versions, and the states of
+  // rows without an open item. What waits says `why`, and is not tried by itself.
+  absl::Status ForgetType(absl::string_view type, absl::string_view why);
 
  private:
   explicit Ledger(sqlite::Database db) : db_(std::move(db)) {}

@@ -247,7 +247,6 @@ QueueHealth AgentCore::Queue() {
 }
 
 std::vector<std::string> AgentCore::Types() const {
-  if (!options_.types.empty()) return options_.types;
   std::vector<std::string> types;
   for (const TablePlan& table : replica_.plan().tables) types.push_back(table.type);
   return types;

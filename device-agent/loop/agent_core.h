@@ -20,8 +20,6 @@ namespace ptdoc::sync {
 
 struct CoreOptions {
   SessionOptions session;
-  // Empty = those of the replica's plan.
-  std::vector<std::string> types;
   size_t row_bytes_max = 3 << 20;
   // Asked before each action; false = the core does nothing any more. For the
   // simulation, whose devices die between any two actions.

@@ -345,8 +345,11 @@ absl::Status ReplicaImpl::PlanReplacement(Answering& answering, const Findings& 
   PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> newer, ledger_->FindWaiting(loser.key));
   if (newer.has_value()) return KeepBoth(*item, result, sent, work);
   if (!result.current.has_value() || table == nullptr) {
-    // The winner is fetched; the row is known to be none that the service holds.
-    PT_RETURN_IF_ERROR(ledger_->NoteStale({loser.key, result.revision, true, false, loser.sent}));
+    // The winner is fetched; the row is known to be none that the service holds. One
+    // of a type that has left stays as it is.
+    if (table != nullptr || IsWanted(loser.key.type)) {
+      PT_RETURN_IF_ERROR(ledger_->NoteStale({loser.key, result.revision, true, false, loser.sent}));
+    }
     return KeepBoth(*item, result, sent, work);
   }
   PT_ASSIGN_OR_RETURN(const std::vector<Value> key, table->KeyFromId(loser.key.id));

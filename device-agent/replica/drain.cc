@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/planted.h"
 #include "common/base/reached.h"
 #include "common/base/status.h"
 #include "device-agent/replica/replica_impl.h"
@@ -260,6 +261,9 @@ absl::Status ReplicaImpl::EnqueueFound(const EntityKey& key, const std::optional
   // Never "now": when it was made nobody knows, only that it came after its base.
   item.time = state.has_value() ? state->time + 1 : kSmallestTime;
   if (row.stamp > kSmallestTime) item.time = std::max(item.time, row.stamp);
+  // What it was when its type left nobody knows: it may be merely old.
+  item.reoffer = !state.has_value() && rejoining_.contains(key.type) &&
+                 !PT_PLANTED("rows of a type that comes back are taken for new");
   PT_RETURN_IF_ERROR(ledger_->PutInt("found", 1));
   return ledger_->InsertItem(item).status();
 }

@@ -160,7 +160,8 @@ absl::StatusOr<int64_t> ReplicaImpl::EnqueuePresentRows(sqlite::Database& db, Ta
       item.enqueued_at = clock_.Now();
       item.time = row.stamp;
       item.max_retries = options_.max_retries;
-      item.initial = true;
+      item.reoffer = rejoining_.contains(table.type());
+      item.initial = !item.reoffer;
       PT_RETURN_IF_ERROR(ledger_->InsertItem(item).status());
       ++enqueued;
     }

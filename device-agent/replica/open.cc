@@ -343,9 +343,12 @@ absl::StatusOr<FileState> ReplicaImpl::Ready() {
   const absl::Status status = CheckFile();
   const std::optional<FileState> state = NoteFileState(status);
   if (!state.has_value()) return status;
-  if (*state == FileState::kReady && plan_.tables.empty() && !options_.plan.entities.empty()) {
+  const bool none_is_there = plan_.tables.empty() && !options_.plan.entities.empty();
+  if (*state == FileState::kReady && (none_is_there || !NamesTables())) {
     last_state_ = FileState::kMissing;
-    file_problem_ = absl::StrCat(options_.database, ": no synced table is there");
+    file_problem_ =
+        absl::StrCat(options_.database, NamesTables() ? ": no synced table is there"
+                                                      : ": no table is configured to be synced");
   }
   return last_state_;
 }

@@ -140,6 +140,7 @@ absl::StatusOr<bool> ReplicaImpl::EndCatchUp() {
   if (blocked) return false;
   PT_ASSIGN_OR_RETURN(const int64_t known, ledger_->GetInt("caught_up", 0));
   if (known == 0) PT_RETURN_IF_ERROR(ledger_->PutInt("caught_up", 1));
+  if (!rejoining_.empty()) PT_RETURN_IF_ERROR(EndRejoining());
   return true;
 }
 

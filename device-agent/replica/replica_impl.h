@@ -148,6 +148,15 @@ class ReplicaImpl final : public Replica {
   // kRecovering once for whoever asks first, so that the pull starts anew.
   FileState News();
 
+  // --- types.cc: types that leave the configuration, and come back.
+  bool NamesTables() const;
+  bool IsWanted(absl::string_view type) const;
+  absl::Status RememberTypes();
+  absl::Status LoadRejoining();
+  absl::Status EndRejoining();
+  absl::Status LeaveTypes(int64_t schema_version);
+  absl::Status DrainLeft(const std::vector<std::string>& left, int64_t schema_version);
+
   // --- schema.cc: the plan, and our objects in the app's file.
   absl::Status RefreshSchema();
   absl::StatusOr<PlanRequest> RequestOf();
@@ -403,6 +412,9 @@ class ReplicaImpl final : public Replica {
   Plan plan_;
   std::map<std::string, std::unique_ptr<Table>, std::less<>> tables_;
   std::vector<Reference> references_;  // of the whole file
+  // Types that had left and are synced again: merely old content of their rows
+  // must not win. Until a catch-up has ended.
+  std::set<std::string, std::less<>> rejoining_;
   // Something was applied since every set-aside version had its turn.
   bool set_aside_may_pass_ = true;
   std::vector<std::string> problems_;

@@ -135,12 +135,7 @@ absl::Status ReplicaImpl::NoticeLostTypes() {
 absl::Status ReplicaImpl::RememberPlan() {
   PT_ASSIGN_OR_RETURN(const std::string before, ledger_->Get("table_numbers"));
   std::map<std::string, int> numbers = DecodeNumbers(before);
-  PT_ASSIGN_OR_RETURN(const std::string types_before, ledger_->Get("types"));
-  std::set<std::string> types = absl::StrSplit(types_before, '\n', absl::SkipEmpty());
-  for (const TablePlan& plan : plan_.tables) {
-    numbers[plan.table] = plan.number;
-    types.insert(plan.type);
-  }
+  for (const TablePlan& plan : plan_.tables) numbers[plan.table] = plan.number;
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
   for (const TablePlan& plan : plan_.tables) {
     PT_RETURN_IF_ERROR(
@@ -155,7 +150,7 @@ absl::Status ReplicaImpl::RememberPlan() {
     PT_RETURN_IF_ERROR(ledger_->PutInt(name, table->columns_id));
   }
   PT_RETURN_IF_ERROR(ledger_->Put("table_numbers", EncodeNumbers(numbers)));
-  PT_RETURN_IF_ERROR(ledger_->Put("types", absl::StrJoin(types, "\n")));
+  PT_RETURN_IF_ERROR(RememberTypes());
   return tx.Commit();
 }
 
@@ -164,6 +159,11 @@ absl::Status ReplicaImpl::RefreshSchema() {
   if (version == schema_version_) return absl::OkStatus();
   PT_ASSIGN_OR_RETURN(plan_, PlanOfWhatIsThere());
   PT_RETURN_IF_ERROR(MakeTables());
+  if (!NamesTables()) {
+    // A verb that found no configuration: what others have installed is not its own.
+    schema_version_ = version;
+    return absl::OkStatus();
+  }
   PT_ASSIGN_OR_RETURN(const std::vector<std::string> missing, CheckObjects(*app_, plan_));
   if (!missing.empty()) {
     PT_REACHED("missing triggers were put back");
@@ -172,7 +172,9 @@ absl::Status ReplicaImpl::RefreshSchema() {
     PT_RETURN_IF_ERROR(PutObjectsBack());
     PT_ASSIGN_OR_RETURN(version, app_->QueryInt("PRAGMA schema_version"));
   }
+  PT_RETURN_IF_ERROR(LeaveTypes(version));
   PT_RETURN_IF_ERROR(RememberPlan());
+  PT_RETURN_IF_ERROR(LoadRejoining());
   schema_version_ = version;
   retry_set_aside_ = true;
   return absl::OkStatus();

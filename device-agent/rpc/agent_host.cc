@@ -246,7 +246,6 @@ CoreOptions AgentHostImpl::MakeCoreOptions() const {
   core.session.interval = options_.interval;
   core.session.batch_changes = options_.batch_changes;
   core.session.batch_bytes = options_.batch_bytes;
-  core.types = options_.entity_types;
   return core;
 }
 

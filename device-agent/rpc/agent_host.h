@@ -26,7 +26,6 @@ struct AgentOptions {
   absl::Duration interval = absl::Seconds(30);
   size_t batch_changes = 1000;
   size_t batch_bytes = 1 << 20;
-  std::vector<std::string> entity_types;  // what is pulled; empty = all of the plan
   // "unix:///path"; empty = nobody can connect from outside the process.
   std::string control_listen;
   std::string agent_version = PTDOC_VERSION;

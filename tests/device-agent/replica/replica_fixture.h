@@ -88,9 +88,10 @@ class TestService {
 
   // Everything up to the next batch end, as the session joins it.
   absl::StatusOr<IncomingPage> Pull(const std::string& device, const std::string& cursor,
-                                    size_t page_size = 0) {
+                                    size_t page_size = 0,
+                                    const std::vector<std::string>& types = {}) {
     IncomingPage joined;
-    PullQuery query{Who(device), cursor, witness_, {}, page_size};
+    PullQuery query{Who(device), cursor, witness_, types, page_size};
     std::optional<PullPosition> resume;
     while (true) {
       auto page = engine_->Pull(query, resume.has_value() ? &*resume : nullptr);
@@ -265,7 +266,8 @@ class TestDevice {
     for (int round = 0; round < 400; ++round) {
       PT_ASSIGN_OR_RETURN(const std::string cursor, replica_->Cursor());
       ShowWitness(service);
-      PT_ASSIGN_OR_RETURN(const IncomingPage page, service.Pull(name(), cursor, page_size_));
+      PT_ASSIGN_OR_RETURN(const IncomingPage page,
+                          service.Pull(name(), cursor, page_size_, PulledTypes()));
       PT_ASSIGN_OR_RETURN(const PageReport report, replica_->Apply(page));
       if (report.file == FileState::kReady && page.caught_up) return absl::OkStatus();
     }
@@ -279,8 +281,16 @@ class TestDevice {
     return replica_->ApplyFetched(fetch).status();
   }
   void set_page_size(size_t size) { page_size_ = size; }
+  // Asks for the types of its plan, as the agent does; else for all.
+  void set_names_types(bool names_types) { names_types_ = names_types; }
 
  private:
+  std::vector<std::string> PulledTypes() const {
+    std::vector<std::string> types;
+    if (!names_types_) return types;
+    for (const TablePlan& table : replica_->plan().tables) types.push_back(table.type);
+    return types;
+  }
   void ShowWitness(TestService& service) { service.set_witness(*ledger().Get("witness")); }
   absl::Status SettleOpen(TestService& service) {
     ShowWitness(service);
@@ -314,7 +324,9 @@ class TestDevice {
     PT_ASSIGN_OR_RETURN(const auto sendable, ledger().ListSendable(clock_.Now(), false, 0, 1000));
     PT_ASSIGN_OR_RETURN(const auto fetchable, replica_->ToFetch(1));
     bool waits = more || !fetchable.empty();
-    for (const QueueItem& item : sendable) waits |= !item.held;
+    for (const QueueItem& item : sendable) {
+      waits |= !item.held && replica_->plan().ByType(item.key.type) != nullptr;
+    }
     return waits;
   }
   absl::Status Rebaseline(const absl::Status& why) {
@@ -331,6 +343,7 @@ class TestDevice {
   std::unique_ptr<Replica> replica_;
   int64_t enqueued_ = 0;
   size_t page_size_ = 0;
+  bool names_types_ = false;
 };
 
 // Two devices and a service in a directory of their own.
