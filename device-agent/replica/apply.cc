@@ -305,6 +305,7 @@ absl::Status ReplicaImpl::FinishWriting(Writing& writing, const Intent& intent) 
 // would do harm after a crash: a row that the app has edited since, unseen by
 // the triggers, would be taken for one that they touched, and put back.
 absl::Status ReplicaImpl::DropOwnLogRows(const Writing& writing) {
+  if (PT_PLANTED("reuse a log number")) return DropLog(*app_, writing.first_seq - 1, kLastSeq);
   if (!writing.touched_others) return DropLog(*app_, writing.first_seq, kLastSeq);
   PT_ASSIGN_OR_RETURN(const std::vector<LogRow> rows,
                       ReadLog(*app_, plan_, writing.first_seq, kLastSeq));

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/backoff.h"
+#include "common/base/planted.h"
 #include "common/base/status.h"
 #include "common/model/reason.h"
 #include "device-agent/session/verdict.h"
@@ -332,7 +333,9 @@ void Session::On(events::FetchArrived event) {
   if (fetch_.state != StreamState::kOpen) return;
   Heard(fetch_);
   fetch_.state = StreamState::kClosed;
-  if (!fetch_discarded_) fetched_ = std::make_shared<IncomingFetch>(std::move(event.fetch));
+  if (!fetch_discarded_ || PT_PLANTED("accept the answer of an old epoch")) {
+    fetched_ = std::make_shared<IncomingFetch>(std::move(event.fetch));
+  }
   fetch_discarded_ = false;
 }
 

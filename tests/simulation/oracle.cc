@@ -221,6 +221,24 @@ void CheckRecoveries(World& world, const std::vector<std::unique_ptr<SimDevice>>
   }
 }
 
+// What was captured of a type before it left stands in the queue, if it was not
+// answered. (What no trigger announced stands in the app's table alone.)
+void CheckWaits(World& world, SimDevice& device, const SimDevice::Promise& promise, bool is_kept) {
+  bool all_captured = device.has_own_files();
+  for (const char* const what :
+       {"app wrote with triggers off", "trigger dropped", "ambush: deleted unseen while sent"}) {
+    all_captured &= !world.counters().contains(what);
+  }
+  if (is_kept || !all_captured || !promise.captured) return;
+  if (!promise.content.has_value() && !promise.known) return;
+  world.Count("edit of a type that left looked for");
+  const absl::StatusOr<bool> waits = device.replica().ledger().HasOpenItem(promise.key);
+  PT_CHECK(waits.ok());
+  if (*waits) return;
+  world.Fail(absl::StrCat("an edit of ", device.name(), " left with its type (P1): ",
+                          Name(promise.key), " ", Json(promise.content)));
+}
+
 // Whatever an app committed is known to the service or stands in an archive.
 void CheckKept(World& world, const SimService& service, SimDevice& device, const Held& held) {
   std::multimap<EntityKey, std::string> own;
@@ -236,7 +254,12 @@ void CheckKept(World& world, const SimService& service, SimDevice& device, const
   CheckOwnLosses(world, service, device);
   for (const SimDevice::Promise& promise : device.promises()) {
     const std::string json = Json(promise.content);
-    if (!device.Syncs(promise.key.type)) continue;
+    if (!device.Syncs(promise.key.type)) {
+      CheckWaits(world, device, promise,
+                 InHistory(held, promise.key, json) || Contains(held.archived, promise.key, json) ||
+                     Contains(own, promise.key, json));
+      continue;
+    }
     // Made and deleted again before anybody heard of it.
     if (!promise.content.has_value() && !promise.known) continue;
     if (InHistory(held, promise.key, json) || Contains(held.archived, promise.key, json) ||

@@ -47,6 +47,7 @@ constexpr Catch kCatches[] = {
     {"pull from commit_cursor", 1},
     {"push is taken whatever its cursor", 3},
     {"rebuild a batch on re-sending", 1},
+    {"reuse a log number", 1},
     {"rows are not compared", 1},
     {"send unchanged rows", 1},
     {"sign check after last write wins", 4},
@@ -56,15 +57,19 @@ constexpr Catch kCatches[] = {
     {"the audit chain forgets the row before", 1},
     {"the base is not looked at", 1},
     {"the base moves on ServerWins", 1},
+    {"the check of a base is not compared", 4},
     {"the later arrival wins", 1},
     {"the page mark is not looked at", 6},
     {"the sequence is not rolled back with its savepoint", 1},
     {"the type list is left out of the cursor", 31},
+    {"the witness is not looked at", 6},
     {"touched rows are not put back", 1},
     {"trim the last log row", 1},
     {"two open batches for one entity", 1},
     {"what a restored service lacks is removed", 3},
+    {"what is being sent is not compared", 21},
     {"what is refused for good is tried again", 6},
+    {"what was cancelled is not put back", 63},
 };
 
 class PlantedTest : public ::testing::TestWithParam<Catch> {};

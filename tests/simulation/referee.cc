@@ -52,8 +52,7 @@ void Referee::Judge(World& world, const PushBatch& batch, const PushAnswer& answ
   for (size_t i = 0; i < batch.changes.size(); ++i) {
     JudgeChange(world, batch.who.device, batch.changes[i], answer.results[i], history, now);
     // A client without an agent may send what it likes.
-    const bool is_agent = !batch.cursor.empty() || !batch.witness.empty();
-    if (!is_agent) continue;
+    if (batch.who.agent.empty()) continue;
     JudgeNeed(world, batch.changes[i], history);
     JudgeBase(world, batch.changes[i], answer.results[i], history);
     JudgeRefusal(world, batch.who.device, batch.changes[i], answer.results[i]);

@@ -90,14 +90,29 @@ constexpr const char* kCommon[] = {
     "told TOKEN_EXPIRED",
     "trigger dropped",
     "type joined",
+    "type left",
     "two drafts of one time",
 };
 
 // Met in every thousand.
 constexpr const char* kRare[] = {
-    "item Failed -> Pending",     "item Failed -> Cancelled",   "form unlocked",
-    "device disk: names lost",    "device disk: error in read", "device disk: error in write",
-    "item Processing -> Pending", "refused BASE_UNKNOWN",       "rule base Failed ",
+    "item Failed -> Pending",
+    "item Failed -> Cancelled",
+    "form unlocked",
+    "device disk: names lost",
+    "device disk: error in read",
+    "device disk: error in write",
+    "item Processing -> Pending",
+    "refused BASE_UNKNOWN",
+    "rule base Failed ",
+    "type joined again",
+    "edit of a type that left looked for",
+    "ambush: deleted unseen while sent",
+    "ambush: restored behind a fetch",
+    "ambush: rolled back behind an answer",
+    "ambush: rolled back behind one away",
+    "ambush: rolled back behind one that was not answered",
+    "client wrote on a base that is lost",
 };
 
 // Met in every ten thousand.
@@ -108,6 +123,7 @@ constexpr const char* kRarest[] = {
 
 // Places in the product that a hundred runs need not reach.
 constexpr const char* kRarePlaces[] = {
+    "a type was synced again",
     "an edit that no trigger saw was in the way of a cascade",
     "the cut log is drained again",
     "unique values were parked",

@@ -158,6 +158,54 @@ std::vector<SimApp::Edit> SimApp::Write() {
   return edits;
 }
 
+bool SimApp::DropTriggers(const std::string& table) {
+  std::vector<std::string> names;
+  {
+    absl::StatusOr<sqlite::Statement> rows = db_->Prepare(
+        "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'Sync%' AND "
+        "tbl_name = ?1 ORDER BY name");
+    PT_CHECK(rows.ok());
+    rows->Bind(1, table);
+    while (true) {
+      const absl::StatusOr<bool> more = rows->Step();
+      if (!more.ok()) return false;
+      if (!*more) break;
+      names.emplace_back(rows->Text(0));
+    }
+  }
+  for (const std::string& name : names) {
+    if (!Exec("DROP TRIGGER " + sqlite::QuoteName(name))) return false;
+  }
+  return true;
+}
+
+bool SimApp::DeleteRow(const std::string& table, const Fields& row) {
+  std::string where;
+  for (const TableSpec& spec : Tables()) {
+    if (spec.name != table) continue;
+    for (const std::string& column : spec.key) {
+      where += absl::StrCat(where.empty() ? " WHERE " : " AND ", column, " = ",
+                            Quote(std::string(row.Find(column)->bytes())));
+    }
+  }
+  return Exec("DELETE FROM " + table + where);
+}
+
+std::vector<SimApp::Edit> SimApp::DeleteUnseen(const EntityKey& key) {
+  if (in_long()) return {};
+  const Rows before = ReadAll();
+  const auto row = before.find(key);
+  if (row == before.end() || !db_->Exec("BEGIN IMMEDIATE").ok()) return {};
+  // With a write that is captured: a commit that leaves no row in the log would be
+  // looked into.
+  const bool written = DropTriggers(key.type) && DeleteRow(key.type, row->second) && Transfer();
+  if (!written || !db_->Exec("COMMIT").ok()) {
+    PT_CHECK(!db_->in_transaction() || db_->Exec("ROLLBACK").ok());
+    return {};
+  }
+  return Difference(before);
+}
+
 bool SimApp::BeginLong() {
   if (in_long()) return false;
   const Rows before = ReadAll();

@@ -45,6 +45,9 @@ class SimApp {
     std::optional<Fields> after;
   };
   std::vector<Edit> Write();
+  // Deletes a row in one transaction that drops our triggers of its table first,
+  // as a migration does.
+  std::vector<Edit> DeleteUnseen(const EntityKey& key);
   // What became of the rows since.
   std::vector<Edit> Difference(const Rows& before);
   // Holds the write lock until EndLong(), as an import does. False if it is
@@ -76,6 +79,8 @@ class SimApp {
   // Like Exec, for what changes rows.
   bool Change(const std::string& sql);
   bool Run(const char* sql);  // without a word
+  bool DropTriggers(const std::string& table);
+  bool DeleteRow(const std::string& table, const Fields& row);
   bool Statement();
   bool Exec(const std::string& sql);
   bool WritePatient();

@@ -58,9 +58,39 @@ PushBatch SimClient::MakeBatch() {
   return batch;
 }
 
+// One that the service has lost, and whose revision another version of the same
+// entity has now: only their checks tell them apart. Null: there is none.
+const Version* SimClient::FindDouble() {
+  const auto& history = service_.record().history;
+  const std::vector<Version>& lost = service_.lost();
+  for (auto version = lost.rbegin(); version != lost.rend(); ++version) {
+    const auto now = history.find(version->key);
+    if (version->deleted || now == history.end() || version->key.type == "Transfer") continue;
+    const Version& head = now->second.back();
+    if (head.revision == version->revision && head.check != version->check) return &*version;
+  }
+  return nullptr;
+}
+
+Change SimClient::MakeEdit(const Version& known) {
+  Change change;
+  change.key = known.key;
+  change.last_modified = ClaimedTime();
+  change.base_revision = known.revision;
+  change.base_check = known.check;
+  change.operation = Operation::kUpdate;
+  change.fields = known.fields;
+  Rewrite(&change);
+  return change;
+}
+
 // What it knows is any version that the service ever told, so most of what it
 // writes meets something newer.
 Change SimClient::MakeChange() {
+  if (const Version* const lost = FindDouble(); lost != nullptr && world_.Chance(0.5)) {
+    world_.Count("client wrote on a base that is lost");
+    return MakeEdit(*lost);
+  }
   Change change;
   const auto& history = service_.record().history;
   if (history.empty()) return change;
@@ -92,16 +122,20 @@ Change SimClient::MakeChange() {
   }
   change.operation = change.base_revision == 0 ? Operation::kCreate : Operation::kUpdate;
   change.fields = known.fields;
+  Rewrite(&change);
+  return change;
+}
+
+void SimClient::Rewrite(Change* change) {
   const std::string text = absl::StrCat(kContentMark, " ", world_.rng().Below(5));
   for (const char* const column : {"Name", "Body", "Answers", "Note"}) {
-    if (const Value* const there = change.fields.Find(column); there != nullptr) {
+    if (const Value* const there = change->fields.Find(column); there != nullptr) {
       // A part of a key stays.
-      if (change.key.type != "Tag" || column != std::string("Name")) {
-        change.fields.Set(column, Value::Text(text));
+      if (change->key.type != "Tag" || column != std::string("Name")) {
+        change->fields.Set(column, Value::Text(text));
       }
     }
   }
-  return change;
 }
 
 // Steps of ten seconds, so that times meet; now and then of a clock that is

@@ -26,6 +26,9 @@ class SimClient {
   void Send();
   PushBatch MakeBatch();
   Change MakeChange();
+  const Version* FindDouble();
+  Change MakeEdit(const Version& known);
+  void Rewrite(Change* change);
   TimeNs ClaimedTime();
 
   World& world_;

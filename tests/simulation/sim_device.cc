@@ -74,6 +74,7 @@ ReplicaOptions SimDevice::Options() const {
 void SimDevice::Install() {
   reads_mostly_ = world_.Chance(0.25);
   with_tags_ = !world_.Chance(0.15);
+  changes_types_ = world_.Chance(0.3);
   if (!with_tags_) world_.Count("device syncs fewer types");
   app_.Create();
   app_.Open();
@@ -86,11 +87,7 @@ void SimDevice::Boot() {
   if (alive() || world_.failed()) return;
   ++life_;
   dying_ = false;
-  if (!with_tags_ && life_ > 1 && world_.Chance(0.3)) {
-    world_.Count("type joined");
-    world_.Trace(name_ + ": tags are synced from now on");
-    with_tags_ = true;
-  }
+  if (life_ > 1) ChangeTypes();
   agent_process_.Start();
   agent_process_.SetErrors(chaos_.disk_errors);
   if (world_.Chance(chaos_.disk_crash)) {
@@ -106,10 +103,12 @@ void SimDevice::Boot() {
     return;
   }
   replica_ = std::move(*replica);
+  const absl::StatusOr<ReplicaFacts> facts = replica_->Facts();
+  captures_tags_ = with_tags_ && facts.ok() && facts->file == FileState::kReady;
   static_cast<ReplicaImpl*>(replica_.get())->SetFailPoint([this](const char* point) {
     if (dying_ || agent_process_.dead()) return true;
     // The app goes on while the agent is in the middle of something.
-    if (writing_ && world_.Chance(chaos_.app_amid)) {
+    if (writing_ && !hushed_ && world_.Chance(chaos_.app_amid)) {
       world_.Count("app wrote amid an action");
       Remember(app_.Write());
     }
@@ -130,11 +129,28 @@ void SimDevice::Boot() {
   core_->Start();
 }
 
+// Somebody changes the configuration between two lives of the agent.
+void SimDevice::ChangeTypes() {
+  if (!with_tags_ && world_.Chance(0.3)) {
+    world_.Count(had_tags_ ? "type joined again" : "type joined");
+    world_.Trace(name_ + ": tags are synced from now on");
+    with_tags_ = true;
+  } else if (with_tags_ && !healed_ && world_.Chance(changes_types_ ? 0.2 : 0)) {
+    world_.Count("type left");
+    world_.Trace(name_ + ": tags are not synced from now on");
+    with_tags_ = false;
+    had_tags_ = true;
+  }
+}
+
 bool SimDevice::MayGoOn(const Action& action) {
   if (dying_ || agent_process_.dead()) return false;
   Watch();
   world_.Trace(absl::StrCat(name_, ": ", NameOf(action)));
-  if (std::holds_alternative<actions::SendBatch>(action)) CheckOpenItems();
+  if (const auto* const send = std::get_if<actions::SendBatch>(&action); send != nullptr) {
+    CheckOpenItems();
+    if (delete_last_ || world_.Chance(chaos_.ambush)) DeleteWhatIsSent(*send);
+  }
   if (!world_.Chance(chaos_.agent_crash)) return true;
   Die(absl::StrCat("before ", NameOf(action)));
   return false;
@@ -167,6 +183,39 @@ void SimDevice::CountTransitions() {
     world_.Count(absl::StrCat("item ", from, " -> ", ItemStatusName(status)));
   }
   statuses_ = *read;
+}
+
+// While the row is on its way it goes, and no trigger tells: most of all one that
+// is made anew, for what is known of it is that it is not there.
+void SimDevice::DeleteWhatIsSent(const actions::SendBatch& send) {
+  const OutgoingBatch* const batch = replica_->InMemory(send.batch_id);
+  if (batch == nullptr) return;
+  std::optional<EntityKey> key;
+  bool is_anew = false;
+  for (const Change& change : batch->changes) {
+    if (change.operation == Operation::kDelete || change.key.type == "Transfer" || is_anew)
+      continue;
+    is_anew = change.operation == Operation::kCreate;
+    key = change.key;
+  }
+  if (!key.has_value() || (delete_last_ && !is_anew)) return;
+  const bool is_last = std::exchange(delete_last_, false);
+  world_.After(world_.Between(absl::ZeroDuration(), absl::Milliseconds(1)), [=, this, key = *key] {
+    if (!(writing_ || is_last) || !app_.is_open()) return;
+    world_.Trace(absl::StrCat(name_, ": ", key.type, "/", key.id, " goes unseen while it is sent"));
+    const std::vector<SimApp::Edit> edits = app_.DeleteUnseen(key);
+    if (edits.empty()) return;
+    world_.Count("ambush: deleted unseen while sent");
+    ambushed_ = true;
+    Remember(edits);
+    if (alive() && !dying_) core_->OnCommitSeen();
+  });
+}
+
+void SimDevice::DeafenFeed() {
+  if (peer_ == nullptr) return;
+  world_.Trace(name_ + ": hears nothing of the feed");
+  peer_->Deafen();
 }
 
 // One unanswered item per entity, whatever became of earlier batches.
@@ -322,6 +371,10 @@ void SimDevice::Meddle() {
   core_->OnCommitSeen();
 }
 
+void SimDevice::CancelLast() {
+  if (alive() && !dying_ && !agent_process_.dead()) Cancel();
+}
+
 void SimDevice::Cancel() {
   const absl::StatusOr<std::vector<QueueItem>> items =
       replica_->ledger().ListItems(/*include_done=*/false, 0, 50);
@@ -331,6 +384,7 @@ void SimDevice::Cancel() {
   const absl::Status done = replica_->CancelItem(item.id).status();
   if (done.ok()) {
     world_.Count("item cancelled");
+    core_->OnQueueChanged();
     // A deletion that was taken back holds nothing that could be lost.
     std::erase_if(promises_, [&](const Promise& promise) {
       return promise.key == item.key && !promise.content.has_value();
@@ -429,6 +483,8 @@ void SimDevice::RetryLater() {
 
 void SimDevice::Heal() {
   healed_ = true;
+  // Later ones, and what the app does then, would hide what became of this one.
+  delete_last_ = ambushed_ && world_.Chance(0.5);
   if (world_.counters().contains("column added")) CatchUpWithApps();
   disk_.SetFull(false);
   agent_process_.SetErrors(0);
@@ -544,7 +600,7 @@ void SimDevice::StartWriting() {
   writing_ = true;
   world_.After(world_.Between(absl::ZeroDuration(), 2 * chaos_.app_pause), [this] {
     if (!writing_) return;
-    if (!reads_mostly_ || world_.Chance(0.15)) WriteOnce();
+    if (!hushed_ && (!reads_mostly_ || world_.Chance(0.15))) WriteOnce();
     StartWriting();
   });
 }
@@ -570,7 +626,7 @@ void SimDevice::Remember(const std::vector<SimApp::Edit>& edits) {
     std::erase_if(promises_, [&](const Promise& promise) {
       return promise.key == edit.key && promise.content == edit.before;
     });
-    promises_.push_back({edit.key, edit.after, KnownToService(edit.key)});
+    promises_.push_back({edit.key, edit.after, KnownToService(edit.key), captures_tags_});
   }
 }
 
@@ -610,11 +666,19 @@ bool SimDevice::LooksQuiet() {
   if (column_waits_) return false;
   if (healed_ && facts.ok() && facts->queue.failed > 0) RetryLater();
   const bool quiet = facts.ok() && facts->backfill <= facts->queue.set_aside &&
-                     facts->queue.pending == 0 && facts->queue.processing == 0 &&
+                     facts->queue.pending == WaitsForType() && facts->queue.processing == 0 &&
                      facts->queue.failed == 0 && facts->stale == 0 && !facts->recovering &&
                      !facts->rebaselining;
   quiet_changes_ = quiet ? changes : -1;
   return quiet;
+}
+
+// Items of a type that has left.
+uint32_t SimDevice::WaitsForType() {
+  if (with_tags_) return 0;
+  const absl::StatusOr<int64_t> items = replica_->ledger().db().QueryInt(
+      "SELECT count(*) FROM SyncQueueItems WHERE Status = 0 AND EntityType = 'Tag'");
+  return items.ok() ? static_cast<uint32_t>(*items) : 0;
 }
 
 std::string SimDevice::Describe() {

@@ -36,6 +36,8 @@ class SimDevice {
   void Heal();
   Disk& disk() { return disk_; }
   void SetLink(bool up);
+  // Pushes are answered, but nothing comes from the feed.
+  void DeafenFeed();
 
   // What happens to files. A copy of both is taken; either, both or none of
   // them is put back later, in the old file's place or as another file; or
@@ -45,6 +47,9 @@ class SimDevice {
   void BecomeCopyOf(SimDevice& other);
   // What people do on a device: cancel, retry, restore from the archive.
   void Meddle();
+  // The last thing that befalls a row: nothing that comes after it hides whether the
+  // service's version was put back.
+  void CancelLast();
   void Migrate();
   void FillDisk();
   // The service is to be set back: forgets promises that it has kept (`kept`).
@@ -58,6 +63,8 @@ class SimDevice {
   // The app goes on writing by itself until it is told to stop.
   void StartWriting();
   void StopWriting() { writing_ = false; }
+  // It reads for a while, and writes nothing.
+  void Hush(bool hushed) { hushed_ = hushed; }
 
   const std::string& name() const { return name_; }
   // Whether this device syncs rows of this type.
@@ -81,6 +88,7 @@ class SimDevice {
     EntityKey key;
     std::optional<Fields> content;  // absent = deleted
     bool known = false;             // the row before was one that the service knew
+    bool captured = false;          // made while the triggers of the tags stood
   };
   const std::vector<Promise>& promises() const { return promises_; }
   // Its files were never set back, lost, moved or another device's.
@@ -97,6 +105,9 @@ class SimDevice {
   void Watch();
   void Arm();
   bool MayGoOn(const Action& action);
+  void DeleteWhatIsSent(const actions::SendBatch& send);
+  void ChangeTypes();
+  uint32_t WaitsForType();
   void Die(const std::string& where);
   void Bury();
   void Cancel();
@@ -127,6 +138,9 @@ class SimDevice {
   SimApp app_;
   bool link_up_ = true;
   bool writing_ = false;
+  bool hushed_ = false;
+  bool ambushed_ = false;     // a row went unseen while it was sent
+  bool delete_last_ = false;  // and shall once more, when all else is over
   bool dying_ = false;
   // False from when files were set back until all is in step again.
   bool deletions_count_ = true;
@@ -138,6 +152,9 @@ class SimDevice {
   std::vector<Promise> promises_;
   bool has_own_files_ = true;
   bool with_tags_ = true;
+  bool had_tags_ = false;       // and left
+  bool captures_tags_ = false;  // by its triggers: since the last start of the agent
+  bool changes_types_ = false;  // now and then
   bool reads_mostly_ = false;
   bool healed_ = false;
   bool column_waits_ = false;  // the app is to have the column that others have

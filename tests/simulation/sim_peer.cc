@@ -17,6 +17,7 @@ Principal SimPeer::Who() const {
   Principal who;
   who.tenant = kTenant;
   who.device = device_;
+  who.agent = "simulated";
   return who;
 }
 
@@ -57,6 +58,10 @@ void SimPeer::Close(Stream* stream, bool push, const absl::Status& status) {
     if (self->events_ == nullptr) return;
     push ? self->events_->OnPushClosed(status) : self->events_->OnPullClosed(status);
   });
+}
+
+void SimPeer::Deafen() {
+  pull_.deaf = true;
 }
 
 void SimPeer::Break(bool may_be_silent) {
@@ -289,7 +294,14 @@ void SimPeer::Fetch(const std::vector<EntityKey>& keys) {
     if (!page.ok()) return self->events_->OnFetchFailed(page.status());
     IncomingFetch fetch{page->versions, page->missing, page->witness, page->epoch,
                         page->server_time};
-    const bool slow = self->world_.Chance(self->chaos_.slow);
+    bool slow = self->world_.Chance(self->chaos_.slow);
+    if (self->world_.Chance(5 * self->chaos_.ambush)) {
+      // The service is restored while its answer is on the way.
+      self->world_.Count("ambush: restored behind a fetch");
+      slow = true;
+      self->world_.After(self->world_.Between(absl::ZeroDuration(), absl::Seconds(2)),
+                         [self] { self->service_.SetBack(/*new_epoch=*/true); });
+    }
     self->world_.After(self->world_.Between(absl::Milliseconds(1),
                                             slow ? absl::Seconds(40) : absl::Milliseconds(20)),
                        [self, fetch = std::move(fetch)] {

@@ -32,6 +32,8 @@ class SimPeer final : public Peer, public std::enable_shared_from_this<SimPeer> 
   void Attach(PeerEvents* events) { events_ = events; }
   // The link was cut or the service died: streams break, or fall silent.
   void Break(bool may_be_silent);
+  // Nothing of the feed arrives any more; pushes still do, and their answers.
+  void Deafen();
   // The feed grew.
   void Wake();
 

@@ -11,6 +11,8 @@
 namespace ptdoc::sync::sim {
 namespace {
 
+constexpr ptrdiff_t kLostMax = 2000;
+
 // What was sent is what the service now holds.
 bool IsOwn(const ChangeResult& result) {
   return result.outcome == Outcome::kAccepted || result.resolution == Resolution::kLocalWins ||
@@ -256,6 +258,15 @@ void SimService::Backup() {
   world_.Trace(absl::StrCat("service: backup at r", record_.newest));
 }
 
+void SimService::RememberVersions(const Record& lost) {
+  for (const auto& [key, versions] : lost.history) {
+    for (const Version& version : versions) {
+      if (version.revision > record_.newest) lost_.push_back(version);
+    }
+  }
+  if (lost_.size() > kLostMax) lost_.erase(lost_.begin(), lost_.end() - kLostMax);
+}
+
 // Transfers that the copy does not hold are offered again row by row.
 void SimService::RememberPairs(const Record& lost) {
   for (const auto& [key, versions] : lost.history) {
@@ -283,6 +294,7 @@ void SimService::Restore(bool new_epoch) {
   record_.referee.Remember(lost.referee);
   record_.feed.Remember(lost.feed);
   RememberPairs(lost);
+  RememberVersions(lost);
   taken_.clear();
   if (new_epoch) {
     SqliteStoreOptions options;

@@ -105,6 +105,13 @@ class SimService {
   void Backup();
   bool has_backup() const { return backup_.has_value(); }
   void Restore(bool new_epoch);
+  // Who sets it back when others ask for it: whoever knows of all devices.
+  void OnSetBack(std::function<void(bool new_epoch)> setter) { setter_ = std::move(setter); }
+  void SetBack(bool new_epoch) {
+    if (setter_) setter_(new_epoch);
+  }
+  // Versions that it held before it was set back.
+  const std::vector<Version>& lost() const { return lost_; }
 
   // One of the things that administrators and reviewers do.
   void Administrate();
@@ -122,6 +129,7 @@ class SimService {
   void Restrict();
   absl::StatusOr<Revision> Resolve(const Principal& who);
   void RememberPairs(const Record& lost);
+  void RememberVersions(const Record& lost);
   void Prune();
   void Tell();
   void CheckReoffer(const Change& change, Revision revision);
@@ -154,6 +162,8 @@ class SimService {
     Record record;
   };
   std::optional<Copy> backup_;
+  std::function<void(bool)> setter_;
+  std::vector<Version> lost_;
   absl::Duration retention_ = absl::Hours(24 * 90);
   std::vector<std::function<void()>> followers_;
   std::vector<std::function<void()>> watchers_;

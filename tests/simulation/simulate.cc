@@ -40,6 +40,9 @@ class Run {
       device->StartWriting();
     }
     if (world_.Chance(0.3)) client_.Start(2 * chaos_.app_pause);
+    service_.OnSetBack([this](bool new_epoch) {
+      if (!healed_ && service_.has_backup()) RestoreService(new_epoch);
+    });
     Trouble();
     const absl::Duration end =
         world_.now() + chaos_.app_pause * static_cast<int64_t>(10 + world_.rng().Below(60));
@@ -100,6 +103,7 @@ class Run {
     file_trouble_ = Draw(0.05, 0.3);
     restore_trouble_ = Draw(0.05, 0.3);
     if (world_.Chance(0.3)) service_.SetRetention(absl::Minutes(5));
+    chaos_.ambush = Draw(0.02, 0.1);
   }
 
   // Those that died often enough tell nothing new, and cost the most.
@@ -123,13 +127,58 @@ class Run {
       if (world_.Chance(file_trouble_ / 2)) device->PutBack();
       SimDevice& other = *devices_[world_.rng().Below(devices_.size())];
       if (&other != device.get() && world_.Chance(file_trouble_ / 8)) device->BecomeCopyOf(other);
+      if (world_.Chance(chaos_.ambush)) Ambush(*device);
+      if (world_.Chance(chaos_.ambush)) AmbushUnanswered(*device);
     }
     if (world_.Chance(power_trouble_)) service_.PowerCut();
     if (world_.Chance(power_trouble_)) service_.FillDisk();
     if (world_.Chance(people_trouble_)) service_.Administrate();
     if (world_.Chance(restore_trouble_)) service_.Backup();
-    if (service_.has_backup() && world_.Chance(restore_trouble_ / 2)) RestoreService();
+    if (service_.has_backup() && world_.Chance(restore_trouble_ / 2)) {
+      RestoreService(world_.Chance(0.5));
+    }
     world_.After(world_.Between(absl::ZeroDuration(), 6 * chaos_.app_pause), [this] { Trouble(); });
+  }
+
+  // The service is set back to a moment after the last that the device has read of
+  // its feed: all that it was told since, by answers or before its link broke, is
+  // of a history that is gone.
+  void Ambush(SimDevice& device) {
+    const bool is_away = world_.Chance(0.5);
+    world_.Count(is_away ? "ambush: rolled back behind one away"
+                         : "ambush: rolled back behind an answer");
+    if (!is_away) device.DeafenFeed();
+    service_.Backup();
+    const absl::Duration meanwhile = world_.Between(chaos_.app_pause, 6 * chaos_.app_pause);
+    world_.After(meanwhile, [this, &device, is_away] {
+      if (healed_) return;
+      if (is_away) device.SetLink(false);
+      service_.SetBack(/*new_epoch=*/false);
+    });
+    if (!is_away) return;
+    world_.After(meanwhile + world_.Between(chaos_.app_pause, 6 * chaos_.app_pause),
+                 [&device] { device.SetLink(true); });
+  }
+
+  // A device that has read this history and was told nothing by any answer: its
+  // cursor alone shows where it stands. Away, it edits what it has read, and the
+  // service is set back behind that.
+  void AmbushUnanswered(SimDevice& device) {
+    world_.Count("ambush: rolled back behind one that was not answered");
+    device.Hush(true);
+    service_.Backup();
+    service_.SetBack(/*new_epoch=*/true);
+    const absl::Duration read = absl::Seconds(10);
+    const absl::Duration back = read + world_.Between(chaos_.app_pause, 6 * chaos_.app_pause);
+    world_.After(read, [this] { service_.Backup(); });
+    world_.After(back, [this, &device] {
+      device.Hush(false);
+      if (healed_) return;
+      device.SetLink(false);
+      service_.SetBack(/*new_epoch=*/false);
+    });
+    world_.After(back + world_.Between(chaos_.app_pause, 6 * chaos_.app_pause),
+                 [&device] { device.SetLink(true); });
   }
 
   // By hours, or by years: an empty battery, a wrong century.
@@ -139,7 +188,7 @@ class Run {
     device.SetSkew(world_.Between(-most, most));
   }
 
-  void RestoreService() {
+  void RestoreService(bool new_epoch) {
     if (!service_.up()) return;
     const auto archived = service_.Archived();
     const auto& history = service_.record().history;
@@ -154,7 +203,7 @@ class Run {
                    content == versions->second.back().fields;
           });
     }
-    service_.Restore(world_.Chance(0.5));
+    service_.Restore(new_epoch);
   }
 
   void Heal() {
@@ -165,6 +214,7 @@ class Run {
     client_.Stop();
     for (const auto& device : devices_) {
       device->StopWriting();
+      if (world_.Chance(2 * people_trouble_)) device->CancelLast();
       device->SetLink(true);
       device->Heal();
     }

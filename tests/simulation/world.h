@@ -129,6 +129,7 @@ struct Chaos {
   double app_amid = 0;       // for each fail point: the app writes there
   double disk_crash = 0;     // a life of an agent or the service that ends inside of a disk call
   uint64_t disk_errors = 0;  // each disk call of either, in 1/1,000,000
+  double ambush = 0;         // two rare things at once, where only both do harm
   absl::Duration app_pause = absl::Seconds(2);  // between two transactions of an app
 };
 
