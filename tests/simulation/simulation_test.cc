@@ -38,6 +38,19 @@ TEST(SimulationTest, EveryPromiseHoldsWhateverGoesWrong) {
   EXPECT_THAT(NeverHappened(totals.counters, totals.runs), testing::IsEmpty());
 }
 
+// Whatever the tree: what these did once, they do not do again.
+TEST(SimulationTest, TheFirstSeedsHoldInEveryTree) {
+  Many many;
+  many.jobs = JobsOfThisMachine();
+#ifdef PTDOC_SANITIZED
+  many.seeds = 10;
+#else
+  many.seeds = 100;
+#endif
+
+  EXPECT_EQ(SimulateMany(many).failed, 0u);
+}
+
 TEST(SimulationTest, OneSeedGivesOneRun) {
   std::set<uint64_t> hashes;
   for (int i = 0; i < 2; ++i) hashes.insert(Simulate(7).trace_hash);
