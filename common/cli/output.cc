@@ -121,7 +121,8 @@ int Fail(const absl::Status& status, bool json) {
                            {"message", error.what},
                            {"effect", error.effect},
                            {"remedy", error.remedy}}}};
-    std::fprintf(stderr, "%s\n", object.dump().c_str());
+    std::fprintf(stderr, "%s\n",
+                 object.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
   } else {
     std::fprintf(stderr, "%s\n", ErrorLine(error).c_str());
   }

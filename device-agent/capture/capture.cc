@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status.h"
+#include "common/model/reason.h"
 
 namespace ptdoc::sync {
 namespace {
@@ -87,6 +88,25 @@ absl::StatusOr<Installed> ReadInstalled(sqlite::Database& db) {
   }
 }
 
+// Columns that every SyncLog and SyncControl of ours has had: what has the name
+// and not these is the app's.
+std::vector<std::string> TellingColumns(absl::string_view table) {
+  if (table == kLog) return {"Seq", "Tag", "TableNo"};
+  return {"Id", "Applying", "FileId"};
+}
+
+absl::StatusOr<bool> IsTaken(sqlite::Database& db, absl::string_view name) {
+  {
+    PT_ASSIGN_OR_RETURN(sqlite::Statement rows,
+                        db.Prepare("SELECT 1 FROM main.sqlite_master WHERE name = ?1 COLLATE "
+                                   "NOCASE"));
+    PT_ASSIGN_OR_RETURN(const bool there, rows.Bind(1, name).Step());
+    if (!there) return false;
+  }
+  PT_ASSIGN_OR_RETURN(const bool ours, HasOurTable(db, name));
+  return !ours;
+}
+
 struct TriggerChanges {
   std::vector<std::string> drop;
   std::vector<SchemaObject> create;
@@ -153,10 +173,36 @@ absl::Status WriteAnchor(sqlite::Database& db, Rng& rng) {
 
 }  // namespace
 
+absl::StatusOr<bool> HasOurTable(sqlite::Database& db, absl::string_view table) {
+  PT_ASSIGN_OR_RETURN(sqlite::Statement rows,
+                      db.Prepare("SELECT count(*) FROM pragma_table_xinfo(?1, 'main') x WHERE "
+                                 "x.name IN (?2, ?3, ?4) AND EXISTS (SELECT 1 FROM "
+                                 "main.sqlite_master WHERE type = 'table' AND name = ?1)"));
+  rows.Bind(1, table);
+  const std::vector<std::string> telling = TellingColumns(table);
+  for (size_t i = 0; i < telling.size(); ++i) rows.Bind(static_cast<int>(i) + 2, telling[i]);
+  PT_RETURN_IF_ERROR(rows.Step().status());
+  return rows.Int(0) == static_cast<int64_t>(telling.size());
+}
+
+absl::Status CheckNames(sqlite::Database& db) {
+  for (const absl::string_view name : {kLog, kControl}) {
+    PT_ASSIGN_OR_RETURN(const bool taken, IsTaken(db, name));
+    if (!taken) continue;
+    return ReasonError(
+        absl::StatusCode::kFailedPrecondition, "NAME_TAKEN",
+        absl::StrCat("The app has something of its own that is named ", name,
+                     ". Nothing was changed. Rename it: the agent keeps its capture log under the "
+                     "names SyncLog and SyncControl, and needs both."));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<std::string>> Install(sqlite::Database& db, const Plan& plan, Rng& rng) {
   if (!db.in_transaction()) {
     return absl::FailedPreconditionError("capture is installed inside a transaction only");
   }
+  PT_RETURN_IF_ERROR(CheckNames(db));
   PT_ASSIGN_OR_RETURN(const Installed found, ReadInstalled(db));
   std::vector<std::string> changed;
   PT_RETURN_IF_ERROR(InstallLog(db, found, static_cast<size_t>(plan.KeyWidth()), &changed));
@@ -192,8 +238,10 @@ absl::Status Uninstall(sqlite::Database& db) {
   for (const auto& [name, sql] : found.triggers) {
     PT_RETURN_IF_ERROR(db.Exec(absl::StrCat("DROP TRIGGER ", name)));
   }
-  if (!found.log_columns.empty()) PT_RETURN_IF_ERROR(db.Exec("DROP TABLE SyncLog"));
-  if (!found.control_columns.empty()) PT_RETURN_IF_ERROR(db.Exec("DROP TABLE SyncControl"));
+  for (const absl::string_view table : {kLog, kControl}) {
+    PT_ASSIGN_OR_RETURN(const bool ours, HasOurTable(db, table));
+    if (ours) PT_RETURN_IF_ERROR(db.Exec(absl::StrCat("DROP TABLE main.", table)));
+  }
   return tx.Commit();
 }
 

@@ -42,6 +42,13 @@ struct LogMark {
   friend bool operator==(const LogMark&, const LogMark&) = default;
 };
 
+// True if `table`, SyncLog or SyncControl, is there and is ours, of this version
+// or of an earlier one.
+absl::StatusOr<bool> HasOurTable(sqlite::Database& db, absl::string_view table);
+// FAILED_PRECONDITION (NAME_TAKEN) if something of the app's has one of the two
+// names: it is never touched.
+absl::Status CheckNames(sqlite::Database& db);
+
 // Everything that init would execute, as one script for a migration. Run again,
 // it changes nothing but puts the triggers back. It begins no transaction (a
 // migration has its own).
@@ -49,9 +56,9 @@ absl::StatusOr<std::string> InstallScript(sqlite::Database& db, const Plan& plan
 
 // Creates what is missing and replaces what has another text, in the
 // connection's present write transaction (the caller's; FAILED_PRECONDITION
-// without one). A file without a control row gets one with a new file id, an
-// empty log its anchor row. Returns the names of what it created, replaced or
-// (triggers of tables that left the plan) removed.
+// without one; NAME_TAKEN as CheckNames). A file without a control row gets one with a new file id,
+// an empty log its anchor row. Returns the names of what it created, replaced or (triggers of
+// tables that left the plan) removed.
 absl::StatusOr<std::vector<std::string>> Install(sqlite::Database& db, const Plan& plan, Rng& rng);
 
 // The names of our objects that are missing or have another text (of the two
@@ -64,7 +71,7 @@ absl::StatusOr<std::vector<std::string>> CheckObjects(sqlite::Database& db, cons
 // byte for byte what it was.
 absl::Status Uninstall(sqlite::Database& db);
 
-// NOT_FOUND if the table or its row is gone.
+// NOT_FOUND if the table or its row is gone (or the table is the app's).
 absl::StatusOr<ControlRow> ReadControl(sqlite::Database& db);
 // Puts the row back if it is gone; NOT_FOUND if the table is.
 absl::Status WriteControl(sqlite::Database& db, const ControlRow& row);

@@ -7,19 +7,13 @@
 namespace ptdoc::sync {
 namespace {
 
-absl::StatusOr<bool> HasTable(sqlite::Database& db, const char* name) {
-  PT_ASSIGN_OR_RETURN(sqlite::Statement rows,
-                      db.Prepare("SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND "
-                                 "name = ?1"));
-  return rows.Bind(1, name).Step();
-}
-
-// Whether a statement on a table of ours failed because the table is not there.
-// Looked for only then: a schema may hold thousands of objects.
+// Whether a statement on a table of ours failed because the table is not there,
+// or is one of the app's that has its name. Looked for only then: a schema may
+// hold thousands of objects.
 absl::StatusOr<bool> IsGone(sqlite::Database& db, const char* table, const absl::Status& status) {
   if (!IsAboutSchema(status)) return false;
-  PT_ASSIGN_OR_RETURN(const bool there, HasTable(db, table));
-  return !there;
+  PT_ASSIGN_OR_RETURN(const bool ours, HasOurTable(db, table));
+  return !ours;
 }
 
 absl::Status Explain(sqlite::Database& db, const char* table, const absl::Status& status) {

@@ -183,6 +183,10 @@ absl::Status AddCandidate(sqlite::Database& db, const PlanRequest& request, Cand
     return absl::OkStatus();
   }
   TablePlan entry = BuildTable(table, std::move(candidate.config));
+  if (auto unreadable = RefuseEncoding(table, entry.type, entry.columns)) {
+    plan->refusals.push_back(*std::move(unreadable));
+    return absl::OkStatus();
+  }
   PT_RETURN_IF_ERROR(CheckKeyConfig(table, entry.config, entry.key));
   if (plan->ByType(entry.type) != nullptr) {
     return Contradiction(absl::StrCat("Two tables have the type \"", entry.type, "\""));

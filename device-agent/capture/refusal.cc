@@ -4,9 +4,11 @@
 #include <array>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/bytes.h"
 #include "common/base/status.h"
 
 namespace ptdoc::sync {
@@ -223,6 +225,22 @@ absl::StatusOr<std::optional<Refusal>> RefuseTable(sqlite::Database& db, const T
   PT_ASSIGN_OR_RETURN(auto refusal, RefuseIntegerKey(db, table, columns, is_synced));
   if (refusal) return refusal;
   return RefuseCollation(db, table, columns);
+}
+
+std::optional<Refusal> RefuseEncoding(const TableInfo& table, const std::string& type,
+                                      const std::vector<std::string>& columns) {
+  if (!IsUtf8(type)) {
+    return Refuse(table, "NAME_NOT_UTF8", "its name is not UTF-8, and cannot be sent",
+                  "name a type for it with type=, or rename it");
+  }
+  for (const std::string& column : columns) {
+    if (IsUtf8(column)) continue;
+    return Refuse(table, "NAME_NOT_UTF8",
+                  absl::StrCat("the name of its column \"", absl::CHexEscape(column),
+                               "\" is not UTF-8, and cannot be sent"),
+                  "rename the column, or leave it out with exclude_columns=");
+  }
+  return std::nullopt;
 }
 
 void RefuseIntegerReferences(const std::vector<TableInfo>& schema, Plan* plan) {

@@ -22,6 +22,10 @@ absl::StatusOr<std::optional<Refusal>> RefuseTable(sqlite::Database& db, const T
                                                    const std::vector<std::string>& key,
                                                    bool is_synced);
 
+// A type, or a column that is synced, whose name no message can carry.
+std::optional<Refusal> RefuseEncoding(const TableInfo& table, const std::string& type,
+                                      const std::vector<std::string>& columns);
+
 // Tables of the plan that refer to the local integer of another one (its key
 // is a uuid beside it) leave the plan: the number means another row on each
 // device.

@@ -1,6 +1,7 @@
 #include "device-agent/capture/schema.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <map>
 #include <tuple>
@@ -17,6 +18,11 @@
 
 namespace ptdoc::sync {
 namespace {
+
+// What follows the number in the names of our triggers (triggers.cc), those of
+// earlier versions included.
+constexpr std::array<absl::string_view, 8> kTriggerLetters = {"ai", "ad", "au", "ak",
+                                                              "bi", "bu", "si", "su"};
 
 bool IsWordCharacter(char c) {
   const auto byte = static_cast<unsigned char>(c);
@@ -262,14 +268,12 @@ int NumberOfTrigger(absl::string_view name) {
   const size_t line = name.find('_');
   if (line == absl::string_view::npos || line == 0 || line > 9) return 0;
   const auto is_digit = [](unsigned char c) { return absl::ascii_isdigit(c); };
-  const auto is_lower = [](unsigned char c) { return absl::ascii_islower(c); };
   const absl::string_view digits = name.substr(0, line);
   const absl::string_view letters = name.substr(line + 1);
   int number = 0;
-  if (!std::all_of(digits.begin(), digits.end(), is_digit) || letters.size() != 2 ||
-      !std::all_of(letters.begin(), letters.end(), is_lower)) {
-    return 0;
-  }
+  const bool known =
+      std::find(kTriggerLetters.begin(), kTriggerLetters.end(), letters) != kTriggerLetters.end();
+  if (!known || !std::all_of(digits.begin(), digits.end(), is_digit)) return 0;
   return absl::SimpleAtoi(digits, &number) ? number : 0;
 }
 

@@ -129,8 +129,8 @@ TEST_F(CaptureTest, InstallPutsBackTablesThatTheAppDropped) {
 
 TEST_F(CaptureTest, InstallReplacesTablesOfAnotherShape) {
   Must(db_,
-       "CREATE TABLE SyncLog(Seq INTEGER PRIMARY KEY, Other TEXT);"
-       "CREATE TABLE SyncControl(Id INTEGER PRIMARY KEY)");
+       "CREATE TABLE SyncLog(Seq INTEGER PRIMARY KEY, Tag INTEGER, TableNo INTEGER, Other TEXT);"
+       "CREATE TABLE SyncControl(Id INTEGER PRIMARY KEY, Applying INTEGER, FileId TEXT)");
 
   EXPECT_THAT(MustCheck(db_, MustPlan(db_)), testing::IsSupersetOf({"SyncLog", "SyncControl"}));
   MustInstall(db_, MustPlan(db_));
