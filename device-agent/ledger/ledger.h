@@ -113,8 +113,9 @@ struct StaleNote {
   // Put back only for the columns that the app has gained: the row is as its
   // state says in those that the state knows. Less than put_back alone.
   bool backfill = false;
-  // How the row stood that is to be put back; absent = whatever it is. One that is
-  // something else by then holds an edit that nobody announced.
+  // With backfill: how the row stood when its waiting edit was judged against what
+  // the service holds. Else: how the row stood that is to be put back; absent = whatever it is. One
+  // that is something else by then holds an edit that nobody announced.
   std::optional<RowHashes> expected = std::nullopt;
 };
 
@@ -224,7 +225,9 @@ class Ledger {
   absl::Status NoteStale(const StaleNote& note);
   absl::StatusOr<std::optional<StaleNote>> FindStale(const EntityKey& key);
   absl::Status ClearStale(const EntityKey& key);
-  absl::StatusOr<std::vector<StaleNote>> ListFetchable(size_t limit);  // without an open item
+  // Without an open item; of those to be backfilled also with one that waits, as
+  // long as nobody has looked (`expected`).
+  absl::StatusOr<std::vector<StaleNote>> ListFetchable(size_t limit);
   absl::StatusOr<uint32_t> CountStale();  // without those to be backfilled
   absl::StatusOr<uint32_t> CountBackfill();
   absl::Status PutSetAside(const SetAside& entry);  // the greater revision stays

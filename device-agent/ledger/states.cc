@@ -201,10 +201,10 @@ absl::Status Ledger::ClearStale(const EntityKey& key) {
 absl::StatusOr<std::vector<StaleNote>> Ledger::ListFetchable(size_t limit) {
   PT_ASSIGN_OR_RETURN(
       auto stmt,
-      db_.Prepare(
-          "SELECT EntityType, EntityId, Revision, PutBack FROM SyncStale s WHERE NOT "
-          "EXISTS (SELECT 1 FROM SyncQueueItems q WHERE q.EntityType = s.EntityType AND "
-          "q.EntityId = s.EntityId AND (q.Status = 0 OR q.Status = 1 OR q.Status = 3)) LIMIT ?1"));
+      db_.Prepare("SELECT EntityType, EntityId, Revision, PutBack FROM SyncStale s WHERE NOT "
+                  "EXISTS (SELECT 1 FROM SyncQueueItems q WHERE q.EntityType = s.EntityType AND "
+                  "q.EntityId = s.EntityId AND (q.Status = 0 OR q.Status = 1 OR q.Status = 3) AND "
+                  "(q.Status = 1 OR s.PutBack != 2 OR s.RowHashes IS NOT NULL)) LIMIT ?1"));
   stmt.Bind(1, static_cast<int64_t>(limit));
   std::vector<StaleNote> notes;
   while (true) {

@@ -191,6 +191,7 @@ void AgentCore::Do(const actions::Take& action) {
   took.file = Translate(report->file);
   if (report->batch.has_value()) took.batch_id = report->batch->batch_id;
   took.more = report->more;
+  took.wants_fetch = report->wants_fetch;
   if (report->next_due.has_value()) took.next_due_in = *report->next_due - clock_.Now();
   Post(std::move(took));
 }

@@ -50,6 +50,19 @@ absl::string_view CodeName(int code) {
   }
 }
 
+enum class Parking : uint8_t { kLong, kNull, kShort };
+
+Value ParkedValue(Parking kind, Affinity affinity, Rng& rng) {
+  if (kind == Parking::kNull) return Value::Null();
+  const bool text = affinity == Affinity::kText || affinity == Affinity::kBlob;
+  if (!text) return Value::Integer(-static_cast<int64_t>(rng.Next() >> 2));
+  if (kind == Parking::kLong) return Value::Text(NewUuid(rng));
+  // One character of those that have no meaning (U+E000 to U+EFFF).
+  const uint64_t low = rng.Below(0x1000);
+  return Value::Text(std::string{'\xEE', static_cast<char>(0x80 | (low >> 6)),
+                                 static_cast<char>(0x80 | (low & 0x3f))});
+}
+
 bool GoesIntoTheApp(const Target& target) {
   return target.act == Act::kWrite || target.act == Act::kRemove;
 }
@@ -74,7 +87,7 @@ absl::Status ReplicaImpl::SetTriggers(bool on) {
 
 // Once more, now that nobody else can write: what Ready() saw may be old.
 absl::StatusOr<bool> ReplicaImpl::IsFileUnchanged(const ControlRow& control) {
-  if (IdentityNow() != file_) return false;
+  if (IdentityNow() != file_ || IsWalGone()) return false;
   PT_ASSIGN_OR_RETURN(const int64_t version, app_->QueryInt("PRAGMA schema_version"));
   if (version != schema_version_) return false;
   return IsOurs(control);
@@ -143,7 +156,7 @@ absl::StatusOr<Attempt> ReplicaImpl::WriteToApp(Work& work, const Intent& intent
   const bool defers_keys = NeedsDeferredKeys(work, *findings);
   if (defers_keys) PT_RETURN_IF_ERROR(app_->Exec("PRAGMA defer_foreign_keys=ON"));
   const std::map<EntityKey, Refused> refused_before = findings->refused;
-  Writing writing{work, findings, {}, 0, 0, {}, {}, {}, {}, false, {}, {}, {}, false};
+  Writing writing{work, findings, {}, 0, 0, {}, {}, {}, {}, false, {}, {}, {}, 0, {}, false};
   PT_ASSIGN_OR_RETURN(const Attempt checked, CheckBeforeWriting(writing));
   if (checked != Attempt::kDone) return checked;
   PT_ASSIGN_OR_RETURN(const LogMark last, LastMark(*app_));
@@ -266,26 +279,34 @@ absl::Status ReplicaImpl::ParkUniqueValues(const Target& target) {
   if (target.version.deleted || !target.is_there || table.unique_columns.empty()) {
     return absl::OkStatus();
   }
-  std::vector<Value> parked = target.values;
-  std::vector<bool> written(parked.size(), false);
-  for (const std::string& column : table.unique_columns) {
-    const size_t at = static_cast<size_t>(table.Find(column));
-    if (!target.written[at]) continue;
-    written[at] = true;
-    const Affinity affinity = table.plan.affinities[at];
-    const bool text = affinity == Affinity::kText || affinity == Affinity::kBlob;
-    parked[at] =
-        text ? Value::Text(NewUuid(rng_)) : Value::Integer(-static_cast<int64_t>(rng_.Next() >> 2));
+  // A CHECK may refuse one kind and take the next.
+  for (const Parking kind : {Parking::kLong, Parking::kNull, Parking::kShort}) {
+    std::vector<Value> parked = target.values;
+    std::vector<bool> written(parked.size(), false);
+    for (const std::string& column : table.unique_columns) {
+      const size_t at = static_cast<size_t>(table.Find(column));
+      if (!target.written[at]) continue;
+      written[at] = true;
+      parked[at] = ParkedValue(kind, table.plan.affinities[at], rng_);
+    }
+    PT_ASSIGN_OR_RETURN(const bool done, ParkValues(target, parked, written));
+    if (done) return absl::OkStatus();
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> ReplicaImpl::ParkValues(const Target& target, const std::vector<Value>& parked,
+                                             const std::vector<bool>& written) {
+  const Table& table = *target.table;
   PT_RETURN_IF_ERROR(SetTriggers(table.plan.apply_mode == ApplyMode::kTriggersOn));
   PT_ASSIGN_OR_RETURN(sqlite::Savepoint savepoint, sqlite::Savepoint::Begin(*app_));
   PT_ASSIGN_OR_RETURN(const std::vector<Cascaded> cascades, FindCascades(target, &parked, written));
   const absl::Status status = UpdateRow(*app_, table, parked, written, &target.version);
-  if (status.ok()) {
-    PT_RETURN_IF_ERROR(LogCascades(cascades));
-    return savepoint.Release();
-  }
-  return IsRefusal(status) ? absl::OkStatus() : status;
+  if (!status.ok() && !IsRefusal(status)) return status;
+  if (!status.ok()) return false;
+  PT_RETURN_IF_ERROR(LogCascades(cascades));
+  PT_RETURN_IF_ERROR(savepoint.Release());
+  return true;
 }
 
 absl::Status ReplicaImpl::FinishWriting(Writing& writing, const Intent& intent) {

@@ -77,6 +77,8 @@ absl::Status ReplicaImpl::Classify(Planning& planning, const Version& version) {
     PT_ASSIGN_OR_RETURN(const bool adopted, AdoptOffered(planning, version, *table));
     if (adopted) return absl::OkStatus();
     ++planning.report.skipped;
+    PT_ASSIGN_OR_RETURN(const bool judged, JudgeGained(planning, version, *table, state));
+    if (judged) return absl::OkStatus();
     if (planning.source == Source::kPage && !PT_PLANTED("skip the stale note")) {
       planning.work.notes.push_back({version.key, version.revision, false});
     }
@@ -217,6 +219,48 @@ absl::Status ReplicaImpl::ClassifyRebaselined(Planning& planning, const Version&
   return ClassifyByRow(planning, version, table, state, put_back);
 }
 
+// The answer to MustAskFirst. Where the service holds something else in a gained
+// column the edit was made without knowing it: it is offered as a version of its
+// own, and the loser is archived. One that is of gained columns alone is a
+// migration's more often than a person's, and loses.
+absl::StatusOr<bool> ReplicaImpl::JudgeGained(Planning& planning, const Version& version,
+                                              Table& table, const std::optional<RowState>& state) {
+  if (planning.source != Source::kFetch || !state.has_value()) return false;
+  PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(version.key));
+  if (!note.has_value() || !note->backfill) return false;
+  PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> sending, ledger_->FindProcessing(version.key));
+  PT_ASSIGN_OR_RETURN(std::optional<QueueItem> item, ledger_->FindWaiting(version.key));
+  const absl::StatusOr<std::vector<Value>> key = table.KeyFromId(version.key.id);
+  if (sending.has_value() || !item.has_value() || !key.ok()) return false;
+  PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, table, *ledger_, *key));
+  if (row.absent || state->row.absent) return false;
+  planning.report.items_made = true;
+  if (version.revision > ToldRevision(*state)) {
+    PT_RETURN_IF_ERROR(ledger_->NoteStale({version.key, version.revision, true, true}));
+    return true;
+  }
+  PT_ASSIGN_OR_RETURN(const std::vector<bool> gained, GainedColumns(table, *ledger_, state->row));
+  PT_ASSIGN_OR_RETURN(const std::vector<bool> changed,
+                      ChangedColumns(table, *ledger_, state->row, row));
+  bool clash = false;
+  bool gained_only = true;
+  for (size_t i = 0; i < changed.size(); ++i) {
+    if (!changed[i]) continue;
+    gained_only &= gained[i];
+    const Value* held = version.fields.Find(table.plan.columns[i]);
+    clash |= gained[i] && held != nullptr && *held != row.values[i];
+  }
+  if (clash) {
+    item->reoffer = true;
+    if (gained_only) item->time = kSmallestTime;
+    PT_RETURN_IF_ERROR(ledger_->UpdateItem(*item));
+  }
+  PT_RETURN_IF_ERROR(ledger_->ClearStale(version.key));
+  PT_RETURN_IF_ERROR(
+      ledger_->NoteStale({version.key, ToldRevision(*state), true, true, row.hashes}));
+  return true;
+}
+
 // An item that only asks (there before init, or a re-offer) has its answer
 // where the row already is what the service holds.
 absl::StatusOr<bool> ReplicaImpl::AdoptOffered(Planning& planning, const Version& version,
@@ -271,6 +315,9 @@ absl::Status ReplicaImpl::PlanTarget(Planning& planning, const Version& version,
     target.code = "CAPTURE_ONLY";
   }
   const bool applied = target.act != Act::kSetAside;
+  // What swaps its values with others passes only together with all of them.
+  const bool swaps = target.code == "SQLITE_CONSTRAINT_UNIQUE";
+  if (!applied && swaps && planning.source != Source::kSetAside) set_aside_may_pass_ = true;
   ++(applied ? planning.report.applied : planning.report.skipped);
   planning.work.targets.push_back(std::move(target));
   return absl::OkStatus();
@@ -299,8 +346,8 @@ absl::StatusOr<bool> ReplicaImpl::FillTarget(Target* target, const Row* row) {
       complete &= table.IsKey(i);
       continue;
     }
-    if (!AffinityKeeps(table.plan.affinities[i], *value)) {
-      target->code = "AFFINITY";
+    if (!table.Keeps(i, *value)) {
+      target->code = AffinityKeeps(table.plan.affinities[i], *value) ? "ENCODING" : "AFFINITY";
       target->constraint = absl::StrCat(table.plan.table, ".", table.plan.columns[i]);
       return false;
     }

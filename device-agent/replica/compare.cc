@@ -72,7 +72,7 @@ absl::Status ReplicaImpl::CompareRows(sqlite::Database& db, Table& table) {
     if (!id.ok()) continue;
     PT_RETURN_IF_ERROR(CompareRow({table.type(), *std::move(id)}, table, row));
   }
-  comparison_->rows_done = rows.size() < kSliceRows;
+  comparison_->rows_done = rows.empty();
   return absl::OkStatus();
 }
 

@@ -115,6 +115,7 @@ std::vector<Table*> ReplicaImpl::ParentsFirst() const {
 }
 
 absl::Status ReplicaImpl::InstallAtFirst() {
+  PT_RETURN_IF_ERROR(CheckNames(*app_));
   const absl::StatusOr<ControlRow> before = ReadControl(*app_);
   // Ours already, but the ledger is new: it was lost, or the file is a copy.
   if (before.ok()) return BeginRecovery();
@@ -165,7 +166,7 @@ absl::StatusOr<int64_t> ReplicaImpl::EnqueuePresentRows(sqlite::Database& db, Ta
       PT_RETURN_IF_ERROR(ledger_->InsertItem(item).status());
       ++enqueued;
     }
-    if (rows.size() < kSliceRows) return enqueued;
+    if (rows.empty()) return enqueued;
   }
 }
 

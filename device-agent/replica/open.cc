@@ -16,6 +16,7 @@
 #include "common/base/reached.h"
 #include "common/base/status.h"
 #include "common/model/reason.h"
+#include "common/sqlite/abandon.h"
 #include "device-agent/replica/replica_impl.h"
 
 namespace ptdoc::sync {
@@ -161,6 +162,7 @@ std::optional<FileState> ReplicaImpl::FileStateOf(const absl::Status& status) co
   if (sqlite::ExtendedCode(status) == 0) return std::nullopt;
   if (ledger_ != nullptr && sqlite::FileOf(status) == ledger_->db().file()) return std::nullopt;
   if (absl::IsNotFound(status)) return FileState::kMissing;
+  if (absl::IsDataLoss(status) && corrupt_.ok()) corrupt_ = status;
   if (absl::IsDataLoss(status) || absl::IsFailedPrecondition(status) ||
       absl::IsPermissionDenied(status)) {
     return FileState::kUnreadable;
@@ -301,13 +303,27 @@ std::optional<ReplicaImpl::FileIdentity> ReplicaImpl::IdentityNow() const {
   return FileIdentity(file.st_dev, file.st_ino);
 }
 
+// By its inode; 0: there is none. Under an open connection of ours nobody but
+// SQLite may take it away, and SQLite does not.
+uint64_t ReplicaImpl::WalNow() const {
+  struct stat file{};
+  if (!options_.vfs.empty() || !app_.has_value()) return 0;
+  return stat((app_->file() + "-wal").c_str(), &file) == 0 ? file.st_ino : 0;
+}
+
+bool ReplicaImpl::IsWalGone() const {
+  return wal_ != 0 && WalNow() != wal_;
+}
+
 absl::Status ReplicaImpl::OpenConnections() {
   file_ = IdentityNow().value_or(FileIdentity());
   PT_ASSIGN_OR_RETURN(
       app_, sqlite::Database::Open(options_.database, AppOptions(options_.vfs, kWriteWait)));
   PT_ASSIGN_OR_RETURN(
       snapshot_, sqlite::Database::Open(options_.database, AppOptions(options_.vfs, kReadWait)));
-  return app_->Exec(kCacheSize);
+  PT_RETURN_IF_ERROR(app_->Exec(kCacheSize));
+  wal_ = WalNow();
+  return absl::OkStatus();
 }
 
 absl::Status ReplicaImpl::Reconnect() {
@@ -318,12 +334,19 @@ absl::Status ReplicaImpl::Reconnect() {
 }
 
 void ReplicaImpl::CloseConnections() {
+  if (IsWalGone()) {
+    Log(LogLevel::kWarning, "replica.wal_gone", {});
+    if (app_.has_value()) sqlite::AbandonWal(*app_);
+    if (snapshot_.has_value()) sqlite::AbandonWal(*snapshot_);
+  }
+  wal_ = 0;
   snapshot_.reset();
   app_.reset();
   schema_version_ = -1;
   watched_version_ = -1;
   seen_data_version_ = -1;
   checked_ = Checked();
+  whole_checked_at_.reset();
   triggers_on_ = true;
 }
 
@@ -364,7 +387,9 @@ absl::Status ReplicaImpl::CheckFile() {
     return sqlite::Database::Open(options_.database, AppOptions(options_.vfs, kReadWait)).status();
   }
   const bool replaced = app_.has_value() && *now != file_;
-  if (!app_.has_value() || replaced) PT_RETURN_IF_ERROR(Reconnect());
+  if (!app_.has_value() || replaced || IsWalGone()) PT_RETURN_IF_ERROR(Reconnect());
+  if (wal_ == 0) wal_ = WalNow();  // The app has changed its journal mode.
+  PT_RETURN_IF_ERROR(CheckWhole());
   PT_ASSIGN_OR_RETURN(const bool is_ledger_changed, ledger_->Look());
   // Before anything is read: what is committed meanwhile counts as new.
   PT_ASSIGN_OR_RETURN(const int64_t data_version, app_->QueryInt("PRAGMA data_version"));
@@ -390,6 +415,33 @@ absl::Status ReplicaImpl::CheckFile() {
   PT_RETURN_IF_ERROR(RefreshSchema());
   checked_ = now_stands;
   return absl::OkStatus();
+}
+
+// What can still be read of a damaged file may be what it was, or not.
+absl::Status ReplicaImpl::CheckWhole() {
+  PT_ASSIGN_OR_RETURN(const int64_t known, ledger_->GetInt(kCorrupt, 0));
+  if (corrupt_.ok() && known == 0) return absl::OkStatus();
+  if (known == 0) PT_RETURN_IF_ERROR(ledger_->PutInt(kCorrupt, 1));
+  const absl::Duration now = clock_.Monotonic();
+  const bool soon = whole_checked_at_.has_value() && now - *whole_checked_at_ < kWholeCheckEvery;
+  if (soon && !corrupt_.ok()) return corrupt_;
+  whole_checked_at_ = now;
+  const absl::StatusOr<Value> verdict = app_->QueryValue("PRAGMA main.quick_check(1)");
+  if (!verdict.ok() && !absl::IsDataLoss(verdict.status())) return verdict.status();
+  if (verdict.ok() && verdict->type() == Value::Type::kText && verdict->bytes() == "ok") {
+    Log(LogLevel::kInfo, "replica.whole_again", {});
+    corrupt_ = absl::OkStatus();
+    return ledger_->PutInt(kCorrupt, 0);
+  }
+  absl::Status damaged = absl::DataLossError(
+      "SQLITE_CORRUPT: PRAGMA quick_check finds damage. Nothing is sent from the file or applied "
+      "to it until it is mended or put back");
+  // SQLite's code and the file go with it.
+  (corrupt_.ok() ? verdict.status() : corrupt_)
+      .ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
+        damaged.SetPayload(url, payload);
+      });
+  return corrupt_ = damaged;
 }
 
 absl::StatusOr<bool> ReplicaImpl::IsOurs(const ControlRow& control) {

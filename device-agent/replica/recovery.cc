@@ -26,7 +26,7 @@ absl::Status ReplicaImpl::BeginRecovery() {
 // Once no batch is open: a new file id, and nothing is known any more.
 absl::Status ReplicaImpl::StepRecovery() {
   PT_ASSIGN_OR_RETURN(const std::vector<std::string> open, ledger_->OpenBatches());
-  if (!open.empty()) return absl::OkStatus();
+  if (!open.empty()) return MendObjects();
   Work work;
   work.kind = "recover";
   work.file_id = NewUuid(rng_);
@@ -55,6 +55,16 @@ absl::Status ReplicaImpl::StepRecovery() {
   recovery_ready_ = true;
   unanswered_loaded_ = false;
   return absl::OkStatus();
+}
+
+// An app that has dropped our tables and left our triggers cannot write: it must
+// not wait for a service that may be away. The file stays one that is not ours.
+absl::Status ReplicaImpl::MendObjects() {
+  PT_ASSIGN_OR_RETURN(const std::vector<std::string> missing, CheckObjects(*app_, plan_));
+  if (missing.empty()) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, sqlite::Transaction::Begin(*app_));
+  PT_RETURN_IF_ERROR(Install(*app_, plan_, rng_).status());
+  return tx.Commit();
 }
 
 // Everything was pulled. What no version confirmed is offered; nothing that is
@@ -117,7 +127,7 @@ absl::Status ReplicaImpl::OfferRows(sqlite::Database& db, Table& table,
       PT_RETURN_IF_ERROR(
           OfferRow(key, table, row, time == times.end() ? kSmallestTime : time->second));
     }
-    if (rows.size() < kSliceRows) return absl::OkStatus();
+    if (rows.empty()) return absl::OkStatus();
   }
 }
 

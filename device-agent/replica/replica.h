@@ -78,8 +78,9 @@ struct DrainReport {
 struct TakeReport {
   FileState file = FileState::kReady;
   std::optional<OutgoingBatch> batch;
-  bool more = false;      // another batch could be taken at once
-  int64_t completed = 0;  // nothing to send: equal to the base, or never sent
+  bool more = false;         // another batch could be taken at once
+  int64_t completed = 0;     // nothing to send: equal to the base, or never sent
+  bool wants_fetch = false;  // items wait for what the service holds of their rows
   // When the next Failed item is due, if that is all that waits.
   std::optional<absl::Time> next_due;
 };

@@ -37,6 +37,8 @@ namespace ptdoc::sync {
 // Chunks and bounds.
 inline constexpr char kUninstalled[] = "uninstalled";  // in the ledger: 1 after `uninstall`
 inline constexpr size_t kLogChunkRows = 4096;
+inline constexpr char kCorrupt[] = "corrupt";  // in the ledger: 1 until quick_check passes
+inline constexpr absl::Duration kWholeCheckEvery = absl::Minutes(1);
 inline constexpr size_t kSliceRows = 1000;
 inline constexpr size_t kSetAsideRetriesMax = 1000;
 inline constexpr int kAttemptsMax = 40;
@@ -137,10 +139,15 @@ class ReplicaImpl final : public Replica {
   // FileStateOf, kept for status.
   std::optional<FileState> NoteFileState(const absl::Status& status);
   absl::Status CheckFile();
+  // After SQLite has called the app's file corrupt: nothing before it is whole.
+  absl::Status CheckWhole();
   absl::Status LearnName(const std::string& device);
   // Device and inode of the file that stands there now; absent: none.
   using FileIdentity = std::pair<uint64_t, uint64_t>;
   std::optional<FileIdentity> IdentityNow() const;
+  uint64_t WalNow() const;
+  // Its commits went with it: what is open is not what the app works on.
+  bool IsWalGone() const;
   // Whether `control` and the log are those that the ledger knows.
   absl::StatusOr<bool> IsOurs(const ControlRow& control);
   absl::StatusOr<bool> LogIsOurs();
@@ -193,6 +200,9 @@ class ReplicaImpl final : public Replica {
   absl::Status WriteOne(Writing& writing, Target& target);
   absl::StatusOr<bool> WriteValues(const Target& target);
   absl::Status ParkUniqueValues(const Target& target);
+  // False if the schema refuses these.
+  absl::StatusOr<bool> ParkValues(const Target& target, const std::vector<Value>& parked,
+                                  const std::vector<bool>& written);
   absl::Status SetTriggers(bool on);
   // --- cascade.cc: children of rows that are written while triggers are off.
   struct Cascaded;  // a row that a foreign key deletes or changes
@@ -250,6 +260,8 @@ class ReplicaImpl final : public Replica {
   absl::Status ClassifyRebaselined(Planning& planning, const Version& version, Table& table,
                                    const std::optional<RowState>& state, bool put_back);
   absl::StatusOr<bool> GoesAnyway(const EntityKey& key, Table& table, const Row& row);
+  absl::StatusOr<bool> JudgeGained(Planning& planning, const Version& version, Table& table,
+                                   const std::optional<RowState>& state);
   absl::StatusOr<bool> AdoptOffered(Planning& planning, const Version& version, Table& table);
   absl::Status PlanTarget(Planning& planning, const Version& version, Table& table,
                           const RowHashes& expected, const Row* row);
@@ -285,6 +297,8 @@ class ReplicaImpl final : public Replica {
   absl::Status ChooseItems(Taking& taking);
   absl::Status LoadUnanswered();
   absl::Status TakeItem(Taking& taking, QueueItem item);
+  absl::StatusOr<bool> MustAskFirst(Taking& taking, const QueueItem& item, Table& table,
+                                    const Row& row, const std::optional<RowState>& state);
   absl::Status CompleteItem(Taking& taking, QueueItem item);
   absl::Status FailItem(QueueItem item, absl::string_view message);
   absl::StatusOr<Change> MakeChange(QueueItem& item, Table& table, const Row& row,
@@ -317,6 +331,7 @@ class ReplicaImpl final : public Replica {
   // --- recovery.cc
   absl::Status BeginRecovery();
   absl::Status StepRecovery();
+  absl::Status MendObjects();
   absl::Status EndRecovery();
   absl::Status ReadLogTimes(sqlite::Database& db, absl::flat_hash_map<EntityKey, TimeNs>* times);
   absl::Status OfferRows(sqlite::Database& db, Table& table,
@@ -394,6 +409,7 @@ class ReplicaImpl final : public Replica {
   std::optional<sqlite::Database> app_;
   std::optional<sqlite::Database> snapshot_;
   FileIdentity file_;            // the one that is open
+  uint64_t wal_ = 0;             // the inode of its -wal; 0 = it has none
   int64_t schema_version_ = -1;  // as last checked; -1 = never
   int64_t watched_version_ = -1;
   bool triggers_on_ = true;
@@ -407,7 +423,10 @@ class ReplicaImpl final : public Replica {
   };
   Checked checked_;
   FileState last_state_ = FileState::kReady;
-  std::string file_problem_;  // why it is kMissing or kUnreadable
+  // What SQLite said when it found the file corrupt; OK = it never did.
+  mutable absl::Status corrupt_;
+  std::optional<absl::Duration> whole_checked_at_;  // of the monotonic clock
+  std::string file_problem_;                        // why it is kMissing or kUnreadable
 
   Plan plan_;
   std::map<std::string, std::unique_ptr<Table>, std::less<>> tables_;

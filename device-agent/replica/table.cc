@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/bytes.h"
 #include "common/base/status.h"
 #include "common/model/entity_id.h"
 #include "device-agent/capture/stamp.h"
@@ -39,12 +40,13 @@ std::string From(const Table& table) {
   return absl::StrCat("main.", QuoteName(table.plan.table));
 }
 
-// The synced columns, then the two stamps that are read.
+// The synced columns, then those of the two stamps that are configured: nothing
+// that is no column of the table, for it may have as many as a result can have.
 std::string SelectList(const TablePlan& plan) {
   std::string out = QuotedList(plan.columns);
   for (const std::string& stamp :
        {plan.config.modified_by_column, plan.config.last_modified_column}) {
-    absl::StrAppend(&out, ", ", stamp.empty() ? "NULL" : QuoteName(stamp));
+    if (!stamp.empty()) absl::StrAppend(&out, ", ", QuoteName(stamp));
   }
   return out;
 }
@@ -113,9 +115,27 @@ void FindSearchIndexes(const std::vector<TableInfo>& schema, Table* table) {
   }
 }
 
-void FindUniqueColumns(const TableInfo& info, Table* table) {
+// Of an index with an expression: every column whose name stands in its text, or
+// a few more.
+absl::StatusOr<std::vector<std::string>> ColumnsOfIndex(sqlite::Database& db, const Table& table,
+                                                        const UniqueIndex& index) {
+  if (!index.expression) return index.columns;
+  PT_ASSIGN_OR_RETURN(sqlite::Statement stmt,
+                      db.Prepare("SELECT sql FROM main.sqlite_master WHERE type = 'index' AND "
+                                 "name = ?1"));
+  PT_ASSIGN_OR_RETURN(const bool found, stmt.Bind(1, index.name).Step());
+  const std::string sql = found ? absl::AsciiStrToLower(stmt.Text(0)) : std::string();
+  std::vector<std::string> columns;
+  for (const std::string& column : table.plan.columns) {
+    if (absl::StrContains(sql, absl::AsciiStrToLower(column))) columns.push_back(column);
+  }
+  return columns;
+}
+
+absl::Status FindUniqueColumns(sqlite::Database& db, const TableInfo& info, Table* table) {
   for (const UniqueIndex& index : info.uniques) {
-    for (const std::string& column : index.columns) {
+    PT_ASSIGN_OR_RETURN(const std::vector<std::string> columns, ColumnsOfIndex(db, *table, index));
+    for (const std::string& column : columns) {
       const int at = table->Find(column);
       if (at < 0 || table->IsKey(static_cast<size_t>(at))) continue;
       if (std::find(table->unique_columns.begin(), table->unique_columns.end(), column) ==
@@ -124,6 +144,7 @@ void FindUniqueColumns(const TableInfo& info, Table* table) {
       }
     }
   }
+  return absl::OkStatus();
 }
 
 // The value as a column of this affinity stores it.
@@ -172,11 +193,15 @@ Row RowFrom(const Table& table, const Ledger& ledger, const sqlite::Statement& s
   row.values.reserve(table.plan.columns.size());
   for (int i = 0; i < columns; ++i) row.values.push_back(stmt.ColumnValue(i));
   row.hashes = HashesOf(table, ledger, row.values);
-  const Value user = stmt.ColumnValue(columns);
-  if (user.type() == Value::Type::kText) row.user = user.bytes();
-  if (user.type() == Value::Type::kInteger) row.user = absl::StrCat(user.integer());
-  row.stamp =
-      ParseStamp(table.plan.time_format, stmt.ColumnValue(columns + 1)).value_or(kSmallestTime);
+  int next = columns;
+  if (!table.plan.config.modified_by_column.empty()) {
+    const Value user = stmt.ColumnValue(next++);
+    if (user.type() == Value::Type::kText) row.user = user.bytes();
+    if (user.type() == Value::Type::kInteger) row.user = absl::StrCat(user.integer());
+  }
+  if (!table.plan.config.last_modified_column.empty()) {
+    row.stamp = ParseStamp(table.plan.time_format, stmt.ColumnValue(next)).value_or(kSmallestTime);
+  }
   return row;
 }
 
@@ -201,6 +226,15 @@ bool IsNoEdit(const Table& table, size_t column, const Row& now, uint64_t null_h
 
 void BindAll(sqlite::Statement& stmt, int first, std::span<const Value> values) {
   for (const Value& value : values) stmt.Bind(first++, value);
+}
+
+size_t BytesOf(const Row& row) {
+  size_t bytes = 0;
+  for (const Value& value : row.values) {
+    const bool long_one = value.type() == Value::Type::kText || value.type() == Value::Type::kBlob;
+    bytes += long_one ? value.bytes().size() : sizeof(int64_t);
+  }
+  return bytes;
 }
 
 bool IsTooBig(const absl::Status& status) {
@@ -243,9 +277,12 @@ absl::StatusOr<std::vector<Row>> ReadOneByOne(sqlite::Database& db, const Table&
   PT_ASSIGN_OR_RETURN(const std::vector<std::vector<Value>> keys,
                       ReadKeys(db, table, after, limit));
   std::vector<Row> rows;
+  size_t bytes = 0;
   for (const std::vector<Value>& key : keys) {
     PT_ASSIGN_OR_RETURN(Row row, ReadRow(db, table, ledger, key));
+    bytes += BytesOf(row);
     rows.push_back(std::move(row));
+    if (bytes > kSliceBytesMax) break;
   }
   return rows;
 }
@@ -312,6 +349,15 @@ absl::StatusOr<std::vector<Value>> Table::KeyFromId(absl::string_view id) const 
   return DecodeEntityId(id, plan.key_affinities);
 }
 
+// SQLite has U+FFFD for what it cannot convert, U+FFFE and U+FFFF among it.
+bool Table::Keeps(size_t column, const Value& value) const {
+  if (!AffinityKeeps(plan.affinities[column], value)) return false;
+  if (!utf16 || value.type() != Value::Type::kText) return true;
+  const absl::string_view text = value.bytes();
+  return IsUtf8(text) && !absl::StrContains(text, "\xEF\xBF\xBE") &&
+         !absl::StrContains(text, "\xEF\xBF\xBF");
+}
+
 Fields Table::FieldsOf(const std::vector<Value>& values) const {
   std::vector<Field> fields;
   fields.reserve(values.size());
@@ -334,12 +380,17 @@ absl::StatusOr<Table> MakeTable(const TablePlan& plan, const std::vector<TableIn
   FindSearchIndexes(schema, &table);
   const TableInfo* info = FindTable(schema, plan.table);
   if (info != nullptr) {
-    FindUniqueColumns(*info, &table);
+    PT_RETURN_IF_ERROR(FindUniqueColumns(db, *info, &table));
+    if (absl::StrContains(absl::AsciiStrToLower(info->sql), "conflict")) {
+      table.or_abort = "OR ABORT ";
+    }
     const ColumnInfo* state = info->Column(plan.config.sync_state_column);
     table.sync_state_is_text = state == nullptr || state->affinity == Affinity::kText ||
                                state->affinity == Affinity::kBlob;
   }
   PT_RETURN_IF_ERROR(ReadDefaults(db, ledger, &table));
+  PT_ASSIGN_OR_RETURN(const Value encoding, db.QueryValue("PRAGMA encoding"));
+  table.utf16 = encoding.type() == Value::Type::kText && encoding.bytes() != "UTF-8";
   return table;
 }
 
@@ -370,14 +421,16 @@ absl::StatusOr<std::vector<Row>> ReadSlice(sqlite::Database& db, const Table& ta
   BindAll(stmt, 1, after);
   stmt.Bind(static_cast<int>(after.size()) + 1, static_cast<int64_t>(limit));
   std::vector<Row> rows;
-  while (true) {
+  size_t bytes = 0;
+  while (bytes <= kSliceBytesMax) {
     const absl::StatusOr<bool> found = stmt.Step();
-    if (IsTooBig(found.status())) break;
+    if (IsTooBig(found.status())) return ReadOneByOne(db, table, ledger, after, limit);
     PT_RETURN_IF_ERROR(found.status());
-    if (!*found) return rows;
+    if (!*found) break;
     rows.push_back(RowFrom(table, ledger, stmt));
+    bytes += BytesOf(rows.back());
   }
-  return ReadOneByOne(db, table, ledger, after, limit);
+  return rows;
 }
 
 absl::StatusOr<Value> DefaultOf(sqlite::Database& db, const Table& table, size_t column) {
@@ -416,6 +469,15 @@ absl::StatusOr<std::vector<bool>> ChangedColumns(Table& table, Ledger& ledger,
   return changed;
 }
 
+absl::StatusOr<std::vector<bool>> GainedColumns(Table& table, Ledger& ledger,
+                                                const RowHashes& then) {
+  std::vector<bool> gained(table.plan.columns.size(), false);
+  if (then.columns_id == table.columns_id) return gained;
+  PT_ASSIGN_OR_RETURN(const std::vector<int>* at, EarlierColumns(table, ledger, then.columns_id));
+  for (size_t i = 0; i < gained.size(); ++i) gained[i] = (*at)[i] < 0;
+  return gained;
+}
+
 absl::StatusOr<Fields> KnownFields(Table& table, Ledger& ledger, const RowHashes& then,
                                    const Row& now) {
   if (then.absent || then.columns_id == now.hashes.columns_id) return table.FieldsOf(now.values);
@@ -443,8 +505,8 @@ absl::Status InsertRow(sqlite::Database& db, const Table& table, const std::vect
   for (const Stamp& stamp : stamps) columns.push_back(stamp.column);
   PT_ASSIGN_OR_RETURN(
       sqlite::Statement stmt,
-      db.Prepare(absl::StrCat("INSERT OR ABORT INTO ", From(table), "(", QuotedList(columns),
-                              ") VALUES(", Marks(1, columns.size()), ")")));
+      db.Prepare(absl::StrCat("INSERT ", table.or_abort, "INTO ", From(table), "(",
+                              QuotedList(columns), ") VALUES(", Marks(1, columns.size()), ")")));
   BindAll(stmt, 1, values);
   int next = static_cast<int>(values.size()) + 1;
   for (const Stamp& stamp : stamps) stmt.Bind(next++, stamp.value);
@@ -464,8 +526,8 @@ absl::Status UpdateRow(sqlite::Database& db, const Table& table, const std::vect
   }
   for (const Stamp& stamp : StampsOf(table, version)) set(stamp.column, stamp.value);
   if (bound.empty()) return absl::OkStatus();
-  const std::string sql = absl::StrCat("UPDATE OR ABORT ", From(table), " SET ", sets, " WHERE ",
-                                       KeyIs(table.plan.key, bound.size() + 1));
+  const std::string sql = absl::StrCat("UPDATE ", table.or_abort, From(table), " SET ", sets,
+                                       " WHERE ", KeyIs(table.plan.key, bound.size() + 1));
   PT_ASSIGN_OR_RETURN(sqlite::Statement stmt, db.Prepare(sql));
   BindAll(stmt, 1, bound);
   BindAll(stmt, static_cast<int>(bound.size()) + 1, table.KeyOf(values));

@@ -61,6 +61,11 @@ struct Table {
   std::vector<std::string> fts;             // FTS5 tables whose content is this table
   std::vector<std::string> unique_columns;  // in any UNIQUE index but the key
   bool sync_state_is_text = true;
+  // Where the schema itself says what a conflict does, our statements say ABORT.
+  // Elsewhere nothing: it would hold for the app's triggers, too, in the place of
+  // their own OR IGNORE and OR REPLACE.
+  std::string or_abort;
+  bool utf16 = false;  // the file's encoding: it keeps no text that is not UTF-8
   // For states of an earlier schema: where each present column stood, or -1.
   absl::flat_hash_map<int64_t, std::vector<int>> earlier;
 
@@ -70,6 +75,9 @@ struct Table {
   std::vector<Value> KeyOf(const std::vector<Value>& values) const;
   absl::StatusOr<std::string> IdOf(std::span<const Value> key) const;
   absl::StatusOr<std::vector<Value>> KeyFromId(absl::string_view id) const;
+  // True if the column stores `value` as it is: by its affinity and, of a text,
+  // by the file's encoding.
+  bool Keeps(size_t column, const Value& value) const;
   // All values as fields, for archives and whole changes.
   Fields FieldsOf(const std::vector<Value>& values) const;
 };
@@ -81,7 +89,10 @@ absl::StatusOr<Table> MakeTable(const TablePlan& plan, const std::vector<TableIn
 // The row of this key.
 absl::StatusOr<Row> ReadRow(sqlite::Database& db, const Table& table, const Ledger& ledger,
                             std::span<const Value> key);
-// At most `limit` rows after `after` (empty: from the start), in key order.
+// So many bytes of values, and one row more, are in memory at once.
+inline constexpr size_t kSliceBytesMax = 4 << 20;
+// At most `limit` rows and kSliceBytesMax after `after` (empty: from the start),
+// in key order. None: it was the end.
 absl::StatusOr<std::vector<Row>> ReadSlice(sqlite::Database& db, const Table& table,
                                            const Ledger& ledger, const std::vector<Value>& after,
                                            size_t limit);
@@ -95,6 +106,9 @@ RowHashes HashesOf(const Table& table, const Ledger& ledger, const std::vector<V
 // default: a migration is no edit.
 absl::StatusOr<std::vector<bool>> ChangedColumns(Table& table, Ledger& ledger,
                                                  const RowHashes& then, const Row& now);
+// Which columns the app has gained since `then`.
+absl::StatusOr<std::vector<bool>> GainedColumns(Table& table, Ledger& ledger,
+                                                const RowHashes& then);
 // The whole row but for columns that the app has gained since `then` and that
 // nobody has written yet: of those the service may hold what is not here.
 absl::StatusOr<Fields> KnownFields(Table& table, Ledger& ledger, const RowHashes& then,

@@ -187,6 +187,8 @@ absl::Status ReplicaImpl::TakeItem(Taking& taking, QueueItem item) {
       item.time = std::max(item.time, state->time + 1);
     }
   }
+  PT_ASSIGN_OR_RETURN(const bool asks_first, MustAskFirst(taking, item, *table, *row, state));
+  if (asks_first) return absl::OkStatus();
   PT_ASSIGN_OR_RETURN(const bool undecided, ParentIsUndecided(*table, *row));
   if (undecided) return absl::OkStatus();
   PT_ASSIGN_OR_RETURN(Change change, MakeChange(item, *table, *row, state));
@@ -212,6 +214,33 @@ absl::Status ReplicaImpl::TakeItem(Taking& taking, QueueItem item) {
   }
   taking.batch.changes.push_back(std::move(change));
   return absl::OkStatus();
+}
+
+// Of a column that the app has gained since the row was synced, the service may
+// hold something that this device has never seen. What stands there (a renamed
+// column's old value, what a migration filled in) must not pass for an edit of
+// that: the row is fetched, and JudgeGained decides.
+absl::StatusOr<bool> ReplicaImpl::MustAskFirst(Taking& taking, const QueueItem& item, Table& table,
+                                               const Row& row,
+                                               const std::optional<RowState>& state) {
+  if (item.reoffer || row.absent || !state.has_value() || state->revision == 0) return false;
+  if (state->row.absent || state->row.columns_id == table.columns_id) return false;
+  PT_ASSIGN_OR_RETURN(const std::vector<bool> gained, GainedColumns(table, *ledger_, state->row));
+  PT_ASSIGN_OR_RETURN(const std::vector<bool> changed,
+                      ChangedColumns(table, *ledger_, state->row, row));
+  bool any = false;
+  for (size_t i = 0; i < gained.size(); ++i) any |= gained[i] && changed[i];
+  if (!any) return false;
+  PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(item.key));
+  if (note.has_value()) {
+    // A newer version than the base: the service will see the conflict by itself.
+    if (!note->backfill || note->revision > ToldRevision(*state)) return false;
+    if (note->expected == row.hashes) return false;  // Judged as it stands.
+    PT_RETURN_IF_ERROR(ledger_->ClearStale(item.key));
+  }
+  PT_RETURN_IF_ERROR(ledger_->NoteStale({item.key, ToldRevision(*state), true, true}));
+  taking.report.wants_fetch = true;
+  return true;
 }
 
 absl::Status ReplicaImpl::CompleteItem(Taking& taking, QueueItem item) {
@@ -261,7 +290,12 @@ absl::StatusOr<Change> ReplicaImpl::MakeChange(QueueItem& item, Table& table, co
   PT_ASSIGN_OR_RETURN(const std::optional<SetAside> aside, ledger_->FindSetAside(item.key));
   if (!based || anew) {
     change.complete = true;
-    change.fields = table.FieldsOf(row.values);
+    const bool known = item.reoffer && state.has_value() && !state->row.absent;
+    if (!known) {
+      change.fields = table.FieldsOf(row.values);
+      return change;
+    }
+    PT_ASSIGN_OR_RETURN(change.fields, KnownFields(table, *ledger_, state->row, row));
     return change;
   }
   if (item.whole || aside.has_value()) {

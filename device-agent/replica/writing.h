@@ -25,7 +25,9 @@ struct ReplicaImpl::Writing {
   // Rows that this transaction has touched besides, seen to be what their states
   // say before it did.
   absl::flat_hash_set<EntityKey> known_others;
-  std::vector<EntityKey> new_others;  // not seen yet
+  std::vector<EntityKey> new_others;    // not seen yet
+  std::set<EntityKey> inserted_others;  // of those, what a trigger has inserted
+  int looks = 0;                        // how often the present statement was undone for a look
   // Of rows that foreign keys have written while triggers were off.
   std::set<const Table*> cascaded;
   bool refused_any = false;

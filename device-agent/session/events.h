@@ -104,6 +104,7 @@ struct Took {
   std::string batch_id;  // empty = nothing to take
   bool more = false;
   std::optional<absl::Duration> next_due_in;  // until the next Failed item may go
+  bool wants_fetch = false;                   // items wait for what a fetch brings
 };
 struct Finished {
   FileIs file = FileIs::kReady;

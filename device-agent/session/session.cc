@@ -181,6 +181,7 @@ void Session::On(events::Took event) {
   if (event.next_due_in.has_value()) {
     due_at_ = now_.monotonic + std::max(*event.next_due_in, absl::Milliseconds(1));
   }
+  fetch_wanted_ |= event.wants_fetch;
   if (event.batch_id.empty()) return;
   last_write_ = now_.monotonic;
   report_wanted_ = true;
