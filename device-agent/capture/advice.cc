@@ -107,6 +107,33 @@ void AdviseReferences(const TableInfo& table, const Plan& plan, std::vector<std:
   }
 }
 
+void AdviseIntegers(const TablePlan& entry, std::vector<std::string>* out) {
+  if (!entry.local_key.empty()) {
+    out->push_back(absl::StrCat("Its integer \"", entry.local_key,
+                                "\" stays on each device; others know its rows by ",
+                                absl::StrJoin(entry.key, ", "), "."));
+  }
+  std::vector<std::string> columns;
+  for (const Translation& translation : entry.translations) {
+    if (translation.kind != TranslationKind::kRow) continue;
+    columns.push_back(absl::StrCat(translation.column, " as ids of ", translation.parent));
+  }
+  if (!columns.empty()) {
+    out->push_back(absl::StrCat("Others get ", absl::StrJoin(columns, ", "), "."));
+  }
+  if (entry.config.integer_key == IntegerKey::kOneSide) {
+    out->push_back(
+        "Its integers are taken as they are: rows may be created on one device (or side) only; a "
+        "second row under one number is refused (KEY_COLLISION).");
+  }
+  if (entry.config.id_range.has_value()) {
+    out->push_back(
+        absl::StrCat("This device gives its new rows numbers from ", entry.config.id_range->low,
+                     " to ", entry.config.id_range->high,
+                     "; a row of a higher range is kept here under its number with a minus."));
+  }
+}
+
 void AdviseColumns(const TableInfo& table, const TablePlan& entry, std::vector<std::string>* out) {
   const EntityConfig& config = entry.config;
   for (const ColumnInfo& column : table.columns) {
@@ -199,6 +226,7 @@ absl::StatusOr<std::vector<std::string>> Advise(sqlite::Database& db, const Tabl
   std::vector<std::string> advice;
   PT_RETURN_IF_ERROR(AdviseKey(db, table, entry, &advice));
   AdviseReferences(table, plan, &advice);
+  AdviseIntegers(entry, &advice);
   AdviseColumns(table, entry, &advice);
   AdviseStamps(table, entry.config, &advice);
   AdviseCapture(table, &advice);

@@ -165,6 +165,44 @@ absl::Status InstallControl(sqlite::Database& db, const Installed& found, Rng& r
   return WriteControl(db, row);
 }
 
+// What the sequence of a table with an id_range has to be; absent: it is right.
+absl::StatusOr<std::optional<int64_t>> WantedSequence(sqlite::Database& db,
+                                                      const TablePlan& table) {
+  if (!table.config.id_range.has_value()) return std::optional<int64_t>();
+  const IdRange& range = *table.config.id_range;
+  PT_ASSIGN_OR_RETURN(const Value now, db.QueryValue(absl::StrCat(
+                                           "SELECT seq FROM main.sqlite_sequence WHERE name = ",
+                                           sqlite::QuoteText(table.table))));
+  const bool inside = now.type() == Value::Type::kInteger && now.integer() >= range.low - 1 &&
+                      now.integer() <= range.high;
+  if (inside) return std::optional<int64_t>();
+  const std::string key = sqlite::QuoteName(table.key[0]);
+  PT_ASSIGN_OR_RETURN(
+      const int64_t highest,
+      db.QueryInt(absl::StrCat("SELECT max(", key, ") FROM main.", sqlite::QuoteName(table.table),
+                               " WHERE ", key, " BETWEEN ", range.low, " AND ", range.high)));
+  return std::optional(std::max(highest, range.low - 1));
+}
+
+// Two statements: an app may have emptied the table of sequences.
+std::string SequenceSql(const TablePlan& table, int64_t sequence) {
+  const std::string name = sqlite::QuoteText(table.table);
+  return absl::StrCat("DELETE FROM main.sqlite_sequence WHERE name = ", name,
+                      ";\nINSERT INTO main.sqlite_sequence(name, seq) VALUES (", name, ", ",
+                      sequence, ");\n");
+}
+
+absl::Status InstallSequences(sqlite::Database& db, const Plan& plan,
+                              std::vector<std::string>* changed) {
+  for (const TablePlan& table : plan.tables) {
+    PT_ASSIGN_OR_RETURN(const std::optional<int64_t> sequence, WantedSequence(db, table));
+    if (!sequence.has_value()) continue;
+    changed->push_back(absl::StrCat("the sequence of ", table.table));
+    PT_RETURN_IF_ERROR(db.Exec(SequenceSql(table, *sequence)));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status WriteAnchor(sqlite::Database& db, Rng& rng) {
   PT_ASSIGN_OR_RETURN(sqlite::Statement insert,
                       db.Prepare("INSERT INTO SyncLog(Tag, TableNo, Op) VALUES (?1, 0, 'A')"));
@@ -217,6 +255,7 @@ absl::StatusOr<std::vector<std::string>> Install(sqlite::Database& db, const Pla
     AddOnce(trigger.name, &changed);
     PT_RETURN_IF_ERROR(db.Exec(trigger.sql));
   }
+  PT_RETURN_IF_ERROR(InstallSequences(db, plan, &changed));
   return changed;
 }
 
@@ -229,6 +268,10 @@ absl::StatusOr<std::vector<std::string>> CheckObjects(sqlite::Database& db, cons
   const TriggerChanges changes = CompareTriggers(found, plan);
   for (const std::string& name : changes.drop) AddOnce(name, &wrong);
   for (const SchemaObject& trigger : changes.create) AddOnce(trigger.name, &wrong);
+  for (const TablePlan& table : plan.tables) {
+    PT_ASSIGN_OR_RETURN(const std::optional<int64_t> sequence, WantedSequence(db, table));
+    if (sequence.has_value()) wrong.push_back(absl::StrCat("the sequence of ", table.table));
+  }
   return wrong;
 }
 
@@ -274,6 +317,8 @@ absl::StatusOr<std::string> InstallScript(sqlite::Database& db, const Plan& plan
     for (const SchemaObject& trigger : entry.triggers) {
       absl::StrAppend(&script, "DROP TRIGGER IF EXISTS ", trigger.name, ";\n", trigger.sql, ";\n");
     }
+    PT_ASSIGN_OR_RETURN(const std::optional<int64_t> sequence, WantedSequence(db, entry));
+    if (sequence.has_value()) script += SequenceSql(entry, *sequence);
   }
   return script;
 }

@@ -29,8 +29,9 @@ struct LogRow {
   int64_t seq = 0;
   int64_t tag = 0;
   int table = 0;
-  char op = 0;             // 'I', 'U', 'D'; 'A' for the anchor of init
-  std::vector<Value> key;  // as long as the table's key
+  char op = 0;                      // 'I', 'U', 'D'; 'A' for the anchor of init
+  std::vector<Value> key;           // as long as the table's key; as it stands in this file
+  Value local_key = Value::Null();  // the row's own integer, of a table that logs it
   // Absent: touched while the agent applied, or the control row was gone.
   std::optional<TimeNs> time;
 };
@@ -54,7 +55,8 @@ absl::Status CheckNames(sqlite::Database& db);
 // migration has its own).
 absl::StatusOr<std::string> InstallScript(sqlite::Database& db, const Plan& plan);
 
-// Creates what is missing and replaces what has another text, in the
+// Creates what is missing and replaces what has another text, and sets the
+// sequences of tables with an id_range where they are outside of it, in the
 // connection's present write transaction (the caller's; FAILED_PRECONDITION
 // without one; NAME_TAKEN as CheckNames). A file without a control row gets one with a new file id,
 // an empty log its anchor row. Returns the names of what it created, replaced or (triggers of
@@ -62,9 +64,9 @@ absl::StatusOr<std::string> InstallScript(sqlite::Database& db, const Plan& plan
 absl::StatusOr<std::vector<std::string>> Install(sqlite::Database& db, const Plan& plan, Rng& rng);
 
 // The names of our objects that are missing or have another text (of the two
-// tables: other columns; SyncControl also if its row is missing), and of
-// triggers of ours that the plan does not know. Empty = all is well. Reads only
-// sqlite_master and the control row; the plan must be of the present schema.
+// tables: other columns; SyncControl also if its row is missing), of sequences
+// outside of an id_range, and of triggers of ours that the plan does not know. Empty = all is well.
+// Reads only sqlite_master and the control row; the plan must be of the present schema.
 absl::StatusOr<std::vector<std::string>> CheckObjects(sqlite::Database& db, const Plan& plan);
 
 // Removes every object of ours in one transaction: the schema is afterwards

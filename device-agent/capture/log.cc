@@ -34,10 +34,13 @@ LogRow ReadRow(const sqlite::Statement& rows, const Plan& plan) {
   if (!rows.IsNull(4)) row.time = rows.Int(4);
   const TablePlan* entry = plan.ByNumber(row.table);
   if (entry == nullptr) return row;
-  for (size_t i = 0; i < entry->key.size(); ++i) {
-    const int column = kFixedLogColumns + static_cast<int>(i);
-    row.key.push_back(column < rows.column_count() ? rows.ColumnValue(column) : Value::Null());
-  }
+  int column = kFixedLogColumns;
+  const auto next = [&] {
+    const bool there = column < rows.column_count();
+    return there ? rows.ColumnValue(column++) : Value::Null();
+  };
+  for (size_t i = 0; i < entry->key.size(); ++i) row.key.push_back(next());
+  if (entry->logs_local_key) row.local_key = next();
   return row;
 }
 

@@ -11,6 +11,7 @@
 #include "common/base/status.h"
 #include "common/model/reason.h"
 #include "device-agent/capture/advice.h"
+#include "device-agent/capture/references.h"
 #include "device-agent/capture/refusal.h"
 #include "device-agent/capture/triggers.h"
 
@@ -30,12 +31,6 @@ absl::Status Contradiction(absl::string_view what) {
 }
 
 constexpr int64_t kTableNumberMax = 99'999'999;
-
-// A table that was asked for.
-struct Candidate {
-  const TableInfo* table = nullptr;
-  EntityConfig config;
-};
 
 const TableInfo* FindTable(const std::vector<TableInfo>& schema, absl::string_view name) {
   for (const TableInfo& table : schema) {
@@ -78,6 +73,17 @@ bool IsStamp(const EntityConfig& config, const std::string& column) {
          column == config.sync_state_column;
 }
 
+absl::Status SpellReferences(const TableInfo& table, EntityConfig* config) {
+  std::map<std::string, std::string> spelled;
+  for (const auto& [column, type] : config->references) {
+    std::vector<std::string> names = {column};
+    PT_RETURN_IF_ERROR(Spell(table, "references", &names));
+    spelled[names[0]] = type;
+  }
+  config->references = std::move(spelled);
+  return absl::OkStatus();
+}
+
 // After this every column name of the configuration is one of the table's.
 absl::Status SpellConfig(const TableInfo& table, EntityConfig* config) {
   config->table = table.name;
@@ -90,6 +96,7 @@ absl::Status SpellConfig(const TableInfo& table, EntityConfig* config) {
   PT_RETURN_IF_ERROR(Spell(table, "key", &config->key));
   PT_RETURN_IF_ERROR(Spell(table, "columns", &config->columns));
   PT_RETURN_IF_ERROR(Spell(table, "exclude_columns", &config->exclude_columns));
+  PT_RETURN_IF_ERROR(SpellReferences(table, config));
   PT_RETURN_IF_ERROR(SpellStamp(table, "last_modified_column", &config->last_modified_column));
   PT_RETURN_IF_ERROR(SpellStamp(table, "modified_by_column", &config->modified_by_column));
   PT_RETURN_IF_ERROR(SpellStamp(table, "sync_state_column", &config->sync_state_column));
@@ -139,60 +146,158 @@ absl::StatusOr<std::vector<Candidate>> Choose(sqlite::Database& db, const PlanRe
   for (const TableInfo& table : schema) {
     const auto named = configs.find(&table);
     if (named == configs.end() && !request.all_tables) continue;
-    chosen.push_back({&table, named == configs.end() ? EntityConfig() : named->second});
+    chosen.push_back({&table, named == configs.end() ? EntityConfig() : named->second, {}, false});
   }
   return chosen;
 }
 
-TablePlan BuildTable(const TableInfo& table, EntityConfig config) {
+// Integers in the key are refused unless the configuration says what becomes of
+// them; where it speaks of a key without integers, it means something else.
+absl::Status CheckIntegerKeyConfig(const Candidate& candidate) {
+  const EntityConfig& config = candidate.config;
+  const std::string& name = candidate.table->name;
+  if (config.integer_key == IntegerKey::kRange && !config.id_range.has_value()) {
+    return Contradiction(absl::StrCat("integer_key = \"range\" of \"", name,
+                                      "\" needs the numbers of this device: id_range"));
+  }
+  if (config.integer_key != IntegerKey::kRange && config.id_range.has_value()) {
+    return Contradiction(
+        absl::StrCat("id_range of \"", name, "\" is for integer_key = \"range\" alone"));
+  }
+  if (config.integer_key == IntegerKey::kRefuse || candidate.has_numeric_keys) {
+    return absl::OkStatus();
+  }
+  for (const std::string& column : candidate.key) {
+    if (candidate.table->Column(column)->affinity == Affinity::kInteger) return absl::OkStatus();
+  }
+  return Contradiction(absl::StrCat("integer_key of \"", name,
+                                    "\" says something of integers, but its key (",
+                                    absl::StrJoin(candidate.key, ", "), ") holds none"));
+}
+
+void AddTranslations(const Candidate& candidate, const ReferenceMap& references, TablePlan* entry) {
+  for (size_t i = 0; i < entry->columns.size(); ++i) {
+    std::optional<Translation> translation = references.Translate(candidate, entry->columns[i]);
+    if (!translation) continue;
+    if (translation->kind == TranslationKind::kRow) entry->affinities[i] = Affinity::kText;
+    entry->translations.push_back(*std::move(translation));
+  }
+  for (size_t i = 0; i < entry->key.size(); ++i) {
+    const Translation* translation = TranslationOf(*entry, entry->key[i]);
+    if (translation != nullptr && translation->kind == TranslationKind::kRow) {
+      entry->key_affinities[i] = Affinity::kText;
+    }
+  }
+}
+
+TablePlan BuildTable(const Candidate& candidate, const ReferenceMap& references) {
+  const TableInfo& table = *candidate.table;
   TablePlan entry;
-  entry.type = config.type;
+  entry.type = candidate.config.type;
   entry.table = table.name;
-  entry.key = config.key.empty() ? table.primary_key : config.key;
-  entry.config = std::move(config);
+  entry.key = candidate.key;
+  entry.config = candidate.config;
+  entry.local_key = LocalKeyOf(table, entry.key);
   for (const std::string& column : entry.key) {
     entry.key_affinities.push_back(table.Column(column)->affinity);
   }
-  entry.integer_key = entry.key.size() == 1 && entry.key_affinities[0] == Affinity::kInteger;
   for (const ColumnInfo& column : table.columns) {
     const bool in_key = Contains(entry.key, column.name);
-    const bool local = table.rowid_alias && column.key_position > 0;
-    const bool wanted = entry.config.columns.empty() || Contains(entry.config.columns, column.name);
-    const bool content = wanted && !local && !column.generated &&
-                         !IsStamp(entry.config, column.name) &&
-                         !Contains(entry.config.exclude_columns, column.name);
-    if (in_key || content) entry.columns.push_back(column.name);
+    // A local integer is content only where it says to which row this one belongs.
+    const bool local =
+        column.name == entry.local_key && !references.Translate(candidate, column.name).has_value();
+    if (in_key || (IsContent(candidate, column) && !local)) entry.columns.push_back(column.name);
   }
   std::sort(entry.columns.begin(), entry.columns.end());
   for (const std::string& column : entry.columns) {
     entry.affinities.push_back(table.Column(column)->affinity);
   }
+  AddTranslations(candidate, references, &entry);
+  const bool plain_integer = entry.key.size() == 1 && entry.key_affinities[0] == Affinity::kInteger;
+  entry.integer_key = plain_integer || entry.config.integer_key != IntegerKey::kRefuse;
   return entry;
 }
 
-absl::Status AddCandidate(sqlite::Database& db, const PlanRequest& request, Candidate candidate,
-                          bool is_synced, Plan* plan) {
-  const TableInfo& table = *candidate.table;
-  PT_RETURN_IF_ERROR(SpellConfig(table, &candidate.config));
-  const bool is_left_out =
-      !request.types.empty() && !Contains(request.types, candidate.config.type);
-  if (is_left_out) return absl::OkStatus();
-  PT_ASSIGN_OR_RETURN(auto refusal, RefuseTable(db, table, candidate.config.key, is_synced));
-  if (refusal) {
-    plan->refusals.push_back(*std::move(refusal));
-    return absl::OkStatus();
+std::optional<Refusal> RefuseNames(const Candidate& candidate) {
+  std::vector<std::string> columns = candidate.key;
+  for (const ColumnInfo& column : candidate.table->columns) {
+    if (IsContent(candidate, column)) columns.push_back(column.name);
   }
-  TablePlan entry = BuildTable(table, std::move(candidate.config));
-  if (auto unreadable = RefuseEncoding(table, entry.type, entry.columns)) {
-    plan->refusals.push_back(*std::move(unreadable));
-    return absl::OkStatus();
+  return RefuseEncoding(*candidate.table, candidate.config.type, columns);
+}
+
+// What of the chosen tables can be synced at all, by itself.
+absl::Status Examine(sqlite::Database& db, const PlanRequest& request,
+                     const std::map<std::string, int>& numbers, std::vector<Candidate>* candidates,
+                     Plan* plan) {
+  std::vector<Candidate> good;
+  for (Candidate& candidate : *candidates) {
+    const TableInfo& table = *candidate.table;
+    PT_RETURN_IF_ERROR(SpellConfig(table, &candidate.config));
+    const bool is_left_out =
+        !request.types.empty() && !Contains(request.types, candidate.config.type);
+    if (is_left_out) continue;
+    PT_ASSIGN_OR_RETURN(auto refusal, RefuseTable(db, table, candidate.config.key));
+    if (refusal) {
+      plan->refusals.push_back(*std::move(refusal));
+      continue;
+    }
+    candidate.key = candidate.config.key.empty() ? table.primary_key : candidate.config.key;
+    // Of one that is synced already the rows are not looked at: one number among
+    // its keys must not stop the others for good.
+    if (!numbers.contains(table.name)) {
+      PT_ASSIGN_OR_RETURN(candidate.has_numeric_keys, HasNumericKeys(db, table, candidate.key));
+    }
+    PT_RETURN_IF_ERROR(CheckKeyConfig(table, candidate.config, candidate.key));
+    PT_RETURN_IF_ERROR(CheckIntegerKeyConfig(candidate));
+    if (auto unreadable = RefuseNames(candidate)) {
+      plan->refusals.push_back(*std::move(unreadable));
+      continue;
+    }
+    for (const Candidate& other : good) {
+      if (other.config.type != candidate.config.type) continue;
+      return Contradiction(absl::StrCat("Two tables have the type \"", other.config.type, "\""));
+    }
+    good.push_back(std::move(candidate));
   }
-  PT_RETURN_IF_ERROR(CheckKeyConfig(table, entry.config, entry.key));
-  if (plan->ByType(entry.type) != nullptr) {
-    return Contradiction(absl::StrCat("Two tables have the type \"", entry.type, "\""));
-  }
-  plan->tables.push_back(std::move(entry));
+  *candidates = std::move(good);
   return absl::OkStatus();
+}
+
+// A table that leaves may be what another one's integers refer to: until all
+// that are left go together.
+void RefuseTogether(const std::vector<TableInfo>& schema, std::vector<Candidate>* candidates,
+                    Plan* plan) {
+  bool again = true;
+  while (again) {
+    const ReferenceMap references(schema, *candidates);
+    std::vector<Candidate> good;
+    for (const Candidate& candidate : *candidates) {
+      std::optional<Refusal> refusal = RefuseIntegers(candidate, references);
+      if (refusal) {
+        plan->refusals.push_back(*std::move(refusal));
+      } else {
+        good.push_back(candidate);
+      }
+    }
+    again = good.size() < candidates->size();
+    *candidates = std::move(good);
+  }
+}
+
+void BuildTables(const std::vector<TableInfo>& schema, const std::vector<Candidate>& candidates,
+                 Plan* plan) {
+  const ReferenceMap references(schema, candidates);
+  for (const Candidate& candidate : candidates) {
+    plan->tables.push_back(BuildTable(candidate, references));
+  }
+  std::set<std::string> in_keys;
+  for (const TablePlan& entry : plan->tables) {
+    for (const Translation* translation : TranslatedKey(entry)) in_keys.insert(translation->parent);
+  }
+  for (TablePlan& entry : plan->tables) {
+    entry.logs_local_key = !entry.local_key.empty() && in_keys.contains(entry.type);
+  }
 }
 
 // The numbers that tables carry, and below which none is free.
@@ -302,8 +407,27 @@ const TablePlan* Plan::ByNumber(int number) const {
 
 int Plan::KeyWidth() const {
   size_t width = 1;
-  for (const TablePlan& entry : tables) width = std::max(width, entry.key.size());
+  for (const TablePlan& entry : tables) {
+    width = std::max(width, entry.key.size() + (entry.logs_local_key ? 1 : 0));
+  }
   return static_cast<int>(width);
+}
+
+const Translation* TranslationOf(const TablePlan& table, absl::string_view column) {
+  for (const Translation& translation : table.translations) {
+    if (translation.column == column) return &translation;
+  }
+  return nullptr;
+}
+
+std::vector<const Translation*> TranslatedKey(const TablePlan& table) {
+  std::vector<const Translation*> translated;
+  for (const std::string& column : table.key) {
+    const Translation* translation = TranslationOf(table, column);
+    if (translation == nullptr || translation->kind != TranslationKind::kRow) continue;
+    translated.push_back(translation);
+  }
+  return translated;
 }
 
 absl::StatusOr<Plan> MakePlan(sqlite::Database& db, const PlanRequest& request) {
@@ -317,11 +441,9 @@ absl::StatusOr<Plan> MakePlan(sqlite::Database& db, const PlanRequest& request) 
   PT_ASSIGN_OR_RETURN(const std::vector<TableInfo> schema, ReadSchema(db));
   PT_ASSIGN_OR_RETURN(std::vector<Candidate> chosen, Choose(db, request, schema, &plan));
   PT_ASSIGN_OR_RETURN(Numbers numbers, KnownNumbers(db, request));
-  for (Candidate& candidate : chosen) {
-    const bool is_synced = numbers.by_table.contains(candidate.table->name);
-    PT_RETURN_IF_ERROR(AddCandidate(db, request, std::move(candidate), is_synced, &plan));
-  }
-  RefuseIntegerReferences(schema, &plan);
+  PT_RETURN_IF_ERROR(Examine(db, request, numbers.by_table, &chosen, &plan));
+  RefuseTogether(schema, &chosen, &plan);
+  BuildTables(schema, chosen, &plan);
   PT_RETURN_IF_ERROR(Complete(db, request, schema, std::move(numbers), &plan));
   return plan;
 }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,20 @@
 #include "device-agent/capture/stamp.h"
 
 namespace ptdoc::sync {
+
+// What is done with integers as keys; `integer_key` in the configuration.
+enum class IntegerKey : uint8_t {
+  kRefuse,   // two devices would give one number to two things
+  kRange,    // each device creates rows inside of its own id_range only
+  kOneSide,  // rows are created on one device (or side) only
+};
+
+// The numbers that this device gives to rows that it creates; both ends belong to it.
+struct IdRange {
+  int64_t low = 0;
+  int64_t high = 0;
+  friend bool operator==(const IdRange&, const IdRange&) = default;
+};
 
 // One [[entity]] of the configuration.
 struct EntityConfig {
@@ -26,6 +41,11 @@ struct EntityConfig {
   std::string sync_state_column;
   std::string time_format = "auto";  // or a name of TimeFormat
   std::string user;  // [device] user: stands in the trigger that stamps modified_by_column
+  IntegerKey integer_key = IntegerKey::kRefuse;
+  std::optional<IdRange> id_range;
+  // Foreign keys that the schema does not declare: column -> type. An empty type
+  // says of a declared one that its numbers mean the same on every device.
+  std::map<std::string, std::string> references;
 };
 
 // How versions of others get into a table.
@@ -35,19 +55,35 @@ enum class ApplyMode : uint8_t {
   kCaptureOnly,  // nothing can be written; `reason` says why
 };
 
+// A column whose integers are this device's own: what others get instead.
+enum class TranslationKind : uint8_t {
+  kRow,     // it holds a row's local integer: others get that row's EntityId, a TEXT
+  kNumber,  // it holds a key under an id_range: others get its absolute value
+};
+
+struct Translation {
+  std::string column;
+  TranslationKind kind = TranslationKind::kRow;
+  std::string parent;  // the type of the row that is meant
+  friend bool operator==(const Translation&, const Translation&) = default;
+};
+
 // A table that is synced.
 struct TablePlan {
   int number = 0;  // in SyncLog and in the triggers' names
   std::string type;
   std::string table;
   std::vector<std::string> key;
-  std::vector<Affinity> key_affinities;
+  std::vector<Affinity> key_affinities;  // as others see the values: TEXT of a translated one
   // Columns whose values are content: not generated, not excluded, not stamped,
   // and no rowid alias that is not the key (such an integer is each device's
   // own). Sorted bytewise; the key's columns are among them.
   std::vector<std::string> columns;
-  std::vector<Affinity> affinities;               // of `columns`
-  bool integer_key = false;                       // the key is one INTEGER column
+  std::vector<Affinity> affinities;               // of `columns`, as others see the values
+  std::vector<Translation> translations;          // by column; all of them are in `columns`
+  std::string local_key;                          // the rowid alias, where the key is another one
+  bool logs_local_key = false;                    // a key of another table is made of it
+  bool integer_key = false;                       // two devices can give its key to two things
   EntityConfig config;                            // column names as the file spells them
   TimeFormat time_format = TimeFormat::kIso8601;  // of last_modified_column
   std::vector<SchemaObject> triggers;             // TriggersFor of the present schema
@@ -61,9 +97,10 @@ struct TablePlan {
 // A table that is not synced: why, and what would make it possible.
 struct Refusal {
   std::string table;
-  std::string reason;  // a code: NO_KEY, INTEGER_KEY, VIRTUAL, ...
-  std::string what;    // a sentence
-  std::string remedy;  // a sentence
+  std::string reason;                        // a code: NO_KEY, INTEGER_KEY, VIRTUAL, ...
+  std::string what;                          // a sentence
+  std::string remedy;                        // a sentence
+  std::vector<std::string> useful_key = {};  // for `key`, where such columns are there
 };
 
 struct Plan {
@@ -73,9 +110,14 @@ struct Plan {
   const TablePlan* ByType(absl::string_view type) const;
   const TablePlan* ByTable(absl::string_view table) const;
   const TablePlan* ByNumber(int number) const;
-  // Columns of the widest key; 1 if there is no table.
+  // Values that the triggers log of the widest key; 1 if there is no table.
   int KeyWidth() const;
 };
+
+// Null if the column holds what everybody else holds.
+const Translation* TranslationOf(const TablePlan& table, absl::string_view column);
+// The key's columns that hold local integers of other rows, in the key's order.
+std::vector<const Translation*> TranslatedKey(const TablePlan& table);
 
 struct PlanRequest {
   std::vector<EntityConfig> entities;  // by configuration or --table

@@ -49,7 +49,7 @@ std::string KeyColumnHint(const TableInfo& table) {
 
 Refusal Refuse(const TableInfo& table, absl::string_view reason, std::string what,
                std::string remedy) {
-  return Refusal{table.name, std::string(reason), std::move(what), std::move(remedy)};
+  return Refusal{table.name, std::string(reason), std::move(what), std::move(remedy), {}};
 }
 
 std::optional<Refusal> RefuseKind(const TableInfo& table) {
@@ -93,43 +93,6 @@ std::optional<Refusal> RefuseKeyShape(const TableInfo& table, const std::vector<
   return std::nullopt;
 }
 
-Refusal IntegerKey(const TableInfo& table) {
-  return Refuse(table, "INTEGER_KEY",
-                "its key is made of integers: two devices that create rows offline pick the same "
-                "number, and one row would overwrite the other",
-                absl::StrCat(kTextKeyRemedy, KeyColumnHint(table)));
-}
-
-// True if a row has numbers alone in its key, where the declared types leave
-// that open.
-absl::StatusOr<bool> HasNumericKeys(sqlite::Database& db, const TableInfo& table,
-                                    const std::vector<std::string>& key) {
-  std::vector<std::string> columns;
-  std::vector<std::string> terms;
-  for (const std::string& name : key) {
-    if (table.Column(name)->affinity == Affinity::kText) return false;
-    columns.push_back(sqlite::QuoteName(name));
-    terms.push_back(absl::StrCat("typeof(", sqlite::QuoteName(name), ") IN ('integer', 'real')"));
-  }
-  return db.QueryInt(absl::StrCat("SELECT 1 FROM (SELECT ", absl::StrJoin(columns, ", "),
-                                  " FROM main.", sqlite::QuoteName(table.name), " LIMIT ",
-                                  kKeySampleRows, ") WHERE ", absl::StrJoin(terms, " AND "),
-                                  " LIMIT 1"));
-}
-
-absl::StatusOr<std::optional<Refusal>> RefuseIntegerKey(sqlite::Database& db,
-                                                        const TableInfo& table,
-                                                        const std::vector<std::string>& key,
-                                                        bool is_synced) {
-  const bool integers = std::all_of(key.begin(), key.end(), [&](const std::string& name) {
-    return table.Column(name)->affinity == Affinity::kInteger;
-  });
-  if (integers) return std::optional(IntegerKey(table));
-  if (is_synced) return std::optional<Refusal>();
-  PT_ASSIGN_OR_RETURN(const bool numbers, HasNumericKeys(db, table, key));
-  return numbers ? std::optional(IntegerKey(table)) : std::nullopt;
-}
-
 Refusal CaseInsensitiveKey(const TableInfo& table, const std::string& column) {
   return Refuse(table, "CASE_INSENSITIVE_KEY",
                 absl::StrCat("its key column \"", column,
@@ -165,65 +128,119 @@ absl::StatusOr<std::optional<Refusal>> RefuseCollation(sqlite::Database& db, con
   return std::optional<Refusal>();
 }
 
-// The rowid alias of a table that is synced by another key: local to a device.
-const std::string* LocalInteger(const TableInfo& table, const TablePlan& plan) {
-  if (!table.rowid_alias || SameColumns(plan.key, table.primary_key)) return nullptr;
-  return &table.primary_key[0];
+std::string ToConfig(const TableInfo& table, const std::vector<std::string>& columns) {
+  return absl::StrCat("key = \"", absl::StrJoin(columns, ", "), "\" in the [[entity]] of \"",
+                      table.name, "\"");
 }
 
-bool RefersTo(const ForeignKeyInfo& key, const std::string& parent, const std::string& column) {
-  if (!absl::EqualsIgnoreCase(key.parent_table, parent)) return false;
-  if (key.parent_columns.empty()) return true;
-  return std::any_of(key.parent_columns.begin(), key.parent_columns.end(),
-                     [&](const std::string& name) { return absl::EqualsIgnoreCase(name, column); });
-}
-
-std::optional<Refusal> RefuseReference(const std::vector<TableInfo>& schema, const Plan& plan,
-                                       const TableInfo& table) {
-  for (const TableInfo& parent : schema) {
-    const TablePlan* parent_plan = plan.ByTable(parent.name);
-    if (parent_plan == nullptr) continue;
-    const std::string* local = LocalInteger(parent, *parent_plan);
-    if (local == nullptr) continue;
-    for (const ForeignKeyInfo& key : table.foreign_keys) {
-      if (!RefersTo(key, parent.name, *local)) continue;
-      return Refuse(table, "INTEGER_REFERENCE",
-                    absl::StrCat("it refers to \"", parent.name, "\" by \"", *local,
-                                 "\", an integer that each device chooses for itself"),
-                    absl::StrCat("refer to \"", parent.name, "\" by ",
-                                 absl::StrJoin(parent_plan->key, ", ")));
-    }
+// The key, or other columns in UNIQUE indexes, that would name a row on every
+// device.
+std::vector<std::string> UsefulKey(const Candidate& candidate, const ReferenceMap& references) {
+  const TableInfo& table = *candidate.table;
+  const std::vector<std::string>* best = nullptr;
+  for (const UniqueIndex& index : table.uniques) {
+    if (index.partial || index.expression || index.columns.size() > kKeyColumnsMax) continue;
+    const bool means_the_same =
+        std::all_of(index.columns.begin(), index.columns.end(), [&](const std::string& name) {
+          const ColumnInfo* column = table.Column(name);
+          if (column == nullptr || !column->not_null || column->generated) return false;
+          return column->affinity == Affinity::kText || column->affinity == Affinity::kBlob ||
+                 references.Translate(candidate, column->name).has_value();
+        });
+    const bool binary = std::all_of(
+        index.collations.begin(), index.collations.end(),
+        [](const std::string& collation) { return absl::EqualsIgnoreCase(collation, "BINARY"); });
+    if (!means_the_same || !binary) continue;
+    if (best == nullptr || index.columns.size() < best->size()) best = &index.columns;
   }
-  return std::nullopt;
+  return best == nullptr ? std::vector<std::string>() : *best;
+}
+
+Refusal RefuseIntegerKey(const Candidate& candidate, const ReferenceMap& references) {
+  const TableInfo& table = *candidate.table;
+  const std::vector<std::string> useful = UsefulKey(candidate, references);
+  std::string remedy;
+  if (!useful.empty()) {
+    remedy = absl::StrCat("name rows by what is UNIQUE NOT NULL in it: ", ToConfig(table, useful),
+                          "; the integer stays local, and foreign keys follow");
+  } else {
+    remedy = absl::StrCat(
+        "give it a UNIQUE NOT NULL column that every device can fill by itself, such as a uuid, "
+        "and name it with key=; or ",
+        table.autoincrement ? "give each device numbers of its own (integer_key = \"range\" with "
+                              "id_range); or "
+                            : "",
+        "if one device alone creates its rows, say so with integer_key = \"one_side\"");
+  }
+  Refusal refusal =
+      Refuse(table, "INTEGER_KEY",
+             "its key is made of integers: two devices that create rows offline pick the same "
+             "number, and one row would overwrite the other",
+             std::move(remedy));
+  refusal.useful_key = useful;
+  return refusal;
+}
+
+std::optional<Refusal> RefuseRange(const Candidate& candidate) {
+  const TableInfo& table = *candidate.table;
+  if (table.autoincrement && LocalKeyOf(table, candidate.key).empty()) return std::nullopt;
+  return Refuse(table, "INTEGER_RANGE",
+                "integer_key = \"range\" needs an INTEGER PRIMARY KEY AUTOINCREMENT: without it "
+                "SQLite gives the next number after the highest row, in no range",
+                "declare its key AUTOINCREMENT; or name a UNIQUE NOT NULL column with key=");
+}
+
+bool IsAllOfIntegers(const Candidate& candidate, const ReferenceMap& references) {
+  return std::all_of(candidate.key.begin(), candidate.key.end(), [&](const std::string& name) {
+    const std::optional<Translation> translation = references.Translate(candidate, name);
+    const bool translated = translation && translation->kind == TranslationKind::kRow;
+    return !translated && candidate.table->Column(name)->affinity == Affinity::kInteger;
+  });
+}
+
+Refusal KeyCycle(const TableInfo& table) {
+  return Refuse(table, "INTEGER_KEY",
+                "its key is made of references that lead back to the table itself: nothing in it "
+                "names a row on every device",
+                std::string(kTextKeyRemedy));
+}
+
+Refusal IntegerReference(const TableInfo& table, const std::string& column,
+                         const std::string& parent) {
+  return Refuse(
+      table, "INTEGER_REFERENCE",
+      absl::StrCat("its column \"", column, "\" refers to \"", parent,
+                   "\", which is not synced, by an integer that each device chooses for itself"),
+      absl::StrCat("sync \"", parent,
+                   "\", too; or leave the column out (exclude_columns); or, if "
+                   "its numbers mean the same on every device, say so: references = { ",
+                   column, " = \"\" }"));
 }
 
 }  // namespace
 
 absl::StatusOr<std::optional<Refusal>> RefuseName(sqlite::Database& db, const std::string& name) {
   if (IsOurTable(name)) {
-    return std::optional(Refusal{name, "SYNC_TABLE", "it is this agent's own", "leave it out"});
+    return std::optional(Refusal{name, "SYNC_TABLE", "it is this agent's own", "leave it out", {}});
   }
   if (absl::StartsWithIgnoreCase(name, "sqlite_")) {
-    return std::optional(Refusal{name, "SYSTEM_TABLE", "it is SQLite's own", "leave it out"});
+    return std::optional(Refusal{name, "SYSTEM_TABLE", "it is SQLite's own", "leave it out", {}});
   }
   PT_ASSIGN_OR_RETURN(sqlite::Statement rows,
                       db.Prepare("SELECT name FROM main.sqlite_master WHERE type = 'view' AND "
                                  "name = ?1 COLLATE NOCASE"));
   PT_ASSIGN_OR_RETURN(const bool view, rows.Bind(1, name).Step());
   if (!view) return std::optional<Refusal>();
-  return std::optional(
-      Refusal{std::string(rows.Text(0)), "VIEW", "it is a view", "sync the tables that it shows"});
+  return std::optional(Refusal{
+      std::string(rows.Text(0)), "VIEW", "it is a view", "sync the tables that it shows", {}});
 }
 
 absl::StatusOr<std::optional<Refusal>> RefuseTable(sqlite::Database& db, const TableInfo& table,
-                                                   const std::vector<std::string>& key,
-                                                   bool is_synced) {
+                                                   const std::vector<std::string>& key) {
   const std::vector<std::string>& columns = key.empty() ? table.primary_key : key;
   if (auto refusal = RefuseKind(table)) return refusal;
   if (auto refusal = RefuseMissingKey(table, columns)) return refusal;
   if (auto refusal = RefuseKeyShape(table, columns)) return refusal;
-  PT_ASSIGN_OR_RETURN(auto refusal, RefuseIntegerKey(db, table, columns, is_synced));
-  if (refusal) return refusal;
   return RefuseCollation(db, table, columns);
 }
 
@@ -243,15 +260,42 @@ std::optional<Refusal> RefuseEncoding(const TableInfo& table, const std::string&
   return std::nullopt;
 }
 
-void RefuseIntegerReferences(const std::vector<TableInfo>& schema, Plan* plan) {
-  const Plan whole = *plan;
-  for (const TableInfo& table : schema) {
-    if (whole.ByTable(table.name) == nullptr) continue;
-    std::optional<Refusal> refusal = RefuseReference(schema, whole, table);
-    if (!refusal) continue;
-    std::erase_if(plan->tables, [&](const TablePlan& entry) { return entry.table == table.name; });
-    plan->refusals.push_back(*std::move(refusal));
+absl::StatusOr<bool> HasNumericKeys(sqlite::Database& db, const TableInfo& table,
+                                    const std::vector<std::string>& key) {
+  std::vector<std::string> columns;
+  std::vector<std::string> terms;
+  for (const std::string& name : key) {
+    if (table.Column(name)->affinity == Affinity::kText) return false;
+    columns.push_back(sqlite::QuoteName(name));
+    terms.push_back(absl::StrCat("typeof(", sqlite::QuoteName(name), ") IN ('integer', 'real')"));
   }
+  return db.QueryInt(absl::StrCat("SELECT 1 FROM (SELECT ", absl::StrJoin(columns, ", "),
+                                  " FROM main.", sqlite::QuoteName(table.name), " LIMIT ",
+                                  kKeySampleRows, ") WHERE ", absl::StrJoin(terms, " AND "),
+                                  " LIMIT 1"));
+}
+
+std::optional<Refusal> RefuseIntegers(const Candidate& candidate, const ReferenceMap& references) {
+  const TableInfo& table = *candidate.table;
+  const bool translated = std::any_of(
+      candidate.key.begin(), candidate.key.end(),
+      [&](const std::string& name) { return references.Translate(candidate, name).has_value(); });
+  if (references.HasKeyCycle(candidate)) return KeyCycle(table);
+  if (candidate.config.integer_key == IntegerKey::kRange) {
+    if (auto refusal = RefuseRange(candidate)) return refusal;
+  } else if (candidate.config.integer_key == IntegerKey::kRefuse) {
+    const bool numbers = candidate.has_numeric_keys && !translated;
+    if (numbers || IsAllOfIntegers(candidate, references))
+      return RefuseIntegerKey(candidate, references);
+  }
+  for (const ColumnInfo& column : table.columns) {
+    const bool in_key =
+        std::find(candidate.key.begin(), candidate.key.end(), column.name) != candidate.key.end();
+    if (!in_key && !IsContent(candidate, column)) continue;
+    const std::string parent = references.UnsyncedParent(candidate, column.name);
+    if (!parent.empty()) return IntegerReference(table, column.name, parent);
+  }
+  return std::nullopt;
 }
 
 }  // namespace ptdoc::sync

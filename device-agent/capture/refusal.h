@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "common/sqlite/sqlite.h"
 #include "device-agent/capture/plan.h"
+#include "device-agent/capture/references.h"
 #include "device-agent/capture/schema.h"
 
 namespace ptdoc::sync {
@@ -16,19 +17,21 @@ namespace ptdoc::sync {
 absl::StatusOr<std::optional<Refusal>> RefuseName(sqlite::Database& db, const std::string& name);
 
 // Why a table cannot be synced by `key` (as the file spells it; empty = its
-// PRIMARY KEY), if so. Of one that `is_synced` already the rows are not looked
-// at: one number among its keys must not stop the others for good.
+// PRIMARY KEY), if so, whatever other tables are synced.
 absl::StatusOr<std::optional<Refusal>> RefuseTable(sqlite::Database& db, const TableInfo& table,
-                                                   const std::vector<std::string>& key,
-                                                   bool is_synced);
+                                                   const std::vector<std::string>& key);
 
 // A type, or a column that is synced, whose name no message can carry.
 std::optional<Refusal> RefuseEncoding(const TableInfo& table, const std::string& type,
                                       const std::vector<std::string>& columns);
 
-// Tables of the plan that refer to the local integer of another one (its key
-// is a uuid beside it) leave the plan: the number means another row on each
-// device.
-void RefuseIntegerReferences(const std::vector<TableInfo>& schema, Plan* plan);
+// True if a row has numbers alone in its key, where the declared types leave
+// that open.
+absl::StatusOr<bool> HasNumericKeys(sqlite::Database& db, const TableInfo& table,
+                                    const std::vector<std::string>& key);
+
+// Why it cannot be synced together with the others: integers in its key, or in
+// columns that refer to rows which other devices know by other numbers.
+std::optional<Refusal> RefuseIntegers(const Candidate& candidate, const ReferenceMap& references);
 
 }  // namespace ptdoc::sync

@@ -21,8 +21,8 @@ namespace {
 
 // What follows the number in the names of our triggers (triggers.cc), those of
 // earlier versions included.
-constexpr std::array<absl::string_view, 8> kTriggerLetters = {"ai", "ad", "au", "ak",
-                                                              "bi", "bu", "si", "su"};
+constexpr std::array<absl::string_view, 10> kTriggerLetters = {"ai", "ad", "au", "ak", "bd",
+                                                               "bi", "bl", "bu", "si", "su"};
 
 bool IsWordCharacter(char c) {
   const auto byte = static_cast<unsigned char>(c);

@@ -36,7 +36,7 @@ class TriggerWriter {
   std::vector<SchemaObject> Write() {
     const std::string same = SameKey("OLD.", "NEW.");
     Add("ai", "AFTER INSERT", "", LogRow('I', "NEW."));
-    Add("ad", "AFTER DELETE", "", LogRow('D', "OLD."));
+    AddDelete();
     // Two triggers whose conditions are each other's opposite and never NULL.
     Add("au", "AFTER UPDATE", same, LogRow('U', "NEW."));
     Add("ak", "AFTER UPDATE", absl::StrCat("NOT (", same, ")"),
@@ -59,9 +59,21 @@ class TriggerWriter {
     objects_.push_back(std::move(object));
   }
 
+  // What goes with the row, by cascades or by the app's own triggers, is logged
+  // under this number: whose it was is said before. (A look at the other table
+  // would say it, too, but an app that makes that table anew could not rename it.)
+  void AddDelete() {
+    if (!plan_.logs_local_key) return Add("ad", "AFTER DELETE", "", LogRow('D', "OLD."));
+    Add("bd", "BEFORE DELETE", "", LogRow('D', "OLD."));
+    const std::string local = QuoteName(plan_.local_key);
+    Add("bl", "BEFORE UPDATE", absl::StrCat("NEW.", local, " IS NOT OLD.", local),
+        LogRow('U', "OLD."));
+  }
+
   std::string InsertIntoLog() const {
     std::string columns = "INSERT INTO SyncLog(Tag, TableNo, Op, Time";
-    for (size_t i = 1; i <= plan_.key.size(); ++i) absl::StrAppend(&columns, ", K", i);
+    const size_t values = plan_.key.size() + (plan_.logs_local_key ? 1 : 0);
+    for (size_t i = 1; i <= values; ++i) absl::StrAppend(&columns, ", K", i);
     return columns + ") ";
   }
 
@@ -72,6 +84,7 @@ class TriggerWriter {
     for (const std::string& column : plan_.key) {
       absl::StrAppend(&values, ", ", row, QuoteName(column));
     }
+    if (plan_.logs_local_key) absl::StrAppend(&values, ", ", row, QuoteName(plan_.local_key));
     return values;
   }
 

@@ -12,6 +12,8 @@ namespace ptdoc::sync {
 // the same plan and table give the same texts. Their names are
 // SyncT<number>_<letters>:
 //   ai, ad      log the new row's key, the old row's
+//   bd, bl      in place of ad, and before the local integer changes: of a table
+//               whose integers are part of another one's key (logs_local_key)
 //   au, ak      after an update: the key is the same, or has become another
 //   bi, bu      log the rows that a REPLACE would push out unseen
 //   si, su      stamp the app's own columns, where the configuration names some

@@ -1,11 +1,12 @@
 #include "device-agent/cli/agent_config.h"
 
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <utility>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/str_cat.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "common/base/status.h"
@@ -64,20 +65,42 @@ absl::Status InRange(const ConfigTable& table, const char* name, int64_t value, 
   return table.Error(name, "must be from " + std::to_string(low) + " to " + std::to_string(high));
 }
 
-// What stands in the configuration for tables that this version cannot sync.
-absl::Status CheckIntegerKeys(const ConfigTable& table) {
-  constexpr char kRemedy[] =
-      "name a UNIQUE column in `key` that means the same on every device, and leave this out";
-  if (table.Text("integer_key") != "refuse") {
-    return table.Error("integer_key",
-                       absl::StrCat("only \"refuse\" is supported by this version; ", kRemedy));
+// "1000000-1999999".
+std::optional<IdRange> ParseIdRange(absl::string_view text) {
+  const std::pair<absl::string_view, absl::string_view> ends =
+      absl::StrSplit(text, absl::MaxSplits('-', 1));
+  IdRange range;
+  if (!absl::SimpleAtoi(absl::StripAsciiWhitespace(ends.first), &range.low) ||
+      !absl::SimpleAtoi(absl::StripAsciiWhitespace(ends.second), &range.high)) {
+    return std::nullopt;
   }
-  if (!table.Text("id_range").empty()) {
-    return table.Error("id_range", absl::StrCat("is not supported by this version; ", kRemedy));
+  if (range.low < 1 || range.high < range.low) return std::nullopt;
+  return range;
+}
+
+absl::Status ReadIntegerKey(const ConfigTable& table, EntityConfig* entity) {
+  const std::string& how = table.Text("integer_key");
+  if (how == "range") {
+    entity->integer_key = IntegerKey::kRange;
+  } else if (how == "one_side") {
+    entity->integer_key = IntegerKey::kOneSide;
+  } else if (how != "refuse") {
+    return table.Error("integer_key", "must be one of refuse, range, one_side");
   }
-  if (!table.TextMap("references").empty()) {
-    return table.Error("references", absl::StrCat("is not supported by this version; ", kRemedy));
+  const std::string& range = table.Text("id_range");
+  if (!range.empty()) {
+    entity->id_range = ParseIdRange(range);
+    if (!entity->id_range.has_value()) {
+      return table.Error("id_range",
+                         "must be two numbers above 0, the lower one first: \"1000000-1999999\"");
+    }
+    if (entity->integer_key != IntegerKey::kRange) {
+      return table.Error("id_range", "is for integer_key = \"range\" alone");
+    }
+  } else if (entity->integer_key == IntegerKey::kRange) {
+    return table.Error("integer_key", "\"range\" needs the numbers of this device: id_range");
   }
+  entity->references = table.TextMap("references");
   return absl::OkStatus();
 }
 
@@ -98,7 +121,7 @@ absl::Status CheckEntity(const ConfigTable& table, const EntityConfig& entity,
   if (entity.time_format != "auto" && !ParseTimeFormat(entity.time_format).has_value()) {
     return table.Error("time_format", "must be one of auto, iso8601, efcore, unix, unix_ms, ticks");
   }
-  return CheckIntegerKeys(table);
+  return absl::OkStatus();
 }
 
 absl::Status ReadEntities(const Config& config, PlanRequest* plan) {
@@ -119,6 +142,7 @@ absl::Status ReadEntities(const Config& config, PlanRequest* plan) {
     entity.modified_by_column = table.Text("modified_by_column");
     entity.sync_state_column = table.Text("sync_state_column");
     entity.time_format = table.Text("time_format");
+    PT_RETURN_IF_ERROR(ReadIntegerKey(table, &entity));
     PT_RETURN_IF_ERROR(CheckEntity(table, entity, &tables, &types));
     plan->entities.push_back(std::move(entity));
   }

@@ -20,6 +20,7 @@
 #include "common/rpc/config.h"
 #include "common/sqlite/sqlite.h"
 #include "device-agent/capture/capture.h"
+#include "device-agent/capture/propose.h"
 #include "device-agent/cli/adopt.h"
 #include "device-agent/cli/rehearse.h"
 #include "device-agent/cli/verbs.h"
@@ -45,6 +46,11 @@ absl::StatusOr<sqlite::Database> OpenApp(const std::string& path) {
                    "synced."));
 }
 
+struct ShownPlan {
+  Plan plan;
+  std::vector<EntityConfig> proposed;  // for tables that it refuses
+};
+
 std::string ModeText(const TablePlan& table) {
   switch (table.apply_mode) {
     case ApplyMode::kTriggersOn:
@@ -57,7 +63,16 @@ std::string ModeText(const TablePlan& table) {
   return "";
 }
 
-Json PlanJson(const Plan& plan) {
+Json ProposalsJson(const std::vector<EntityConfig>& proposed) {
+  Json list = Json::array();
+  for (const EntityConfig& entity : proposed) {
+    list.push_back({{"table", entity.table}, {"key", entity.key}});
+  }
+  return list;
+}
+
+Json PlanJson(const ShownPlan& shown) {
+  const Plan& plan = shown.plan;
   Json tables = Json::array();
   for (const TablePlan& table : plan.tables) {
     tables.push_back({{"type", table.type},
@@ -77,7 +92,7 @@ Json PlanJson(const Plan& plan) {
                        {"message", refusal.what},
                        {"remedy", refusal.remedy}});
   }
-  return {{"tables", tables}, {"refused", refused}};
+  return {{"tables", tables}, {"refused", refused}, {"proposed", ProposalsJson(shown.proposed)}};
 }
 
 // Tables that are refused for one reason stand together.
@@ -95,6 +110,25 @@ void PrintRefusals(const Plan& plan) {
   }
   for (const std::string& reason : reasons) {
     std::printf("  %s\n    %s\n", absl::StrJoin(tables[reason], ", ").c_str(), reason.c_str());
+  }
+}
+
+// The lines of agent.toml for one proposed table; `prefix` before each.
+absl::StatusOr<std::string> ProposalText(const EntityConfig& entity, absl::string_view prefix) {
+  PT_ASSIGN_OR_RETURN(const std::string table, TomlText(entity.table));
+  PT_ASSIGN_OR_RETURN(const std::string key, TomlText(absl::StrJoin(entity.key, ", ")));
+  return absl::StrCat(prefix, "[[entity]]\n", prefix, "table = ", table, "\n", prefix,
+                      "key = ", key, "\n");
+}
+
+void PrintProposals(const std::vector<EntityConfig>& proposed) {
+  if (proposed.empty()) return;
+  std::printf(
+      "\nWith these lines in agent.toml, on every device, init syncs them, too; their integers "
+      "stay local:\n\n");
+  for (const EntityConfig& entity : proposed) {
+    const absl::StatusOr<std::string> text = ProposalText(entity, "");
+    if (text.ok()) std::printf("%s\n", text->c_str());
   }
 }
 
@@ -153,7 +187,7 @@ absl::Status CheckPlan(const Plan& plan, bool all_tables, const std::string& dat
 
 // The text of an agent.toml with which the next verbs find everything.
 absl::StatusOr<std::string> ConfigText(const std::string& database, const InitArgs& args,
-                                       const Plan& plan) {
+                                       const ShownPlan& shown) {
   const std::string absolute = std::filesystem::absolute(database).string();
   std::string out = "# Written by `device-agent init`. docs/OPERATIONS.md explains every key.\n";
   const auto line = [&out](absl::string_view name, absl::string_view value) -> absl::Status {
@@ -170,19 +204,30 @@ absl::StatusOr<std::string> ConfigText(const std::string& database, const InitAr
   PT_RETURN_IF_ERROR(line("database", absolute));
   absl::StrAppend(&out, "\n[control]\n");
   PT_RETURN_IF_ERROR(line("listen", absl::StrCat("unix://", absolute, ".sync.sock")));
-  for (const TablePlan& table : plan.tables) {
+  for (const TablePlan& table : shown.plan.tables) {
     absl::StrAppend(&out, "\n[[entity]]\n");
     PT_RETURN_IF_ERROR(line("type", table.type));
     PT_RETURN_IF_ERROR(line("table", table.table));
   }
+  if (!shown.proposed.empty()) {
+    absl::StrAppend(&out,
+                    "\n# Refused for their integers. Without the # (on every device), and after "
+                    "another init,\n# these are synced by the key that is named, and the integer "
+                    "stays local.\n");
+  }
+  for (const EntityConfig& entity : shown.proposed) {
+    PT_ASSIGN_OR_RETURN(const std::string text, ProposalText(entity, "#"));
+    absl::StrAppend(&out, "\n", text);
+  }
   return out;
 }
 
-absl::Status WriteConfig(const AgentContext& context, const InitArgs& args, const Plan& plan) {
+absl::Status WriteConfig(const AgentContext& context, const InitArgs& args,
+                         const ShownPlan& shown) {
   const std::string& database = context.config.agent.replica.database;
   const std::string path = ConfigBeside(database);
   if (!context.config.file.empty() || std::filesystem::exists(path)) return absl::OkStatus();
-  const absl::StatusOr<std::string> text = ConfigText(database, args, plan);
+  const absl::StatusOr<std::string> text = ConfigText(database, args, shown);
   if (!text.ok()) {
     return ReasonError(absl::StatusCode::kFailedPrecondition, "FILE",
                        absl::StrCat("Cannot write ", path,
@@ -279,14 +324,14 @@ struct Installed {
   std::optional<Adopted> adopted;
 };
 
-absl::StatusOr<Installed> Install(AgentContext& context, const InitArgs& args, const Plan& plan,
-                                  const PlanRequest& request) {
+absl::StatusOr<Installed> Install(AgentContext& context, const InitArgs& args,
+                                  const ShownPlan& shown, const PlanRequest& request) {
   ReplicaOptions options = context.config.agent.replica;
   options.plan = request;
   options.plan.count_rows = false;
   Installed out;
   PT_ASSIGN_OR_RETURN(out.enqueued, Replica::Initialise(options, context.clock, context.rng));
-  PT_RETURN_IF_ERROR(WriteConfig(context, args, plan));
+  PT_RETURN_IF_ERROR(WriteConfig(context, args, shown));
   if (args.adopt) {
     PT_ASSIGN_OR_RETURN(out.adopted, Adopt(context, options));
   }
@@ -298,22 +343,26 @@ absl::StatusOr<Installed> Install(AgentContext& context, const InitArgs& args, c
   return out;
 }
 
-absl::StatusOr<Plan> ShowPlan(AgentContext& context, const InitArgs& args,
-                              const PlanRequest& request) {
+absl::StatusOr<ShownPlan> ShowPlan(AgentContext& context, const InitArgs& args,
+                                   const PlanRequest& request) {
   const std::string& database = context.config.agent.replica.database;
   PT_ASSIGN_OR_RETURN(auto db, OpenApp(database));
-  PT_ASSIGN_OR_RETURN(Plan plan, MakePlan(db, request));
+  ShownPlan shown;
+  PT_ASSIGN_OR_RETURN(shown.plan, MakePlan(db, request));
+  const Plan& plan = shown.plan;
+  PT_ASSIGN_OR_RETURN(shown.proposed, ProposeEntities(db, request));
   if (args.print_sql) {
     PT_RETURN_IF_ERROR(CheckPlan(plan, request.all_tables, database));
     PT_ASSIGN_OR_RETURN(const std::string script, InstallScript(db, plan));
     std::fputs(script.c_str(), stdout);
   } else if (!context.json) {
     PrintPlan(plan, context.config.agent.replica.database);
+    PrintProposals(shown.proposed);
   } else if (args.dry_run) {
-    PrintJson(PlanJson(plan));
+    PrintJson(PlanJson(shown));
   }
   PT_RETURN_IF_ERROR(CheckPlan(plan, request.all_tables, database));
-  return plan;
+  return shown;
 }
 
 int ShowRehearsal(AgentContext& context, const PlanRequest& request) {

@@ -71,10 +71,15 @@ bool GoesIntoTheApp(const Target& target) {
 
 bool IsRefusal(const absl::Status& status) {
   const int code = sqlite::ExtendedCode(status) & 0xff;
-  return code == kError || code == kTooBig || code == kConstraint || code == kMismatch;
+  return code == kError || code == kTooBig || code == kConstraint || code == kMismatch ||
+         MissingParent(status).has_value();
 }
 
 Refused RefusalOf(const absl::Status& status) {
+  const std::optional<EntityKey> parent = MissingParent(status);
+  if (parent.has_value()) {
+    return {"MISSING_PARENT", absl::StrCat(parent->type, "/", parent->id)};
+  }
   return {std::string(CodeName(sqlite::ExtendedCode(status))), sqlite::ConstraintName(status)};
 }
 
@@ -99,12 +104,14 @@ absl::StatusOr<bool> ReplicaImpl::ReadUndrained(Writing& writing) {
   PT_ASSIGN_OR_RETURN(const std::vector<LogRow> rows,
                       ReadLog(*app_, plan_, drained.seq, kLogChunkRows));
   if (rows.size() == kLogChunkRows) return false;
+  LogKeys keys(*app_, plan_, drained.seq);
   for (const LogRow& row : rows) {
     const TablePlan* plan = plan_.ByNumber(row.table);
     Table* table = plan == nullptr ? nullptr : TableOf(plan->type);
     if (table == nullptr || row.key.empty()) continue;
-    absl::StatusOr<std::string> id = table->IdOf(row.key);
-    if (id.ok()) writing.undrained.insert({table->type(), *std::move(id)});
+    PT_ASSIGN_OR_RETURN(LogKeys::Name name, keys.NameOf(row));
+    if (name.verdict != LogKeys::Verdict::kKnown) continue;
+    writing.undrained.insert({table->type(), std::move(name.id)});
   }
   return true;
 }
@@ -133,7 +140,7 @@ absl::StatusOr<Attempt> ReplicaImpl::CheckBeforeWriting(Writing& writing) {
       verdict = Attempt::kAgain;
     }
     target.is_there = !row.absent;
-    target.before = std::move(row.values);
+    target.before = std::move(row);
   }
   return verdict;
 }
@@ -156,7 +163,8 @@ absl::StatusOr<Attempt> ReplicaImpl::WriteToApp(Work& work, const Intent& intent
   const bool defers_keys = NeedsDeferredKeys(work, *findings);
   if (defers_keys) PT_RETURN_IF_ERROR(app_->Exec("PRAGMA defer_foreign_keys=ON"));
   const std::map<EntityKey, Refused> refused_before = findings->refused;
-  Writing writing{work, findings, {}, 0, 0, {}, {}, {}, {}, false, {}, {}, {}, 0, {}, false};
+  Writing writing{work,  findings, {}, 0,  0, {}, {}, {}, {},
+                  false, {},       {}, {}, 0, {}, {}, {}, false};
   PT_ASSIGN_OR_RETURN(const Attempt checked, CheckBeforeWriting(writing));
   if (checked != Attempt::kDone) return checked;
   PT_ASSIGN_OR_RETURN(const LogMark last, LastMark(*app_));
@@ -191,6 +199,7 @@ absl::Status ReplicaImpl::WriteAll(Writing& writing) {
     // What is left stands in its own way, as a swap of UNIQUE values does.
     PT_REACHED("unique values were parked");
     parked = true;
+    PT_RETURN_IF_ERROR(ReserveLocalIds(writing, todo));
     for (const Todo& stuck : todo) PT_RETURN_IF_ERROR(ParkUniqueValues(*stuck.target));
   }
   for (const Todo& stuck : todo) {
@@ -224,8 +233,14 @@ absl::Status ReplicaImpl::WriteRound(Writing& writing, std::vector<Todo>* todo) 
 absl::Status ReplicaImpl::WriteOne(Writing& writing, Target& target) {
   PT_RETURN_IF_ERROR(SetTriggers(target.table->plan.apply_mode == ApplyMode::kTriggersOn));
   const int64_t log_seq = writing.log_seq;
+  if (target.is_there && target.table->plan.logs_local_key &&
+      target.before.local_id.type() == Value::Type::kInteger) {
+    // With triggers off nobody logs it, but what goes with it is.
+    writing.owners[{target.table->plan.number, target.before.local_id.integer()}] =
+        target.version.key.id;
+  }
   PT_ASSIGN_OR_RETURN(sqlite::Savepoint savepoint, sqlite::Savepoint::Begin(*app_));
-  PT_ASSIGN_OR_RETURN(const bool taken, WriteValues(target));
+  PT_ASSIGN_OR_RETURN(const bool taken, WriteValues(writing, target));
   if (!taken) {
     writing.Refuse(target.version.key, {"SQLITE_CONSTRAINT_TRIGGER", ""});
     return absl::OkStatus();
@@ -246,30 +261,59 @@ absl::Status ReplicaImpl::WriteOne(Writing& writing, Target& target) {
 }
 
 // False if a trigger of the app ignored the statement (RAISE(IGNORE)).
-absl::StatusOr<bool> ReplicaImpl::WriteValues(const Target& target) {
+absl::StatusOr<bool> ReplicaImpl::WriteValues(Writing& writing, Target& target) {
+  const Table& table = *target.table;
   const int64_t before = app_->total_changes();
   const bool deletes = target.act == Act::kRemove || target.version.deleted;
-  PT_ASSIGN_OR_RETURN(const std::vector<Cascaded> cascades,
-                      FindCascades(target, deletes ? nullptr : &target.values, target.written));
-  if (deletes) {
-    PT_RETURN_IF_ERROR(DeleteRow(*app_, *target.table, target.key));
+  if (!deletes) {
+    const std::vector<bool>* written = target.is_there ? &target.written : nullptr;
+    PT_ASSIGN_OR_RETURN(target.local_values,
+                        LocalValues(*app_, table, target.values, written, &writing.reserved_ids));
+  }
+  const auto reserved = writing.reserved_ids.find(target.version.key);
+  const int64_t* local_id = reserved == writing.reserved_ids.end() ? nullptr : &reserved->second;
+  const auto insert = [&] {
+    return InsertRow(*app_, table, target.local_values, local_id, &target.version);
+  };
+  PT_ASSIGN_OR_RETURN(
+      const std::vector<Cascaded> cascades,
+      FindCascades(target, deletes ? nullptr : &target.local_values, target.written));
+  const std::vector<Value> key =
+      target.is_there ? table.LocalKeyOf(target.before) : std::vector<Value>();
+  if (deletes && target.is_there) {
+    PT_RETURN_IF_ERROR(DeleteRow(*app_, table, key));
   } else if (target.is_there) {
     PT_RETURN_IF_ERROR(
-        UpdateRow(*app_, *target.table, target.values, target.written, &target.version));
-  } else {
-    PT_RETURN_IF_ERROR(InsertRow(*app_, *target.table, target.values, &target.version));
+        UpdateRow(*app_, table, key, target.local_values, target.written, &target.version));
+  } else if (!deletes) {
+    PT_RETURN_IF_ERROR(insert());
   }
   if (app_->total_changes() != before) {
     PT_RETURN_IF_ERROR(LogCascades(cascades));
     return true;
   }
-  PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, *target.table, *ledger_, target.key));
+  PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, table, *ledger_, target.key));
   if (row.absent && !deletes && target.is_there) {
     // A cascade of this page took the row that was to be updated.
-    PT_RETURN_IF_ERROR(InsertRow(*app_, *target.table, target.values, &target.version));
+    PT_ASSIGN_OR_RETURN(target.local_values,
+                        LocalValues(*app_, table, target.values, nullptr, &writing.reserved_ids));
+    PT_RETURN_IF_ERROR(insert());
     return app_->total_changes() != before;
   }
   return row.absent ? deletes : row.hashes == target.after;
+}
+
+// Rows that refer to each other, or to themselves: each gets the integer that
+// it will have, so that the others can name it before it is there.
+absl::Status ReplicaImpl::ReserveLocalIds(Writing& writing, const std::vector<Todo>& todo) {
+  for (const Todo& stuck : todo) {
+    const Target& target = *stuck.target;
+    if (target.is_there || target.version.deleted || target.act != Act::kWrite) continue;
+    if (!target.table->is_translated_to || target.table->plan.local_key.empty()) continue;
+    PT_ASSIGN_OR_RETURN(writing.reserved_ids[target.version.key],
+                        NextLocalId(*app_, *target.table, writing.reserved_ids));
+  }
+  return absl::OkStatus();
 }
 
 // Values that nobody else has, for a moment, with the triggers that are on: a
@@ -287,7 +331,10 @@ absl::Status ReplicaImpl::ParkUniqueValues(const Target& target) {
       const size_t at = static_cast<size_t>(table.Find(column));
       if (!target.written[at]) continue;
       written[at] = true;
-      parked[at] = ParkedValue(kind, table.plan.affinities[at], rng_);
+      // A column of integers that mean other rows has no id yet, nor a text.
+      const bool translated = TranslationOf(table.plan, column) != nullptr;
+      parked[at] =
+          ParkedValue(kind, translated ? Affinity::kInteger : table.plan.affinities[at], rng_);
     }
     PT_ASSIGN_OR_RETURN(const bool done, ParkValues(target, parked, written));
     if (done) return absl::OkStatus();
@@ -301,7 +348,8 @@ absl::StatusOr<bool> ReplicaImpl::ParkValues(const Target& target, const std::ve
   PT_RETURN_IF_ERROR(SetTriggers(table.plan.apply_mode == ApplyMode::kTriggersOn));
   PT_ASSIGN_OR_RETURN(sqlite::Savepoint savepoint, sqlite::Savepoint::Begin(*app_));
   PT_ASSIGN_OR_RETURN(const std::vector<Cascaded> cascades, FindCascades(target, &parked, written));
-  const absl::Status status = UpdateRow(*app_, table, parked, written, &target.version);
+  const absl::Status status =
+      UpdateRow(*app_, table, table.LocalKeyOf(target.before), parked, written, &target.version);
   if (!status.ok() && !IsRefusal(status)) return status;
   if (!status.ok()) return false;
   PT_RETURN_IF_ERROR(LogCascades(cascades));
@@ -330,12 +378,15 @@ absl::Status ReplicaImpl::DropOwnLogRows(const Writing& writing) {
   if (!writing.touched_others) return DropLog(*app_, writing.first_seq, kLastSeq);
   PT_ASSIGN_OR_RETURN(const std::vector<LogRow> rows,
                       ReadLog(*app_, plan_, writing.first_seq, kLastSeq));
+  LogKeys keys(*app_, plan_, writing.first_seq);
+  keys.set_owners(&writing.owners);
   for (const LogRow& row : rows) {
     const TablePlan* plan = plan_.ByNumber(row.table);
     Table* table = plan == nullptr || row.key.empty() ? nullptr : TableOf(plan->type);
     if (table == nullptr) continue;
-    const absl::StatusOr<std::string> id = table->IdOf(row.key);
-    if (!id.ok() || !writing.targets.contains(EntityKey{table->type(), *id})) continue;
+    PT_ASSIGN_OR_RETURN(const LogKeys::Name name, keys.NameOf(row));
+    if (name.verdict != LogKeys::Verdict::kKnown) continue;
+    if (!writing.targets.contains(EntityKey{table->type(), name.id})) continue;
     PT_RETURN_IF_ERROR(DropLog(*app_, row.seq - 1, row.seq));
   }
   return absl::OkStatus();

@@ -96,6 +96,7 @@ std::vector<std::string> ReplicaImpl::ColumnsForCascade(absl::string_view table)
   const TablePlan* plan = plan_.ByTable(table);
   if (plan != nullptr) {
     for (const std::string& column : Lower(plan->key)) columns.insert(column);
+    if (plan->logs_local_key) columns.insert(absl::AsciiStrToLower(plan->local_key));
   }
   for (const Reference& reference : references_) {
     if (!absl::EqualsIgnoreCase(reference.parent_table, table)) continue;
@@ -106,11 +107,14 @@ std::vector<std::string> ReplicaImpl::ColumnsForCascade(absl::string_view table)
 
 absl::StatusOr<std::vector<ReplicaImpl::Cascaded>> ReplicaImpl::FindCascades(
     const Target& target, const std::vector<Value>* after, const std::vector<bool>& written) {
-  if (triggers_on_ || target.table->children.empty()) return std::vector<Cascaded>();
+  if (triggers_on_ || !target.is_there || target.table->children.empty()) {
+    return std::vector<Cascaded>();
+  }
   const TablePlan& plan = target.table->plan;
   const std::vector<std::string> columns = ColumnsForCascade(plan.table);
-  PT_ASSIGN_OR_RETURN(const std::vector<std::vector<Value>> there,
-                      ReadColumns(*app_, plan.table, columns, plan.key, target.key));
+  PT_ASSIGN_OR_RETURN(
+      const std::vector<std::vector<Value>> there,
+      ReadColumns(*app_, plan.table, columns, plan.key, target.table->LocalKeyOf(target.before)));
   if (there.empty()) return std::vector<Cascaded>();
   // The first is the row itself; each further one was found from one before it.
   std::vector<Cascaded> rows = {{plan.table, columns, there[0], after == nullptr, {}}};
@@ -166,6 +170,10 @@ absl::Status ReplicaImpl::LogCascades(const std::vector<Cascaded>& cascades) {
       absl::StrAppend(&names, ", K", i + 1);
       absl::StrAppend(&marks, ", ?", i + 3);
     }
+    if (plan->logs_local_key) {
+      absl::StrAppend(&names, ", K", plan->key.size() + 1);
+      absl::StrAppend(&marks, ", ?", plan->key.size() + 3);
+    }
     PT_ASSIGN_OR_RETURN(sqlite::Statement stmt, app_->Prepare(names + marks + ")"));
     stmt.Bind(1, plan->number).Bind(2, row.deleted ? "D" : "U");
     bool new_key = false;
@@ -173,6 +181,10 @@ absl::Status ReplicaImpl::LogCascades(const std::vector<Cascaded>& cascades) {
       const std::string column = absl::AsciiStrToLower(plan->key[i]);
       stmt.Bind(static_cast<int>(i) + 3, *row.Find(column));
       new_key |= !row.deleted && Contains(row.changed, column);
+    }
+    if (plan->logs_local_key) {
+      stmt.Bind(static_cast<int>(plan->key.size()) + 3,
+                *row.Find(absl::AsciiStrToLower(plan->local_key)));
     }
     PT_RETURN_IF_ERROR(stmt.Run());
     // The row that it becomes is found by comparing.

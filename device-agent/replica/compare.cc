@@ -67,8 +67,8 @@ absl::Status ReplicaImpl::CompareRows(sqlite::Database& db, Table& table) {
   PT_ASSIGN_OR_RETURN(const std::vector<Row> rows,
                       ReadSlice(db, table, *ledger_, comparison_->after, kSliceRows));
   for (const Row& row : rows) {
-    comparison_->after = table.KeyOf(row.values);
-    absl::StatusOr<std::string> id = table.IdOf(comparison_->after);
+    comparison_->after = table.LocalKeyOf(row);
+    absl::StatusOr<std::string> id = table.IdOf(table.KeyOf(row.values));
     if (!id.ok()) continue;
     PT_RETURN_IF_ERROR(CompareRow({table.type(), *std::move(id)}, table, row));
   }

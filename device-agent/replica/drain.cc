@@ -22,6 +22,16 @@ struct ReplicaImpl::Hint {
   std::optional<TimeNs> time;  // of the last edit; absent: only touched
 };
 
+// What a stretch of the log says.
+struct ReplicaImpl::Hints {
+  std::vector<Hint> of_rows;
+  bool bad_key = false;        // rows that cannot be named
+  bool lost_row = false;       // a row went that nobody can name any more
+  bool renamed = false;        // rows that others refer to by local integers have another key
+  bool parent_came = false;    // one that others may have waited for
+  std::optional<LogRow> last;  // of the stretch before
+};
+
 namespace {
 
 bool HasStamps(const TablePlan& plan) {
@@ -86,14 +96,16 @@ absl::Status ReplicaImpl::DrainIn(sqlite::Database& db, DrainReport* report) {
   PT_ASSIGN_OR_RETURN(int64_t drain, ledger_->GetInt("drain", 0));
   const LogMark before = mark;
   std::vector<EntityKey> deleted;
+  LogKeys keys(db, plan_, mark.seq);
+  Hints hints;
   ++drain;
   while (true) {
     PT_ASSIGN_OR_RETURN(const std::vector<LogRow> rows,
                         ReadLog(db, plan_, mark.seq, kLogChunkRows));
     if (rows.empty()) break;
-    std::vector<Hint> hints;
-    PT_RETURN_IF_ERROR(CollectHints(rows, &hints, report));
-    for (const Hint& hint : hints) {
+    hints.of_rows.clear();
+    PT_RETURN_IF_ERROR(CollectHints(rows, keys, &hints));
+    for (const Hint& hint : hints.of_rows) {
       if (!hint.time.has_value()) {
         PT_RETURN_IF_ERROR(DrainTouched(db, hint.key));
         continue;
@@ -108,6 +120,13 @@ absl::Status ReplicaImpl::DrainIn(sqlite::Database& db, DrainReport* report) {
   }
   PT_RETURN_IF_ERROR(NoticeSilentCommit(report->log_rows));
   if (mark == before) return absl::OkStatus();
+  if (hints.bad_key) {
+    report->problems.push_back(
+        "Rows with NULL in their key, with a key above 1 KiB, or with one that refers to a row "
+        "which is not there, are not synced (INVALID_KEY).");
+  }
+  if (hints.lost_row || hints.renamed) PT_RETURN_IF_ERROR(ledger_->PutInt("compare", 1));
+  if (hints.parent_came) PT_RETURN_IF_ERROR(RetryDangling());
   PT_RETURN_IF_ERROR(HoldMassDeletions(db, deleted));
   if (report->items > 0) PT_RETURN_IF_ERROR(ledger_->PutInt("drain", drain));
   return PutMark("drained", mark);
@@ -126,33 +145,46 @@ void ReplicaImpl::NoteLogRow(const LogRow& row, Hint* hint) {
   hint->time = row.time;
 }
 
-absl::Status ReplicaImpl::CollectHints(const std::vector<LogRow>& rows, std::vector<Hint>* hints,
-                                       DrainReport* report) {
+// Two log rows of one statement: a row that others refer to got another key, and
+// with it what they say, though nobody wrote to them.
+bool ReplicaImpl::IsNewKey(const LogRow& before, const LogRow& row) {
+  return before.table == row.table && before.op == 'D' && row.op == 'I' &&
+         before.seq + 1 == row.seq && before.time == row.time && row.time.has_value();
+}
+
+absl::Status ReplicaImpl::RetryDangling() {
+  return ledger_->db().Exec(
+      absl::StrCat("UPDATE SyncQueueItems SET Status = 0, RetryCount = 0, ErrorMessage = NULL "
+                   "WHERE Status = 3 AND Status IN (0, 1, 3) AND ErrorMessage GLOB '",
+                   kDangling, "*'"));
+}
+
+absl::Status ReplicaImpl::CollectHints(const std::vector<LogRow>& rows, LogKeys& keys,
+                                       Hints* hints) {
   absl::flat_hash_map<EntityKey, size_t> known;
-  bool bad_key = false;
   for (const LogRow& row : rows) {
     const TablePlan* plan = plan_.ByNumber(row.table);
     Table* table = plan == nullptr || row.key.empty() ? nullptr : TableOf(plan->type);
     if (table == nullptr) continue;
-    absl::StatusOr<std::string> id = table->IdOf(row.key);
-    if (!id.ok()) {
-      bad_key = true;
-      continue;
+    if (table->is_translated_to) {
+      hints->parent_came |= row.op != 'D';
+      hints->renamed |= hints->last.has_value() && IsNewKey(*hints->last, row);
+      hints->last = row;
     }
-    EntityKey key{table->type(), *std::move(id)};
-    const auto [at, is_new] = known.try_emplace(key, hints->size());
+    PT_ASSIGN_OR_RETURN(LogKeys::Name name, keys.NameOf(row));
+    hints->bad_key |= name.verdict == LogKeys::Verdict::kInvalid;
+    hints->lost_row |= name.verdict == LogKeys::Verdict::kGone;
+    if (name.verdict != LogKeys::Verdict::kKnown) continue;
+    EntityKey key{table->type(), std::move(name.id)};
+    const auto [at, is_new] = known.try_emplace(key, hints->of_rows.size());
     if (is_new) {
-      hints->push_back({});
-      hints->back().key = std::move(key);
-      hints->back().stamped = HasStamps(table->plan);
+      hints->of_rows.push_back({});
+      hints->of_rows.back().key = std::move(key);
+      hints->of_rows.back().stamped = HasStamps(table->plan);
     }
-    Hint& hint = (*hints)[at->second];
+    Hint& hint = hints->of_rows[at->second];
     if (!row.time.has_value()) continue;
     NoteLogRow(row, &hint);
-  }
-  if (bad_key) {
-    report->problems.push_back(
-        "Rows with NULL in their key, or with a key above 1 KiB, are not synced (INVALID_KEY).");
   }
   return absl::OkStatus();
 }

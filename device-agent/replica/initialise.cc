@@ -35,7 +35,8 @@ absl::StatusOr<int64_t> ReplicaImpl::InitialiseFiles() {
   PT_RETURN_IF_ERROR(OpenLedger(/*create=*/true));
   PT_RETURN_IF_ERROR(ledger_->PutInt(kUninstalled, 0));
   PT_ASSIGN_OR_RETURN(const std::string file_id, ledger_->Get("file_id"));
-  if (file_id.empty() && !Recovering()) {
+  const bool first = file_id.empty() && !Recovering();
+  if (first) {
     PT_RETURN_IF_ERROR(AsDatabaseError(InstallAtFirst()));
   }
   // From here on as at every start: objects of new tables are put in, and a
@@ -60,7 +61,7 @@ absl::StatusOr<int64_t> ReplicaImpl::InitialiseFiles() {
     PT_ASSIGN_OR_RETURN(const int64_t rows, EnqueuePresentRows(*snapshot_, *table));
     enqueued += rows;
   }
-  PT_RETURN_IF_ERROR(ledger_->PutInt("compare", 0));
+  if (first) PT_RETURN_IF_ERROR(ledger_->PutInt("compare", 0));
   PT_RETURN_IF_ERROR(tx.Commit());
   return enqueued;
 }
@@ -108,6 +109,11 @@ std::vector<Table*> ReplicaImpl::ParentsFirst() const {
         if (absl::EqualsIgnoreCase(other->plan.table, parent.parent_table)) visit(other.get());
       }
     }
+    // Those that the configuration alone declares.
+    for (const Translation& translation : table->plan.translations) {
+      const auto other = tables_.find(translation.parent);
+      if (other != tables_.end()) visit(other->second.get());
+    }
     ordered.push_back(table);
   };
   for (const auto& [type, table] : tables_) visit(table.get());
@@ -149,8 +155,8 @@ absl::StatusOr<int64_t> ReplicaImpl::EnqueuePresentRows(sqlite::Database& db, Ta
     PT_ASSIGN_OR_RETURN(const std::vector<Row> rows,
                         ReadSlice(db, table, *ledger_, after, kSliceRows));
     for (const Row& row : rows) {
-      after = table.KeyOf(row.values);
-      absl::StatusOr<std::string> id = table.IdOf(after);
+      after = table.LocalKeyOf(row);
+      absl::StatusOr<std::string> id = table.IdOf(table.KeyOf(row.values));
       if (!id.ok()) continue;
       QueueItem item;
       item.key = {table.type(), *std::move(id)};

@@ -1,4 +1,5 @@
 // Facts for status, and the work that can wait.
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -25,8 +26,27 @@ absl::StatusOr<ReplicaFacts> ReplicaImpl::Facts() {
     if (plan.apply_mode != ApplyMode::kCaptureOnly) continue;
     facts.warnings.push_back(absl::StrCat(plan.type, " is captured only: ", plan.reason));
   }
+  WarnOfNumbers(&facts.warnings);
   PT_ASSIGN_OR_RETURN(facts.next_due, ledger_->NextDue());
   return facts;
+}
+
+// A range that is nearly used up: the app would be given numbers that are not its own.
+void ReplicaImpl::WarnOfNumbers(std::vector<std::string>* warnings) {
+  constexpr int64_t kPartLeft = 10;  // a tenth
+  for (const TablePlan& plan : plan_.tables) {
+    if (!plan.config.id_range.has_value() || !snapshot_.has_value()) continue;
+    const IdRange& range = *plan.config.id_range;
+    const absl::StatusOr<int64_t> used = snapshot_->QueryInt(absl::StrCat(
+        "SELECT seq FROM main.sqlite_sequence WHERE name = ", sqlite::QuoteText(plan.table)));
+    if (!used.ok()) return;  // The app's file is away: said elsewhere.
+    const int64_t left = range.high - *used;
+    if (left > (range.high - range.low) / kPartLeft) continue;
+    warnings->push_back(absl::StrCat(plan.type, " has ", std::max<int64_t>(left, 0),
+                                     " numbers left of its id_range ", range.low, "-", range.high,
+                                     ": give this device a new one in agent.toml, above every "
+                                     "other device's."));
+  }
 }
 
 absl::Status ReplicaImpl::RecordSync(absl::Time at) {

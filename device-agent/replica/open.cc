@@ -395,7 +395,8 @@ absl::Status ReplicaImpl::CheckFile() {
   PT_ASSIGN_OR_RETURN(const int64_t data_version, app_->QueryInt("PRAGMA data_version"));
   PT_RETURN_IF_ERROR(SettleOpenIntent());
   const Checked now_stands{data_version, app_->total_changes()};
-  if (!is_ledger_changed && !Recovering() && now_stands == checked_) return absl::OkStatus();
+  const bool unchanged = !is_ledger_changed && now_stands == checked_ && !recheck_objects_;
+  if (unchanged && !Recovering()) return absl::OkStatus();
   checked_ = Checked();
   const absl::StatusOr<ControlRow> control = ReadControl(*app_);
   bool ours = !replaced && control.ok();

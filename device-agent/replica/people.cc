@@ -33,6 +33,14 @@ absl::Status TooLongToArchive(int64_t id) {
                                   "Make it shorter in the app first."));
 }
 
+absl::Status StillReferredTo(int64_t id) {
+  return ReasonError(absl::StatusCode::kFailedPrecondition, "REFERRED_TO",
+                     absl::StrCat("Rows of this device refer to the row of item ", id,
+                                  " by its number, under which the service has another one. "
+                                  "Nothing was changed. Give the row a number of its own in the "
+                                  "app, with those that refer to it, or delete these first."));
+}
+
 absl::Status SchemaRefuses(absl::string_view what, const Refused& why) {
   return ReasonError(
       absl::StatusCode::kFailedPrecondition, "SCHEMA_REFUSES",
@@ -122,6 +130,12 @@ absl::StatusOr<FileState> ReplicaImpl::CancelItem(int64_t id) {
   PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(item->key));
   const bool service_has_it = (state.has_value() && state->revision > 0) || note.has_value();
   if (!service_has_it && !row.absent) return RemoveUnsent(*item, *table, entry);
+  // What the service has under this number is another thing: rows that refer to
+  // this one would come to belong to that one.
+  if (table->plan.integer_key && !row.absent && (!state.has_value() || state->revision == 0)) {
+    PT_ASSIGN_OR_RETURN(const bool referred, IsReferredTo(*table, row));
+    if (referred) return StillReferredTo(id);
+  }
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
   item->status = ItemStatus::kCancelled;
   item->completed_at = clock_.Now();
@@ -133,6 +147,27 @@ absl::StatusOr<FileState> ReplicaImpl::CancelItem(int64_t id) {
   }
   PT_RETURN_IF_ERROR(tx.Commit());
   return FileState::kReady;
+}
+
+absl::StatusOr<bool> ReplicaImpl::IsReferredTo(const Table& table, const Row& row) {
+  for (const Reference& reference : table.children) {
+    std::string sql =
+        absl::StrCat("SELECT 1 FROM main.", sqlite::QuoteName(reference.child_table), " WHERE ");
+    std::vector<Value> values;
+    for (size_t i = 0; i < reference.parent_columns.size(); ++i) {
+      const Value* value = table.LocalValue(row, reference.parent_columns[i]);
+      if (value == nullptr) break;
+      values.push_back(*value);
+      absl::StrAppend(&sql, i == 0 ? "" : " AND ", sqlite::QuoteName(reference.child_columns[i]),
+                      " = ?", i + 1);
+    }
+    if (values.empty() || values.size() < reference.parent_columns.size()) continue;
+    PT_ASSIGN_OR_RETURN(sqlite::Statement stmt, app_->Prepare(sql + " LIMIT 1"));
+    for (size_t i = 0; i < values.size(); ++i) stmt.Bind(static_cast<int>(i) + 1, values[i]);
+    PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
+    if (found) return true;
+  }
+  return false;
 }
 
 // The service never had it: it goes from the app's table.
@@ -186,6 +221,17 @@ absl::StatusOr<FileState> ReplicaImpl::RestoreArchived(const std::string& confli
   return FileState::kReady;
 }
 
+absl::Status ReplicaImpl::WriteAsApp(const Target& target, const Row& row) {
+  const Table& table = *target.table;
+  if (target.version.deleted) {
+    return row.absent ? absl::OkStatus() : DeleteRow(*app_, table, table.LocalKeyOf(row));
+  }
+  PT_ASSIGN_OR_RETURN(const std::vector<Value> values,
+                      LocalValues(*app_, table, target.values, nullptr, nullptr));
+  if (row.absent) return InsertRow(*app_, table, values, nullptr, nullptr);
+  return UpdateRow(*app_, table, table.LocalKeyOf(row), values, target.written, nullptr);
+}
+
 // A write like the app's own: the triggers capture it, and it becomes an item.
 absl::Status ReplicaImpl::WriteRestored(Table& table, const Version& version) {
   const bool captured = table.plan.apply_mode == ApplyMode::kTriggersOn;
@@ -204,10 +250,7 @@ absl::Status ReplicaImpl::WriteRestored(Table& table, const Version& version) {
     PT_RETURN_IF_ERROR(SetTriggers(captured));
     // What foreign keys delete with it is captured by nobody else.
     if (!captured) PT_RETURN_IF_ERROR(ledger_->PutInt("compare", 1));
-    const absl::Status status =
-        version.deleted ? DeleteRow(*app_, table, target.key)
-        : row.absent    ? InsertRow(*app_, table, target.values, nullptr)
-                        : UpdateRow(*app_, table, target.values, target.written, nullptr);
+    const absl::Status status = WriteAsApp(target, row);
     PT_RETURN_IF_ERROR(SetTriggers(true));
     PT_RETURN_IF_ERROR(status);
     PT_RETURN_IF_ERROR(tx.Commit());

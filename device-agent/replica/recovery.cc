@@ -98,6 +98,7 @@ absl::Status ReplicaImpl::EndRecovery() {
 absl::Status ReplicaImpl::ReadLogTimes(sqlite::Database& db,
                                        absl::flat_hash_map<EntityKey, TimeNs>* times) {
   int64_t seq = 0;
+  LogKeys keys(db, plan_, seq);
   while (true) {
     PT_ASSIGN_OR_RETURN(const std::vector<LogRow> rows, ReadLog(db, plan_, seq, kLogChunkRows));
     for (const LogRow& row : rows) {
@@ -105,8 +106,9 @@ absl::Status ReplicaImpl::ReadLogTimes(sqlite::Database& db,
       const TablePlan* plan = plan_.ByNumber(row.table);
       Table* table = plan == nullptr || row.key.empty() ? nullptr : TableOf(plan->type);
       if (table == nullptr || !row.time.has_value()) continue;
-      absl::StatusOr<std::string> id = table->IdOf(row.key);
-      if (id.ok()) (*times)[{table->type(), *std::move(id)}] = *row.time;
+      PT_ASSIGN_OR_RETURN(LogKeys::Name name, keys.NameOf(row));
+      if (name.verdict != LogKeys::Verdict::kKnown) continue;
+      (*times)[{table->type(), std::move(name.id)}] = *row.time;
     }
     if (rows.size() < kLogChunkRows) return absl::OkStatus();
   }
@@ -119,8 +121,8 @@ absl::Status ReplicaImpl::OfferRows(sqlite::Database& db, Table& table,
     PT_ASSIGN_OR_RETURN(const std::vector<Row> rows,
                         ReadSlice(db, table, *ledger_, after, kSliceRows));
     for (const Row& row : rows) {
-      after = table.KeyOf(row.values);
-      absl::StatusOr<std::string> id = table.IdOf(after);
+      after = table.LocalKeyOf(row);
+      absl::StatusOr<std::string> id = table.IdOf(table.KeyOf(row.values));
       if (!id.ok()) continue;
       const EntityKey key{table.type(), *std::move(id)};
       const auto time = times.find(key);

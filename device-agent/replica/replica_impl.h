@@ -28,6 +28,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "device-agent/capture/capture.h"
+#include "device-agent/replica/log_keys.h"
 #include "device-agent/replica/replica.h"
 #include "device-agent/replica/table.h"
 #include "device-agent/replica/work.h"
@@ -46,6 +47,8 @@ inline constexpr size_t kBrakeRows = 20;      // deletions without a person's co
 inline constexpr int64_t kBrakePercent = 10;  // this many rows, or this part of a type
 inline constexpr size_t kCompletedAtOnceMax = 10'000;
 inline constexpr int64_t kTrimPart = 5;  // of them, in one transaction
+// How the message of an item begins whose row refers to one that is not there.
+inline constexpr char kDangling[] = "DANGLING_REFERENCE";
 
 enum class Mode : uint8_t { kNormal, kRecovering, kRebaselining };
 
@@ -171,6 +174,7 @@ class ReplicaImpl final : public Replica {
   absl::StatusOr<Plan> PlanOfTables();
   absl::Status LeaveOutOtherKeys(Plan* plan);
   absl::Status RememberPlan();
+  absl::Status RememberNumbers();
   absl::Status NoticeLostTypes();
   absl::Status MakeTables();
   absl::Status PutObjectsBack();
@@ -198,17 +202,18 @@ class ReplicaImpl final : public Replica {
   struct Todo;
   absl::Status WriteRound(Writing& writing, std::vector<Todo>* todo);
   absl::Status WriteOne(Writing& writing, Target& target);
-  absl::StatusOr<bool> WriteValues(const Target& target);
+  absl::StatusOr<bool> WriteValues(Writing& writing, Target& target);
   absl::Status ParkUniqueValues(const Target& target);
   // False if the schema refuses these.
   absl::StatusOr<bool> ParkValues(const Target& target, const std::vector<Value>& parked,
                                   const std::vector<bool>& written);
+  absl::Status ReserveLocalIds(Writing& writing, const std::vector<Todo>& todo);
   absl::Status SetTriggers(bool on);
   // --- cascade.cc: children of rows that are written while triggers are off.
   struct Cascaded;  // a row that a foreign key deletes or changes
-  // Before the write. `after` as for UpdateRow; null: the row is deleted.
+  // Before the write. `after_local` as for UpdateRow; null: the row is deleted.
   absl::StatusOr<std::vector<Cascaded>> FindCascades(const Target& target,
-                                                     const std::vector<Value>* after,
+                                                     const std::vector<Value>* after_local,
                                                      const std::vector<bool>& written);
   absl::StatusOr<std::vector<Cascaded>> CascadesOf(const Cascaded& parent);
   // After it: as our triggers would have logged them, without a time.
@@ -273,13 +278,16 @@ class ReplicaImpl final : public Replica {
 
   // --- drain.cc
   struct Hint;  // what the log says of one entity
+  struct Hints;
   // In one snapshot of the app's file and one transaction of the ledger.
   absl::Status DrainIn(sqlite::Database& db, DrainReport* report);
   // kAborted if `db` is no longer as Ready() saw it.
   absl::Status CheckSnapshot(sqlite::Database& db);
   static void NoteLogRow(const LogRow& row, Hint* hint);
-  absl::Status CollectHints(const std::vector<LogRow>& rows, std::vector<Hint>* hints,
-                            DrainReport* report);
+  static bool IsNewKey(const LogRow& before, const LogRow& row);
+  absl::Status CollectHints(const std::vector<LogRow>& rows, LogKeys& keys, Hints* hints);
+  // Rows that were refused because of what they refer to get their turn again.
+  absl::Status RetryDangling();
   absl::Status DrainEdit(const Hint& hint, int64_t drain);
   absl::Status DrainTouched(sqlite::Database& db, const EntityKey& key);
   absl::StatusOr<bool> IsMassDeletion(const std::string& type, size_t count);
@@ -303,7 +311,11 @@ class ReplicaImpl final : public Replica {
   absl::Status FailItem(QueueItem item, absl::string_view message);
   absl::StatusOr<Change> MakeChange(QueueItem& item, Table& table, const Row& row,
                                     const std::optional<RowState>& state);
-  absl::StatusOr<bool> ParentIsUndecided(const Table& table, const Row& row);
+  // The message of an item whose row has a number that is not this device's; empty:
+  // it may be sent.
+  absl::StatusOr<std::string> OutOfRange(const Table& table, const Row& row);
+  absl::StatusOr<bool> ParentIsUndecided(Taking& taking, const EntityKey& child, const Table& table,
+                                         const Row& row);
 
   // --- answer.cc
   struct Answering;
@@ -382,10 +394,13 @@ class ReplicaImpl final : public Replica {
                                      const std::optional<RowState>& state, const Row& row);
 
   // --- people.cc, maintain.cc, initialise.cc
+  absl::StatusOr<bool> IsReferredTo(const Table& table, const Row& row);
   absl::StatusOr<FileState> RemoveUnsent(const QueueItem& item, Table& table,
                                          const ArchiveEntry& entry);
   absl::Status WriteRestored(Table& table, const Version& version);
+  absl::Status WriteAsApp(const Target& target, const Row& row);
   absl::StatusOr<bool> TrimAppLog();
+  void WarnOfNumbers(std::vector<std::string>* warnings);
   absl::Status InstallAtFirst();
   // The synced tables, each after those that its foreign keys lead to (a cycle
   // is cut anywhere): rows that are offered in this order are accepted in it.
@@ -438,6 +453,7 @@ class ReplicaImpl final : public Replica {
   bool set_aside_may_pass_ = true;
   std::vector<std::string> problems_;
   bool accepts_new_keys_ = false;  // `init` runs
+  bool recheck_objects_ = false;   // something of ours in the app's file is not as it was
 
   Mode mode_ = Mode::kNormal;
   bool recovery_ready_ = false;  // the old ledger is forgotten, versions may come

@@ -35,6 +35,17 @@ std::map<std::string, int> DecodeNumbers(absl::string_view bytes) {
   return numbers;
 }
 
+// Which of a table's integers mean rows of which type; never empty.
+std::string ReferencesText(const TablePlan& table) {
+  std::string text;
+  for (const Translation& translation : table.translations) {
+    const bool number = translation.kind == TranslationKind::kNumber;
+    absl::StrAppend(&text, text.empty() ? "" : ", ", translation.column,
+                    number ? " = number of " : " = ", translation.parent);
+  }
+  return text.empty() ? "none" : text;
+}
+
 }  // namespace
 
 Table* ReplicaImpl::TableOf(absl::string_view type) {
@@ -62,10 +73,23 @@ absl::StatusOr<Plan> ReplicaImpl::PlanOfWhatIsThere() {
 }
 
 // Under another key every row would be another entity: all that the service
-// knows would go. Only `init` accepts that.
+// knows would go. So it is where a column's integers mean something else than
+// before. Only `init` accepts that.
 absl::Status ReplicaImpl::LeaveOutOtherKeys(Plan* plan) {
   std::set<std::string> others;
   for (const TablePlan& table : plan->tables) {
+    const std::string refers = ReferencesText(table);
+    PT_ASSIGN_OR_RETURN(const std::string referred,
+                        ledger_->Get(absl::StrCat("references:", table.type)));
+    if (!referred.empty() && referred != refers && !accepts_new_keys_) {
+      others.insert(table.type);
+      problems_.push_back(absl::StrCat(
+          table.table, " is not as it was: its columns refer to rows of ", refers, ", before of ",
+          referred,
+          ". Its changes stay queued and nothing is applied to it until they do as before, or "
+          "`device-agent init` takes it so for good."));
+      continue;
+    }
     const std::string now = absl::StrJoin(table.key, ", ");
     PT_ASSIGN_OR_RETURN(const std::string known, ledger_->Get(absl::StrCat("key:", table.type)));
     if (known.empty() || known == now || accepts_new_keys_) continue;
@@ -74,6 +98,18 @@ absl::Status ReplicaImpl::LeaveOutOtherKeys(Plan* plan) {
         table.table, " is not as it was: its key was ", known, " and is ", now,
         ". Its changes stay queued and nothing is applied to it until its key is the old one, or "
         "`device-agent init` takes the new one for good."));
+  }
+  // Without a table nobody knows what the integers of others mean.
+  for (bool again = true; again;) {
+    again = false;
+    for (const TablePlan& table : plan->tables) {
+      for (const Translation& translation : table.translations) {
+        if (!others.contains(translation.parent) || others.contains(table.type)) continue;
+        again = others.insert(table.type).second;
+        problems_.push_back(absl::StrCat(table.table, " waits: its column ", translation.column,
+                                         " refers to rows of ", translation.parent, "."));
+      }
+    }
   }
   std::erase_if(plan->tables, [&](const TablePlan& table) { return others.contains(table.type); });
   return absl::OkStatus();
@@ -110,7 +146,7 @@ absl::Status ReplicaImpl::MakeTables() {
   tables_.clear();
   references_ = ReferencesOf(schema);
   for (const TablePlan& plan : plan_.tables) {
-    PT_ASSIGN_OR_RETURN(Table table, MakeTable(plan, schema, *app_, *ledger_));
+    PT_ASSIGN_OR_RETURN(Table table, MakeTable(plan_, plan, schema, *app_, *ledger_));
     tables_[plan.type] = std::make_unique<Table>(std::move(table));
   }
   for (const Refusal& refusal : plan_.refusals) {
@@ -140,7 +176,15 @@ absl::Status ReplicaImpl::RememberPlan() {
   for (const TablePlan& plan : plan_.tables) {
     PT_RETURN_IF_ERROR(
         ledger_->Put(absl::StrCat("key:", plan.type), absl::StrJoin(plan.key, ", ")));
+    const std::string name = absl::StrCat("references:", plan.type);
+    const std::string refers = ReferencesText(plan);
+    PT_ASSIGN_OR_RETURN(const std::string referred, ledger_->Get(name));
+    if (referred == refers) continue;
+    // What stands in these columns is something else than the states say.
+    if (!referred.empty()) PT_RETURN_IF_ERROR(ledger_->PutInt("compare", 1));
+    PT_RETURN_IF_ERROR(ledger_->Put(name, refers));
   }
+  PT_RETURN_IF_ERROR(RememberNumbers());
   for (const auto& [type, table] : tables_) {
     const std::string name = absl::StrCat("columns:", type);
     PT_ASSIGN_OR_RETURN(const int64_t columns, ledger_->GetInt(name, 0));
@@ -154,9 +198,29 @@ absl::Status ReplicaImpl::RememberPlan() {
   return tx.Commit();
 }
 
+// Rows that were there before a table got an id_range keep their numbers: the
+// highest of them tells these from rows that the app made outside of it since.
+absl::Status ReplicaImpl::RememberNumbers() {
+  for (const TablePlan& plan : plan_.tables) {
+    if (!plan.config.id_range.has_value()) continue;
+    const std::string name = absl::StrCat("numbers:", plan.type);
+    PT_ASSIGN_OR_RETURN(const std::string known, ledger_->Get(name));
+    if (!known.empty()) continue;
+    const std::string key = sqlite::QuoteName(plan.key[0]);
+    PT_ASSIGN_OR_RETURN(
+        const int64_t highest,
+        app_->QueryInt(absl::StrCat(
+            "SELECT max(abs(", key, ")) FROM main.", sqlite::QuoteName(plan.table), " WHERE ", key,
+            " NOT BETWEEN ", plan.config.id_range->low, " AND ", plan.config.id_range->high)));
+    PT_RETURN_IF_ERROR(ledger_->PutInt(name, highest));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReplicaImpl::RefreshSchema() {
   PT_ASSIGN_OR_RETURN(int64_t version, app_->QueryInt("PRAGMA schema_version"));
-  if (version == schema_version_) return absl::OkStatus();
+  const bool recheck = std::exchange(recheck_objects_, false);
+  if (version == schema_version_ && !recheck) return absl::OkStatus();
   PT_ASSIGN_OR_RETURN(plan_, PlanOfWhatIsThere());
   PT_RETURN_IF_ERROR(MakeTables());
   if (!NamesTables()) {

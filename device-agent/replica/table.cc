@@ -6,48 +6,26 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "common/base/bytes.h"
 #include "common/base/status.h"
 #include "common/model/entity_id.h"
+#include "device-agent/capture/local_key.h"
 #include "device-agent/capture/stamp.h"
+#include "device-agent/replica/table_sql.h"
 
 namespace ptdoc::sync {
 namespace {
 
-using sqlite::QuoteName;
-
-std::string QuotedList(const std::vector<std::string>& names) {
-  return absl::StrJoin(names, ", ",
-                       [](std::string* out, const std::string& name) { *out += QuoteName(name); });
-}
-
-std::string Marks(size_t first, size_t count) {
-  std::string out;
-  for (size_t i = 0; i < count; ++i) absl::StrAppend(&out, i == 0 ? "?" : ", ?", first + i);
-  return out;
-}
-
-std::string KeyIs(const std::vector<std::string>& key, size_t first) {
-  std::string out;
-  for (size_t i = 0; i < key.size(); ++i) {
-    absl::StrAppend(&out, i == 0 ? "" : " AND ", QuoteName(key[i]), " = ?", first + i);
-  }
-  return out;
-}
-
-std::string From(const Table& table) {
-  return absl::StrCat("main.", QuoteName(table.plan.table));
-}
-
-// The synced columns, then those of the two stamps that are configured: nothing
-// that is no column of the table, for it may have as many as a result can have.
+// The synced columns, then those of the two stamps that are configured, then the
+// local integer: nothing that is no column of the table, for it may have as many as
+// a result can have.
 std::string SelectList(const TablePlan& plan) {
   std::string out = QuotedList(plan.columns);
   for (const std::string& stamp :
        {plan.config.modified_by_column, plan.config.last_modified_column}) {
     if (!stamp.empty()) absl::StrAppend(&out, ", ", QuoteName(stamp));
   }
+  if (!plan.local_key.empty()) absl::StrAppend(&out, ", ", QuoteName(plan.local_key));
   return out;
 }
 
@@ -179,6 +157,9 @@ absl::Status ReadDefaults(sqlite::Database& db, Ledger& ledger, Table* table) {
   }
   for (size_t i = 0; i < table->default_sql.size(); ++i) {
     if (!IsConstantSql(table->default_sql[i])) continue;
+    // A row of that number may come and go.
+    const bool translated = TranslationOf(table->plan, table->plan.columns[i]) != nullptr;
+    if (translated && !table->default_sql[i].empty()) continue;
     const absl::StatusOr<Value> value = DefaultOf(db, *table, i);
     if (!value.ok() && !IsAboutSchema(value.status())) return value.status();
     if (value.ok()) table->default_hash[i] = ledger.HashOf(*value);
@@ -186,13 +167,37 @@ absl::Status ReadDefaults(sqlite::Database& db, Ledger& ledger, Table* table) {
   return absl::OkStatus();
 }
 
-Row RowFrom(const Table& table, const Ledger& ledger, const sqlite::Statement& stmt) {
+// An integer that refers to no row is told apart from every id. In a key there
+// is nothing to call it: such a row has no id.
+Value DanglingValue(const Table& table, size_t column, const Value& local) {
+  if (table.IsKey(column)) return Value::Null();
+  return local.type() == Value::Type::kText ? Value::Blob(local.bytes()) : local;
+}
+
+// Puts what others know into the place of what stands in this file.
+absl::Status ShareValues(sqlite::Database& db, const Table& table, Row* row) {
+  if (table.translates_key) row->local_key = table.KeyOf(row->values);
+  row->local_values.reserve(table.translated_at.size());
+  for (size_t i = 0; i < table.translated_at.size(); ++i) {
+    const size_t at = table.translated_at[i];
+    row->local_values.push_back(row->values[at]);
+    PT_ASSIGN_OR_RETURN(
+        std::optional<Value> shared,
+        ToShared(db, *table.whole, table.plan.translations[i], row->local_values[i]));
+    if (!shared.has_value() && row->dangling < 0) row->dangling = static_cast<int>(at);
+    row->values[at] =
+        shared.has_value() ? *std::move(shared) : DanglingValue(table, at, row->local_values[i]);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Row> RowFrom(sqlite::Database& db, const Table& table, const Ledger& ledger,
+                            const sqlite::Statement& stmt) {
   Row row;
   row.absent = false;
   const int columns = static_cast<int>(table.plan.columns.size());
   row.values.reserve(table.plan.columns.size());
   for (int i = 0; i < columns; ++i) row.values.push_back(stmt.ColumnValue(i));
-  row.hashes = HashesOf(table, ledger, row.values);
   int next = columns;
   if (!table.plan.config.modified_by_column.empty()) {
     const Value user = stmt.ColumnValue(next++);
@@ -200,8 +205,12 @@ Row RowFrom(const Table& table, const Ledger& ledger, const sqlite::Statement& s
     if (user.type() == Value::Type::kInteger) row.user = absl::StrCat(user.integer());
   }
   if (!table.plan.config.last_modified_column.empty()) {
-    row.stamp = ParseStamp(table.plan.time_format, stmt.ColumnValue(next)).value_or(kSmallestTime);
+    row.stamp =
+        ParseStamp(table.plan.time_format, stmt.ColumnValue(next++)).value_or(kSmallestTime);
   }
+  if (!table.plan.local_key.empty()) row.local_id = stmt.ColumnValue(next);
+  if (!table.translated_at.empty()) PT_RETURN_IF_ERROR(ShareValues(db, table, &row));
+  row.hashes = HashesOf(table, ledger, row.values);
   return row;
 }
 
@@ -222,10 +231,6 @@ absl::StatusOr<const std::vector<int>*> EarlierColumns(Table& table, Ledger& led
 bool IsNoEdit(const Table& table, size_t column, const Row& now, uint64_t null_hash) {
   const uint64_t hash = now.hashes.hashes[column];
   return hash == null_hash || table.default_hash[column] == hash;
-}
-
-void BindAll(sqlite::Statement& stmt, int first, std::span<const Value> values) {
-  for (const Value& value : values) stmt.Bind(first++, value);
 }
 
 size_t BytesOf(const Row& row) {
@@ -252,7 +257,8 @@ Row UnreadableRow(const Table& table, const Ledger& ledger, std::span<const Valu
   return row;
 }
 
-// The keys of a slice, for a slice in which one row is too long to be read.
+// The keys of a slice as they stand in this file, for a slice in which one row is too long to be
+// read.
 absl::StatusOr<std::vector<std::vector<Value>>> ReadKeys(sqlite::Database& db, const Table& table,
                                                          const std::vector<Value>& after,
                                                          size_t limit) {
@@ -271,6 +277,20 @@ absl::StatusOr<std::vector<std::vector<Value>>> ReadKeys(sqlite::Database& db, c
   }
 }
 
+absl::StatusOr<Row> ReadLocalRow(sqlite::Database& db, const Table& table, const Ledger& ledger,
+                                 const std::vector<Value>& local_key) {
+  PT_ASSIGN_OR_RETURN(const auto key, SharedKey(db, *table.whole, table.plan, local_key));
+  if (key.has_value()) {
+    PT_ASSIGN_OR_RETURN(Row row, ReadRow(db, table, ledger, *key));
+    if (table.translates_key) row.local_key = local_key;
+    return row;
+  }
+  // It has no id, and nobody looks at the rest of it.
+  Row row = UnreadableRow(table, ledger, std::vector<Value>(local_key.size(), Value::Null()));
+  row.local_key = local_key;
+  return row;
+}
+
 absl::StatusOr<std::vector<Row>> ReadOneByOne(sqlite::Database& db, const Table& table,
                                               const Ledger& ledger, const std::vector<Value>& after,
                                               size_t limit) {
@@ -279,35 +299,12 @@ absl::StatusOr<std::vector<Row>> ReadOneByOne(sqlite::Database& db, const Table&
   std::vector<Row> rows;
   size_t bytes = 0;
   for (const std::vector<Value>& key : keys) {
-    PT_ASSIGN_OR_RETURN(Row row, ReadRow(db, table, ledger, key));
+    PT_ASSIGN_OR_RETURN(Row row, ReadLocalRow(db, table, ledger, key));
     bytes += BytesOf(row);
     rows.push_back(std::move(row));
     if (bytes > kSliceBytesMax) break;
   }
   return rows;
-}
-
-struct Stamp {
-  std::string column;
-  Value value;
-};
-
-std::vector<Stamp> StampsOf(const Table& table, const Version* version) {
-  std::vector<Stamp> stamps;
-  if (version == nullptr) return stamps;
-  const EntityConfig& config = table.plan.config;
-  if (!config.last_modified_column.empty()) {
-    stamps.push_back(
-        {config.last_modified_column, FormatStamp(table.plan.time_format, version->last_modified)});
-  }
-  if (!config.modified_by_column.empty()) {
-    stamps.push_back({config.modified_by_column, Value::Text(version->modified_by)});
-  }
-  if (!config.sync_state_column.empty()) {
-    stamps.push_back({config.sync_state_column,
-                      table.sync_state_is_text ? Value::Text("Synced") : Value::Integer(1)});
-  }
-  return stamps;
 }
 
 }  // namespace
@@ -334,11 +331,36 @@ int Table::Find(absl::string_view column) const {
   return -1;
 }
 
+int Table::FindAnyCase(absl::string_view column) const {
+  for (size_t i = 0; i < plan.columns.size(); ++i) {
+    if (absl::EqualsIgnoreCase(plan.columns[i], column)) return static_cast<int>(i);
+  }
+  return -1;
+}
+
 std::vector<Value> Table::KeyOf(const std::vector<Value>& values) const {
   std::vector<Value> key;
   key.reserve(key_at.size());
   for (const size_t at : key_at) key.push_back(values[at]);
   return key;
+}
+
+std::vector<Value> Table::LocalKeyOf(const Row& row) const {
+  return translates_key ? row.local_key : KeyOf(row.values);
+}
+
+const Value* Table::LocalValue(const Row& row, absl::string_view column) const {
+  if (row.absent) return nullptr;
+  if (!plan.local_key.empty() && absl::EqualsIgnoreCase(column, plan.local_key)) {
+    return &row.local_id;
+  }
+  for (size_t i = 0; i < plan.columns.size(); ++i) {
+    if (!absl::EqualsIgnoreCase(plan.columns[i], column)) continue;
+    const auto found = std::find(translated_at.begin(), translated_at.end(), i);
+    if (found == translated_at.end() || row.local_values.empty()) return &row.values[i];
+    return &row.local_values[static_cast<size_t>(found - translated_at.begin())];
+  }
+  return nullptr;
 }
 
 absl::StatusOr<std::string> Table::IdOf(std::span<const Value> key) const {
@@ -365,15 +387,29 @@ Fields Table::FieldsOf(const std::vector<Value>& values) const {
   return Fields(std::move(fields));
 }
 
-absl::StatusOr<Table> MakeTable(const TablePlan& plan, const std::vector<TableInfo>& schema,
-                                sqlite::Database& db, Ledger& ledger) {
+absl::StatusOr<Table> MakeTable(const Plan& whole, const TablePlan& plan,
+                                const std::vector<TableInfo>& schema, sqlite::Database& db,
+                                Ledger& ledger) {
   Table table;
+  table.whole = &whole;
   table.plan = plan;
   PT_ASSIGN_OR_RETURN(table.columns_id, ledger.ColumnsId(plan.columns));
   for (const std::string& column : plan.key) {
     const int at = table.Find(column);
     if (at < 0) return absl::InternalError("a key column is not among the synced columns");
     table.key_at.push_back(static_cast<size_t>(at));
+  }
+  for (const Translation& translation : plan.translations) {
+    const int at = table.Find(translation.column);
+    if (at < 0) return absl::InternalError("a translated column is not among the synced columns");
+    table.translated_at.push_back(static_cast<size_t>(at));
+    table.translates_key |= table.IsKey(static_cast<size_t>(at));
+  }
+  for (const TablePlan& other : whole.tables) {
+    for (const Translation& translation : other.translations) {
+      const bool row = translation.kind == TranslationKind::kRow;
+      table.is_translated_to |= row && translation.parent == plan.type;
+    }
   }
   MakeSql(&table);
   FindReferences(schema, &table);
@@ -396,15 +432,25 @@ absl::StatusOr<Table> MakeTable(const TablePlan& plan, const std::vector<TableIn
 
 absl::StatusOr<Row> ReadRow(sqlite::Database& db, const Table& table, const Ledger& ledger,
                             std::span<const Value> key) {
-  PT_ASSIGN_OR_RETURN(sqlite::Statement stmt, db.Prepare(table.select_sql));
-  BindAll(stmt, 1, key);
-  const absl::StatusOr<bool> found = stmt.Step();
-  if (IsTooBig(found.status())) return UnreadableRow(table, ledger, key);
-  PT_RETURN_IF_ERROR(found.status());
   Row row;
   row.hashes.absent = true;
+  std::vector<Value> here(key.begin(), key.end());
+  if (table.translates_key) {
+    PT_ASSIGN_OR_RETURN(auto local, LocalKey(db, *table.whole, table.plan, key));
+    if (!local.has_value()) return row;
+    here = *std::move(local);
+  }
+  PT_ASSIGN_OR_RETURN(sqlite::Statement stmt, db.Prepare(table.select_sql));
+  BindAll(stmt, 1, here);
+  const absl::StatusOr<bool> found = stmt.Step();
+  if (IsTooBig(found.status())) {
+    Row unreadable = UnreadableRow(table, ledger, key);
+    if (table.translates_key) unreadable.local_key = std::move(here);
+    return unreadable;
+  }
+  PT_RETURN_IF_ERROR(found.status());
   if (!*found) return row;
-  Row there = RowFrom(table, ledger, stmt);
+  PT_ASSIGN_OR_RETURN(Row there, RowFrom(db, table, ledger, stmt));
   for (size_t i = 0; i < key.size(); ++i) {
     if (there.values[table.key_at[i]] == key[i]) continue;
     row.other_spelling = true;
@@ -427,7 +473,8 @@ absl::StatusOr<std::vector<Row>> ReadSlice(sqlite::Database& db, const Table& ta
     if (IsTooBig(found.status())) return ReadOneByOne(db, table, ledger, after, limit);
     PT_RETURN_IF_ERROR(found.status());
     if (!*found) break;
-    rows.push_back(RowFrom(table, ledger, stmt));
+    PT_ASSIGN_OR_RETURN(Row row, RowFrom(db, table, ledger, stmt));
+    rows.push_back(std::move(row));
     bytes += BytesOf(rows.back());
   }
   return rows;
@@ -437,6 +484,12 @@ absl::StatusOr<Value> DefaultOf(sqlite::Database& db, const Table& table, size_t
   const std::string& sql = table.default_sql[column];
   if (sql.empty()) return Value::Null();
   PT_ASSIGN_OR_RETURN(Value value, db.QueryValue(absl::StrCat("SELECT (", sql, ")")));
+  const Translation* translation = TranslationOf(table.plan, table.plan.columns[column]);
+  if (translation != nullptr) {
+    PT_ASSIGN_OR_RETURN(std::optional<Value> shared,
+                        ToShared(db, *table.whole, *translation, value));
+    return shared.has_value() ? *std::move(shared) : DanglingValue(table, column, value);
+  }
   const Affinity affinity = table.plan.affinities[column];
   if (AffinityKeeps(affinity, value)) return value;
   return db.QueryValue(absl::StrCat("SELECT ", StoredAs(sql, affinity)));
@@ -496,48 +549,6 @@ absl::StatusOr<bool> SameRow(Table& table, Ledger& ledger, const RowHashes& then
   if (then.columns_id == now.hashes.columns_id) return then.hashes == now.hashes.hashes;
   PT_ASSIGN_OR_RETURN(const std::vector<bool> changed, ChangedColumns(table, ledger, then, now));
   return std::find(changed.begin(), changed.end(), true) == changed.end();
-}
-
-absl::Status InsertRow(sqlite::Database& db, const Table& table, const std::vector<Value>& values,
-                       const Version* version) {
-  std::vector<std::string> columns = table.plan.columns;
-  const std::vector<Stamp> stamps = StampsOf(table, version);
-  for (const Stamp& stamp : stamps) columns.push_back(stamp.column);
-  PT_ASSIGN_OR_RETURN(
-      sqlite::Statement stmt,
-      db.Prepare(absl::StrCat("INSERT ", table.or_abort, "INTO ", From(table), "(",
-                              QuotedList(columns), ") VALUES(", Marks(1, columns.size()), ")")));
-  BindAll(stmt, 1, values);
-  int next = static_cast<int>(values.size()) + 1;
-  for (const Stamp& stamp : stamps) stmt.Bind(next++, stamp.value);
-  return stmt.Run();
-}
-
-absl::Status UpdateRow(sqlite::Database& db, const Table& table, const std::vector<Value>& values,
-                       const std::vector<bool>& written, const Version* version) {
-  std::string sets;
-  std::vector<Value> bound;
-  const auto set = [&](const std::string& column, const Value& value) {
-    bound.push_back(value);
-    absl::StrAppend(&sets, sets.empty() ? "" : ", ", QuoteName(column), " = ?", bound.size());
-  };
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (written[i] && !table.IsKey(i)) set(table.plan.columns[i], values[i]);
-  }
-  for (const Stamp& stamp : StampsOf(table, version)) set(stamp.column, stamp.value);
-  if (bound.empty()) return absl::OkStatus();
-  const std::string sql = absl::StrCat("UPDATE ", table.or_abort, From(table), " SET ", sets,
-                                       " WHERE ", KeyIs(table.plan.key, bound.size() + 1));
-  PT_ASSIGN_OR_RETURN(sqlite::Statement stmt, db.Prepare(sql));
-  BindAll(stmt, 1, bound);
-  BindAll(stmt, static_cast<int>(bound.size()) + 1, table.KeyOf(values));
-  return stmt.Run();
-}
-
-absl::Status DeleteRow(sqlite::Database& db, const Table& table, std::span<const Value> key) {
-  PT_ASSIGN_OR_RETURN(sqlite::Statement stmt, db.Prepare(table.delete_sql));
-  BindAll(stmt, 1, key);
-  return stmt.Run();
 }
 
 }  // namespace ptdoc::sync

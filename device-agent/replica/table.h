@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -19,7 +20,15 @@ namespace ptdoc::sync {
 // A row of the app's table as it stands in one snapshot.
 struct Row {
   bool absent = true;
-  std::vector<Value> values;  // of TablePlan::columns, in their order
+  std::vector<Value> values;  // of TablePlan::columns, in their order, as others know them
+  // What is known in this file alone: the key as it stands here, where it differs;
+  // the values of the translated columns; the local integer.
+  std::vector<Value> local_key = {};
+  std::vector<Value> local_values = {};
+  Value local_id = Value::Null();
+  // The first column whose integer refers to a row that is not there: it has no
+  // meaning on another device, and the row cannot be sent.
+  int dangling = -1;
   RowHashes hashes;
   std::string user;              // of modified_by_column; empty if it names none
   TimeNs stamp = kSmallestTime;  // of last_modified_column
@@ -48,10 +57,14 @@ std::vector<Reference> ReferencesOf(const std::vector<TableInfo>& schema);
 struct Table {
   TablePlan plan;
   int64_t columns_id = 0;
-  std::vector<size_t> key_at;   // where the key's columns stand in plan.columns
-  std::string select_sql;       // one row by key
-  std::string slice_sql;        // rows after a key, in key order; last parameter: limit
-  std::string first_slice_sql;  // the same from the start
+  const Plan* whole = nullptr;        // the plan that it is part of
+  std::vector<size_t> key_at;         // where the key's columns stand in plan.columns
+  std::vector<size_t> translated_at;  // the same of plan.translations
+  bool translates_key = false;
+  bool is_translated_to = false;  // another table's integers mean rows of this one
+  std::string select_sql;         // one row by key
+  std::string slice_sql;          // rows after a key, in key order; last parameter: limit
+  std::string first_slice_sql;    // the same from the start
   std::string delete_sql;
   std::vector<std::string> default_sql;  // per column; empty = NULL
   // Of defaults that are the same every time: their hash; else absent.
@@ -59,7 +72,7 @@ struct Table {
   std::vector<Reference> parents;           // this table's foreign keys
   std::vector<Reference> children;          // foreign keys that lead to this table
   std::vector<std::string> fts;             // FTS5 tables whose content is this table
-  std::vector<std::string> unique_columns;  // in any UNIQUE index but the key
+  std::vector<std::string> unique_columns;  // in any UNIQUE index; not of the key
   bool sync_state_is_text = true;
   // Where the schema itself says what a conflict does, our statements say ABORT.
   // Elsewhere nothing: it would hold for the app's triggers, too, in the place of
@@ -72,7 +85,12 @@ struct Table {
   const std::string& type() const { return plan.type; }
   bool IsKey(size_t column) const;
   int Find(absl::string_view column) const;  // -1 if it is not synced
+  int FindAnyCase(absl::string_view column) const;
   std::vector<Value> KeyOf(const std::vector<Value>& values) const;
+  // The row's key as it stands in this file: its place in a slice.
+  std::vector<Value> LocalKeyOf(const Row& row) const;
+  // What this file holds in a column, synced or its local integer; null if it is neither.
+  const Value* LocalValue(const Row& row, absl::string_view column) const;
   absl::StatusOr<std::string> IdOf(std::span<const Value> key) const;
   absl::StatusOr<std::vector<Value>> KeyFromId(absl::string_view id) const;
   // True if the column stores `value` as it is: by its affinity and, of a text,
@@ -82,17 +100,18 @@ struct Table {
   Fields FieldsOf(const std::vector<Value>& values) const;
 };
 
-// Makes it from the plan and the schema of `db`.
-absl::StatusOr<Table> MakeTable(const TablePlan& plan, const std::vector<TableInfo>& schema,
-                                sqlite::Database& db, Ledger& ledger);
+// Makes it from the plan, which must outlive it, and the schema of `db`.
+absl::StatusOr<Table> MakeTable(const Plan& whole, const TablePlan& plan,
+                                const std::vector<TableInfo>& schema, sqlite::Database& db,
+                                Ledger& ledger);
 
-// The row of this key.
+// The row of this key, as others know it.
 absl::StatusOr<Row> ReadRow(sqlite::Database& db, const Table& table, const Ledger& ledger,
                             std::span<const Value> key);
 // So many bytes of values, and one row more, are in memory at once.
 inline constexpr size_t kSliceBytesMax = 4 << 20;
-// At most `limit` rows and kSliceBytesMax after `after` (empty: from the start),
-// in key order. None: it was the end.
+// At most `limit` rows and kSliceBytesMax after `after` (LocalKeyOf; empty: from
+// the start), in the order of the keys in this file. None: it was the end.
 absl::StatusOr<std::vector<Row>> ReadSlice(sqlite::Database& db, const Table& table,
                                            const Ledger& ledger, const std::vector<Value>& after,
                                            size_t limit);
@@ -115,13 +134,32 @@ absl::StatusOr<Fields> KnownFields(Table& table, Ledger& ledger, const RowHashes
                                    const Row& now);
 absl::StatusOr<bool> SameRow(Table& table, Ledger& ledger, const RowHashes& then, const Row& now);
 
-// Writes one row: INSERT or UPDATE, as the caller knows which. `written` says
-// which columns an UPDATE sets (an INSERT sets all). The stamped columns follow
-// `version`.
+// The integers that rows will get which are not written yet.
+using ReservedIds = std::map<EntityKey, int64_t>;
+
+// `values` (all of them, or those that are `written`) as this file stores them.
+// An error that MissingParent() knows where a row that they refer to is neither
+// there nor among `reserved`.
+absl::StatusOr<std::vector<Value>> LocalValues(sqlite::Database& db, const Table& table,
+                                               const std::vector<Value>& values,
+                                               const std::vector<bool>* written,
+                                               const ReservedIds* reserved);
+// The row that was missed; absent for every other status.
+std::optional<EntityKey> MissingParent(const absl::Status& status);
+// The integer that the next row of a table with a local key can get, above all
+// that are there and in `reserved`.
+absl::StatusOr<int64_t> NextLocalId(sqlite::Database& db, const Table& table,
+                                    const ReservedIds& reserved);
+
+// Writes one row: INSERT or UPDATE, as the caller knows which; `values` are
+// LocalValues, `key` is LocalKeyOf. `written` says which columns an UPDATE sets
+// (an INSERT sets all; `local_id`, if not null, is the integer it gets). The
+// stamped columns follow `stamps`.
 absl::Status InsertRow(sqlite::Database& db, const Table& table, const std::vector<Value>& values,
+                       const int64_t* local_id, const Version* stamps);
+absl::Status UpdateRow(sqlite::Database& db, const Table& table, std::span<const Value> key,
+                       const std::vector<Value>& values, const std::vector<bool>& written,
                        const Version* stamps);
-absl::Status UpdateRow(sqlite::Database& db, const Table& table, const std::vector<Value>& values,
-                       const std::vector<bool>& written, const Version* stamps);
 absl::Status DeleteRow(sqlite::Database& db, const Table& table, std::span<const Value> key);
 
 }  // namespace ptdoc::sync

@@ -19,7 +19,8 @@ struct ReplicaImpl::Taking {
   OutgoingBatch batch;
   size_t bytes = 0;
   bool full = false;
-  absl::flat_hash_set<EntityKey> taken;
+  absl::flat_hash_map<EntityKey, int64_t> taken;  // with the item's Id
+  std::set<EntityKey> visiting;  // children of integer keys, while their parents are taken
 };
 
 namespace {
@@ -32,6 +33,17 @@ std::string RowTooLarge(const EntityKey& key, size_t bytes, size_t limit) {
                       limit,
                       " can be sent. It stays on this device. Make it smaller, or raise "
                       "max_row_bytes on the service.");
+}
+
+std::string DanglingReference(const Table& table, const Row& row) {
+  const std::string& column = table.plan.columns[static_cast<size_t>(row.dangling)];
+  const Translation* translation = TranslationOf(table.plan, column);
+  return absl::StrCat(kDangling, ": the column ", column, " of this ", table.type(),
+                      " refers to a row of ", translation->parent,
+                      " that is not there, by a number that means nothing on another device. The "
+                      "row stays on this device. Correct it in the app; it is sent by itself when "
+                      "a row of ",
+                      translation->parent, " comes that it can refer to.");
 }
 
 }  // namespace
@@ -75,7 +87,7 @@ absl::StatusOr<TakeReport> ReplicaImpl::TakeFrom(sqlite::Database& db, const Tak
   DrainReport drained;
   PT_RETURN_IF_ERROR(At("snapshot"));
   PT_RETURN_IF_ERROR(DrainIn(PT_PLANTED("drain behind the snapshot") ? *app_ : db, &drained));
-  Taking taking{db, limits, report, {}, 0, false, {}};
+  Taking taking{db, limits, report, {}, 0, false, {}, {}};
   taking.batch.batch_id = NewUuid(rng_);
   PT_RETURN_IF_ERROR(ChooseItems(taking));
   const bool any = !taking.batch.changes.empty();
@@ -154,7 +166,10 @@ absl::Status ReplicaImpl::ChooseItems(Taking& taking) {
 
 absl::Status ReplicaImpl::TakeItem(Taking& taking, QueueItem item) {
   // Two waiting items of one entity are somebody's SQL: the first stands for both.
-  if (taking.taken.contains(item.key)) return ledger_->DeleteItem(item.id);
+  const auto taken = taking.taken.find(item.key);
+  if (taken != taking.taken.end()) {
+    return taken->second == item.id ? absl::OkStatus() : ledger_->DeleteItem(item.id);
+  }
   Table* table = TableOf(item.key.type);
   if (table == nullptr) return absl::OkStatus();  // Away for now; status says so.
   const absl::StatusOr<std::vector<Value>> key = table->KeyFromId(item.key.id);
@@ -189,7 +204,12 @@ absl::Status ReplicaImpl::TakeItem(Taking& taking, QueueItem item) {
   }
   PT_ASSIGN_OR_RETURN(const bool asks_first, MustAskFirst(taking, item, *table, *row, state));
   if (asks_first) return absl::OkStatus();
-  PT_ASSIGN_OR_RETURN(const bool undecided, ParentIsUndecided(*table, *row));
+  if (row->dangling >= 0) return FailItem(std::move(item), DanglingReference(*table, *row));
+  if (!state.has_value() && !item.reoffer) {
+    PT_ASSIGN_OR_RETURN(const std::string out_of_range, OutOfRange(*table, *row));
+    if (!out_of_range.empty()) return FailItem(std::move(item), out_of_range);
+  }
+  PT_ASSIGN_OR_RETURN(const bool undecided, ParentIsUndecided(taking, item.key, *table, *row));
   if (undecided) return absl::OkStatus();
   PT_ASSIGN_OR_RETURN(Change change, MakeChange(item, *table, *row, state));
   const size_t size = change.fields.ByteSize();
@@ -197,6 +217,7 @@ absl::Status ReplicaImpl::TakeItem(Taking& taking, QueueItem item) {
     const std::string why = RowTooLarge(item.key, size, taking.limits.row_bytes);
     return FailItem(std::move(item), why);
   }
+  if (taking.full) return absl::OkStatus();  // Its parent was the last.
   taking.full = taking.batch.changes.size() >= taking.limits.changes ||
                 (!taking.batch.changes.empty() && taking.bytes + size > taking.limits.bytes);
   if (taking.full) return absl::OkStatus();
@@ -205,7 +226,7 @@ absl::Status ReplicaImpl::TakeItem(Taking& taking, QueueItem item) {
   item.batch_id = taking.batch.batch_id;
   item.sent = row->hashes;
   item.sent_base = change.base_revision;
-  taking.taken.insert(item.key);
+  taking.taken[item.key] = item.id;
   PT_RETURN_IF_ERROR(ledger_->UpdateItem(item));
   if (PT_PLANTED("a debug line tells the row")) {
     for (const Field& field : change.fields) {
@@ -313,28 +334,59 @@ absl::StatusOr<Change> ReplicaImpl::MakeChange(QueueItem& item, Table& table, co
   return change;
 }
 
+absl::StatusOr<std::string> ReplicaImpl::OutOfRange(const Table& table, const Row& row) {
+  const std::optional<IdRange>& range = table.plan.config.id_range;
+  if (!range.has_value() || row.absent) return std::string();
+  const Value& number = row.values[table.key_at[0]];
+  if (number.type() != Value::Type::kInteger) return std::string();
+  PT_ASSIGN_OR_RETURN(const int64_t before, ledger_->GetInt("numbers:" + table.type(), 0));
+  const int64_t n = number.integer();
+  if (n <= before || (n >= range->low && n <= range->high)) return std::string();
+  // An app may have set the sequence back.
+  recheck_objects_ = true;
+  return absl::StrCat(
+      "ID_OUT_OF_RANGE: this row of ", table.type(),
+      " was made with a number outside of "
+      "the id_range of this device, ",
+      range->low, "-", range->high,
+      ". It stays on this device. Give it a number inside in the app, or the device "
+      "another id_range, then run device-agent queue retry.");
+}
+
 // Under an integer key two devices may have given one number to two things.
 // Until the service has decided on the parent, its children wait: no visit
 // moves to another patient.
-absl::StatusOr<bool> ReplicaImpl::ParentIsUndecided(const Table& table, const Row& row) {
+// Only in one batch with it may they go: that is refused whole if it collides.
+absl::StatusOr<bool> ReplicaImpl::ParentIsUndecided(Taking& taking, const EntityKey& child,
+                                                    const Table& table, const Row& row) {
   if (row.absent) return false;
+  taking.visiting.insert(child);
   for (const Reference& reference : table.parents) {
     const TablePlan* plan = plan_.ByTable(reference.parent_table);
     Table* parent = plan == nullptr ? nullptr : TableOf(plan->type);
-    if (parent == nullptr || !plan->integer_key || reference.parent_columns != plan->key) continue;
-    const int at = table.Find(reference.child_columns[0]);
-    if (at < 0 || row.values[static_cast<size_t>(at)].is_null()) continue;
-    const absl::StatusOr<std::string> id = parent->IdOf({&row.values[static_cast<size_t>(at)], 1});
+    if (parent == nullptr || !plan->integer_key) continue;
+    std::vector<Value> values;
+    for (const std::string& column : plan->key) {
+      const auto found =
+          std::find_if(reference.parent_columns.begin(), reference.parent_columns.end(),
+                       [&](const auto& name) { return absl::EqualsIgnoreCase(name, column); });
+      if (found == reference.parent_columns.end()) break;
+      const size_t which = static_cast<size_t>(found - reference.parent_columns.begin());
+      const int at = table.FindAnyCase(reference.child_columns[which]);
+      if (at >= 0) values.push_back(row.values[static_cast<size_t>(at)]);
+    }
+    const absl::StatusOr<std::string> id = parent->IdOf(values);
     if (!id.ok()) continue;
     const EntityKey key{parent->type(), *id};
     PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(key));
-    if (state.has_value() && state->revision > 0) continue;
+    if ((state.has_value() && state->revision > 0) || taking.taken.contains(key)) continue;
     if (unanswered_.contains(key)) return true;
     PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> item, ledger_->FindWaiting(key));
-    if (item.has_value() && item->status == ItemStatus::kFailed &&
-        absl::StartsWith(item->error_message, ErrorCodeName(ErrorCode::kKeyCollision))) {
-      return true;
-    }
+    // Rows that refer to each other go together.
+    if (!item.has_value() || taking.visiting.contains(key)) continue;
+    if (item->status != ItemStatus::kPending || item->held) return true;
+    PT_RETURN_IF_ERROR(TakeItem(taking, *item));
+    if (!taking.taken.contains(key)) return true;
   }
   return false;
 }

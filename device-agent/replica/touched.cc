@@ -3,6 +3,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "common/base/planted.h"
@@ -15,13 +16,30 @@ namespace {
 
 using sqlite::QuoteName;
 
-std::vector<Value> PickColumns(const Table& table, const std::vector<Value>& values,
-                               const std::vector<std::string>& columns) {
+// What the file held in these columns before; empty if it was not there, or
+// one of them is none that is read.
+std::vector<Value> PickBefore(const Target& target, const std::vector<std::string>& columns) {
   std::vector<Value> picked;
   for (const std::string& column : columns) {
-    const int at = table.Find(column);
-    if (at < 0 || values.empty()) return {};
-    picked.push_back(values[static_cast<size_t>(at)]);
+    const Value* value = target.table->LocalValue(target.before, column);
+    if (value == nullptr) return {};
+    picked.push_back(*value);
+  }
+  return picked;
+}
+
+// The same of what was written. A local integer is not written.
+std::vector<Value> PickAfter(const Target& target, const std::vector<std::string>& columns) {
+  std::vector<Value> picked;
+  for (const std::string& column : columns) {
+    const int at = target.table->Find(column);
+    if (at >= 0 && !target.local_values.empty()) {
+      picked.push_back(target.local_values[static_cast<size_t>(at)]);
+    } else if (absl::EqualsIgnoreCase(column, target.table->plan.local_key)) {
+      picked.push_back(target.before.local_id);
+    } else {
+      return {};
+    }
   }
   return picked;
 }
@@ -60,14 +78,16 @@ absl::StatusOr<std::optional<EntityKey>> ReplicaImpl::NoteTouched(Writing& writi
   }
   PT_ASSIGN_OR_RETURN(const std::vector<LogRow> rows,
                       ReadLog(*app_, plan_, writing.log_seq, static_cast<size_t>(gained)));
+  LogKeys keys(*app_, plan_, writing.log_seq);
+  keys.set_owners(&writing.owners);
   bool own_seen = false;
   for (const LogRow& row : rows) {
     const TablePlan* plan = plan_.ByNumber(row.table);
     Table* table = plan == nullptr ? nullptr : TableOf(plan->type);
     if (table == nullptr || row.key.empty()) continue;
-    absl::StatusOr<std::string> id = table->IdOf(row.key);
-    if (!id.ok()) continue;
-    EntityKey key{table->type(), *std::move(id)};
+    PT_ASSIGN_OR_RETURN(LogKeys::Name name, keys.NameOf(row));
+    if (name.verdict != LogKeys::Verdict::kKnown) continue;
+    EntityKey key{table->type(), std::move(name.id)};
     if (!triggers_on_) writing.cascaded.insert(table);
     if (own != nullptr && key == *own && !own_seen) {
       own_seen = true;
@@ -191,8 +211,9 @@ absl::Status ReplicaImpl::PutTouchedBack(Writing& writing) {
     PT_REACHED("a trigger's change was put back as sent");
     PT_RETURN_IF_ERROR(SetTriggers(false));
     target.is_there = !row.absent;
+    target.before = row;
     PT_ASSIGN_OR_RETURN(sqlite::Savepoint savepoint, sqlite::Savepoint::Begin(*app_));
-    const absl::Status status = WriteValues(target).status();
+    const absl::Status status = WriteValues(writing, target).status();
     if (!status.ok() && !IsRefusal(status)) return status;
     if (!status.ok()) {
       writing.Refuse(key, RefusalOf(status));
@@ -218,8 +239,7 @@ absl::Status ReplicaImpl::PutTouchedBack(Writing& writing) {
 
 absl::StatusOr<bool> ReplicaImpl::LacksParent(const Target& target) {
   for (const Reference& reference : target.table->parents) {
-    const std::vector<Value> values =
-        PickColumns(*target.table, target.values, reference.child_columns);
+    const std::vector<Value> values = PickAfter(target, reference.child_columns);
     if (values.empty() || HasNull(values)) continue;
     PT_ASSIGN_OR_RETURN(const bool there,
                         AnyRow(*app_, reference.parent_table, reference.parent_columns, values));
@@ -230,11 +250,10 @@ absl::StatusOr<bool> ReplicaImpl::LacksParent(const Target& target) {
 
 absl::StatusOr<bool> ReplicaImpl::LeavesChildren(const Target& target) {
   for (const Reference& reference : target.table->children) {
-    const std::vector<Value> before =
-        PickColumns(*target.table, target.before, reference.parent_columns);
+    const std::vector<Value> before = PickBefore(target, reference.parent_columns);
     if (before.empty() || HasNull(before)) continue;
     const bool gone = target.version.deleted || target.act == Act::kRemove ||
-                      before != PickColumns(*target.table, target.values, reference.parent_columns);
+                      before != PickAfter(target, reference.parent_columns);
     if (!gone) continue;
     PT_ASSIGN_OR_RETURN(const bool left,
                         AnyRow(*app_, reference.child_table, reference.child_columns, before));

@@ -32,11 +32,12 @@ struct Target {
   // Not part of the intent: how it gets into the app's table.
   Table* table = nullptr;
   std::vector<Value> key;
-  RowHashes expected;         // what must stand there, else nothing happens
-  std::vector<Value> values;  // the whole row as it will stand
-  std::vector<bool> written;  // the columns that the version has
-  bool is_there = false;      // found in the transaction that writes
-  std::vector<Value> before;  // the row that stood there
+  RowHashes expected;               // what must stand there, else nothing happens
+  std::vector<Value> values;        // the whole row as it will stand
+  std::vector<bool> written;        // the columns that the version has
+  bool is_there = false;            // found in the transaction that writes
+  Row before;                       // the row that stood there
+  std::vector<Value> local_values;  // `values` as this file stores them, once written
 };
 
 // A piece of work as an intent remembers it: what is written into the app's

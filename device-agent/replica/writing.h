@@ -28,6 +28,10 @@ struct ReplicaImpl::Writing {
   std::vector<EntityKey> new_others;    // not seen yet
   std::set<EntityKey> inserted_others;  // of those, what a trigger has inserted
   int looks = 0;                        // how often the present statement was undone for a look
+  // Of rows with local integers: those that they will get, and those that they
+  // had, by which other tables' log rows know them.
+  ReservedIds reserved_ids;
+  LogKeys::Owners owners;
   // Of rows that foreign keys have written while triggers were off.
   std::set<const Table*> cascaded;
   bool refused_any = false;

@@ -1,6 +1,8 @@
 #include "device-agent/rpc/edit_row.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +11,7 @@
 #include "common/model/entity_id.h"
 #include "common/model/reason.h"
 #include "common/sqlite/sqlite.h"
+#include "device-agent/capture/local_key.h"
 #include "device-agent/replica/replica.h"
 #include "device-agent/rpc/control_errors.h"
 
@@ -44,7 +47,7 @@ absl::Status CheckFields(const TablePlan& table, const EntityKey& key, const Fie
 }
 
 absl::Status ErrorOf(const absl::Status& status) {
-  if (status.ok()) return status;
+  if (status.ok() || absl::IsInvalidArgument(status)) return status;
   if (sqlite::IsBusy(status)) return FileError(FileState::kBlockedByApp, "");
   if (!absl::IsAlreadyExists(status)) return LocalError(status);
   const std::string constraint = sqlite::ConstraintName(status);
@@ -55,15 +58,36 @@ absl::Status ErrorOf(const absl::Status& status) {
                                   "its way in the app, and try again."));
 }
 
-absl::Status Write(sqlite::Database& db, const std::string& sql, const Fields& fields) {
+absl::Status Write(sqlite::Database& db, const std::string& sql, const std::vector<Value>& values) {
   PT_ASSIGN_OR_RETURN(sqlite::Statement stmt, db.Prepare(sql));
   int index = 0;
-  for (const auto& [name, value] : fields) stmt.Bind(++index, value);
+  for (const Value& value : values) stmt.Bind(++index, value);
   return stmt.Run();
 }
 
+// As this device's file stores them: a row of another table by its integer here.
+absl::StatusOr<std::vector<Value>> LocalValuesOf(sqlite::Database& db, const Plan& plan,
+                                                 const TablePlan& table, const Fields& fields) {
+  std::vector<Value> values;
+  for (const auto& [name, value] : fields) {
+    const Translation* translation = TranslationOf(table, name);
+    if (translation == nullptr) {
+      values.push_back(value);
+      continue;
+    }
+    PT_ASSIGN_OR_RETURN(std::optional<Value> local, ToLocal(db, plan, *translation, value));
+    if (!local.has_value()) {
+      return BadContent(absl::StrCat("The content names in ", name, " a row of ",
+                                     translation->parent, " that is not on this device"));
+    }
+    values.push_back(*std::move(local));
+  }
+  return values;
+}
+
 // Every name is bound in the order of `fields`: ?1, ?2, ...
-absl::Status Put(sqlite::Database& db, const TablePlan& table, const Fields& fields) {
+absl::Status Put(sqlite::Database& db, const Plan& plan, const TablePlan& table,
+                 const Fields& fields) {
   std::vector<std::string> names;
   std::vector<std::string> numbers;
   std::vector<std::string> sets;
@@ -78,15 +102,16 @@ absl::Status Put(sqlite::Database& db, const TablePlan& table, const Fields& fie
   if (sets.empty()) sets = wheres;
   const std::string quoted = sqlite::QuoteName(table.table);
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, sqlite::Transaction::Begin(db));
+  PT_ASSIGN_OR_RETURN(const std::vector<Value> values, LocalValuesOf(db, plan, table, fields));
   PT_RETURN_IF_ERROR(Write(db,
                            absl::StrCat("UPDATE ", quoted, " SET ", absl::StrJoin(sets, ", "),
                                         " WHERE ", absl::StrJoin(wheres, " AND ")),
-                           fields));
+                           values));
   if (db.changes() == 0) {
     PT_RETURN_IF_ERROR(Write(db,
                              absl::StrCat("INSERT INTO ", quoted, "(", absl::StrJoin(names, ", "),
                                           ") VALUES(", absl::StrJoin(numbers, ", "), ")"),
-                             fields));
+                             values));
   }
   return tx.Commit();
 }
@@ -107,7 +132,7 @@ absl::Status EditRow(const std::string& database, const Plan& plan, const Entity
   options.legacy_schema = true;
   absl::StatusOr<sqlite::Database> db = sqlite::Database::Open(database, options);
   if (!db.ok()) return ErrorOf(db.status());
-  return ErrorOf(Put(*db, *table, fields));
+  return ErrorOf(Put(*db, plan, *table, fields));
 }
 
 }  // namespace ptdoc::sync

@@ -111,7 +111,6 @@ class CliConfigTest(CliCase):
                 ("agent", '[control]\nhttp_listen = "127.0.0.1:5170"\n', 2, "http_listen"),
                 ("agent", '[[entity]]\ntable = "T"\ninteger_key = "range"\n', 3, "integer_key"),
                 ("agent", '[[entity]]\ntable = "T"\nid_range = "1-9"\n', 3, "id_range"),
-                ("agent", '[[entity]]\ntable = "T"\nreferences = {a = "B"}\n', 3, "references"),
                 ("service", '[server]\nhttp_listen = "127.0.0.1:5170"\n', 2, "http_listen"),
                 ("service", '[server]\ntls_cert_file = "/x.pem"\n', 2, "tls_cert_file"),
                 ("service", '[auth]\ntokens = "x"\n', 1, "[auth]")):

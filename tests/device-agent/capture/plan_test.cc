@@ -179,22 +179,6 @@ TEST(MakePlanTest, KeepsTheIntegerBesideAConfiguredKeyOnTheDevice) {
   EXPECT_THAT(plan.tables[0].columns, ElementsAre("a", "guid"));
 }
 
-TEST(MakePlanTest, RefusesTablesThatReferByAnIntegerOfTheDevice) {
-  EntityConfig config = Table("p");
-  config.key = {"guid"};
-
-  const Plan plan = PlanOf(
-      "CREATE TABLE p(id INTEGER PRIMARY KEY, guid TEXT NOT NULL UNIQUE);"
-      "CREATE TABLE bad(k TEXT PRIMARY KEY NOT NULL, p INTEGER REFERENCES P);"
-      "CREATE TABLE good(k TEXT PRIMARY KEY NOT NULL, p TEXT REFERENCES p(guid));",
-      Asking(config, /*all_tables=*/true));
-
-  ASSERT_EQ(plan.refusals.size(), 1u);
-  EXPECT_EQ(plan.refusals[0].table, "bad");
-  EXPECT_EQ(plan.refusals[0].reason, "INTEGER_REFERENCE");
-  EXPECT_NE(plan.ByTable("good"), nullptr);
-}
-
 TEST(MakePlanTest, RefusesAConfiguredKeyThatIsNotUnique) {
   for (const char* key : {"a", "b", "c"}) {
     EntityConfig config = Table("t");
@@ -289,8 +273,8 @@ TEST(MakePlanTest, WarnsOfKeysThatCarryAMeaning) {
 }
 
 TEST(MakePlanTest, WarnsOfReferencesThatLeadOut) {
-  EXPECT_THAT(WarningsFor("CREATE TABLE p(a INTEGER PRIMARY KEY); CREATE TABLE t(a TEXT PRIMARY "
-                          "KEY NOT NULL, p REFERENCES p)"),
+  EXPECT_THAT(WarningsFor("CREATE TABLE p(a TEXT COLLATE NOCASE PRIMARY KEY); CREATE TABLE t("
+                          "a TEXT PRIMARY KEY NOT NULL, p REFERENCES p)"),
               ElementsAre(HasSubstr("\"p\", which is not synced")));
 }
 

@@ -100,6 +100,7 @@ TEST_F(CascadeTest, IsFollowedOverTablesThatAreNotSyncedAndThroughItself) {
   for (const char* table : {"Patient", "Leaf", "Tree"}) {
     a_.options().plan.entities.emplace_back().table = table;
   }
+  a_.options().plan.entities[1].references = {{"ParentId", ""}};
   a_.Begin(absl::StrCat(
       "CREATE TABLE Patient(Id TEXT PRIMARY KEY, Name TEXT, Phone TEXT);", kTriggerOfTheApp,
       "CREATE TABLE Local(No INTEGER PRIMARY KEY, Owner TEXT REFERENCES Patient ON DELETE CASCADE);"
