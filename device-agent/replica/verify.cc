@@ -149,8 +149,8 @@ absl::Status ReplicaImpl::VerifyRowsOf(sqlite::Database& db, Table& table, Verif
   PT_ASSIGN_OR_RETURN(const std::vector<Row> rows,
                       ReadSlice(db, table, *ledger_, next->after, kSliceRows));
   for (const Row& row : rows) {
-    next->after = table.KeyOf(row.values);
-    absl::StatusOr<std::string> id = table.IdOf(next->after);
+    next->after = table.LocalKeyOf(row);
+    absl::StatusOr<std::string> id = table.IdOf(table.KeyOf(row.values));
     if (!id.ok()) continue;  // A key that cannot be sent: the plan tells of it.
     const EntityKey key{table.type(), *std::move(id)};
     ++count.rows_here;
@@ -165,7 +165,7 @@ absl::Status ReplicaImpl::VerifyRowsOf(sqlite::Database& db, Table& table, Verif
     }
     if (!live || !Proves(table, *state, row)) ask->push_back(key);
   }
-  if (rows.size() == kSliceRows) return absl::OkStatus();
+  if (!rows.empty()) return absl::OkStatus();
   PT_ASSIGN_OR_RETURN(const int64_t live, ledger_->CountLive(table.type()));
   if (static_cast<uint64_t>(live) == next->live_states) return VerifyNextType(next);
   next->phase = VerifyPhase::kStates;
