@@ -448,7 +448,8 @@ class DeviceBadInputTest(unittest.TestCase):
 
         self.assertEqual(run.returncode, 1, run.stdout + run.stderr)
         self.assertIn(str(a.db), run.stderr)
-        self.assertIn("READONLY", run.stderr)
+        self.assertIn("read-only", run.stderr.lower())
+        self.assertIn("Nothing was changed", run.stderr)
         self.mount("-o", "remount,rw,bind", a.dir)
         self.assertEqual(a.agent_run("run", check=False).returncode, 0)
         self.assertIn((note,), a.rows("SELECT Id FROM Note"))
