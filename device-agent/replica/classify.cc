@@ -131,7 +131,12 @@ absl::Status ReplicaImpl::ClassifyKnown(Planning& planning, const Version& versi
     PT_REACHED("a fetch was answered late");
     return absl::OkStatus();
   }
-  const bool look = put_back || backfill || planning.findings.look_at.count(version.key) > 0;
+  // One that was set aside in a re-baseline may have been to replace a row that is
+  // not what its state says: as with what nobody announced, it is not adopted.
+  const bool doubtful =
+      planning.source == Source::kSetAside && state.has_value() && state->unconfirmed;
+  const bool look =
+      put_back || backfill || doubtful || planning.findings.look_at.count(version.key) > 0;
   if (look) return ClassifyByRow(planning, version, table, state, put_back);
   return PlanTarget(planning, version, table, state.has_value() ? state->row : Absent(), nullptr);
 }

@@ -1,6 +1,7 @@
 // why: the life of one entity in about ten lines, without content.
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,11 +18,6 @@ namespace {
 
 constexpr size_t kVersionsShown = 5;
 constexpr size_t kConflictsShown = 3;
-
-struct Step {
-  absl::Time at;
-  std::string text;
-};
 
 std::string NameOf(const std::string& user) {
   return user.empty() ? std::string("(nobody named)") : user;
@@ -98,25 +94,24 @@ absl::StatusOr<std::vector<std::string>> LifeOf(Context& context, const EntityKe
   filter.key = key;
   filter.limit = 1000;
   PT_ASSIGN_OR_RETURN(const auto conflicts, reader->ListConflicts(tenant, filter));
-  std::vector<Step> steps;
+  // By time; those of one moment in the order in which they are put in.
+  std::multimap<absl::Time, std::string> steps;
   const size_t skipped = versions.size() - std::min(versions.size(), kVersionsShown);
   for (size_t i = skipped; i < versions.size(); ++i) {
     PT_ASSIGN_OR_RETURN(std::string text, TextOf(*reader, tenant, versions[i], i == 0));
-    steps.push_back({FromTimeNs(versions[i].version.last_modified), std::move(text)});
+    steps.emplace(FromTimeNs(versions[i].version.last_modified), std::move(text));
   }
   const size_t left_out = conflicts.size() - std::min(conflicts.size(), kConflictsShown);
   for (size_t i = left_out; i < conflicts.size(); ++i) {
-    steps.push_back({conflicts[i].detected_at, TextOf(conflicts[i])});
+    steps.emplace(conflicts[i].detected_at, TextOf(conflicts[i]));
   }
-  std::stable_sort(steps.begin(), steps.end(),
-                   [](const Step& a, const Step& b) { return a.at < b.at; });
   std::vector<std::string> lines;
   if (skipped + left_out > 0) {
     lines.push_back(
         absl::StrCat("(", Plural(static_cast<int64_t>(skipped), "earlier version"), " and ",
                      Plural(static_cast<int64_t>(left_out), "earlier conflict"), " left out)"));
   }
-  for (const Step& step : steps) lines.push_back(absl::StrCat(FormatUtc(step.at), "  ", step.text));
+  for (const auto& [at, text] : steps) lines.push_back(absl::StrCat(FormatUtc(at), "  ", text));
   PT_ASSIGN_OR_RETURN(const std::optional<StoredVersion> head, reader->Head(tenant, key));
   if (head.has_value()) AddNow(context, key, *head, conflicts, &lines);
   return lines;

@@ -195,10 +195,12 @@ void Referee::JudgeRefusal(World& world, const std::string& device, const Change
   // By a clock that was set back a newer edit may have the time of the older one.
   const bool clocks_jump = world.counters().contains("clock set by hours") ||
                            world.counters().contains("clock set by years");
-  // And who has the files of before knows of no refusal.
+  // And who has the files of before knows of no refusal; of a type that left and
+  // came back every item has another turn.
   bool files_change = false;
-  for (const char* what : {"both files set back", "ledger set back", "ledger lost",
-                           "app's file set back", "files copied to another device"}) {
+  for (const char* what :
+       {"both files set back", "ledger set back", "ledger lost", "app's file set back",
+        "files copied to another device", "device syncs fewer types"}) {
     files_change |= world.counters().contains(what);
   }
   if (receipts_stay_ && !clocks_jump && !files_change && !change.reoffer &&
