@@ -102,7 +102,7 @@ absl::Status ReplicaImpl::ClassifyKnown(Planning& planning, const Version& versi
   const bool rebaselining = mode_ == Mode::kRebaselining;
   PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(version.key));
   // What was set aside at the state's own revision is a put-back that the schema
-  // refused: the row is still not what its state says.
+  // refused.
   const bool put_back = (note.has_value() && note->put_back && !note->backfill) ||
                         (planning.source == Source::kSetAside && state.has_value() &&
                          state->revision == version.revision);
@@ -131,12 +131,7 @@ absl::Status ReplicaImpl::ClassifyKnown(Planning& planning, const Version& versi
     PT_REACHED("a fetch was answered late");
     return absl::OkStatus();
   }
-  // One that was set aside in a re-baseline may have been to replace a row that is
-  // not what its state says: as with what nobody announced, it is not adopted.
-  const bool doubtful =
-      planning.source == Source::kSetAside && state.has_value() && state->unconfirmed;
-  const bool look =
-      put_back || backfill || doubtful || planning.findings.look_at.count(version.key) > 0;
+  const bool look = put_back || backfill || planning.findings.look_at.count(version.key) > 0;
   if (look) return ClassifyByRow(planning, version, table, state, put_back);
   return PlanTarget(planning, version, table, state.has_value() ? state->row : Absent(), nullptr);
 }
@@ -150,11 +145,18 @@ absl::Status ReplicaImpl::ClassifyByRow(Planning& planning, const Version& versi
   if (state.has_value()) {
     PT_ASSIGN_OR_RETURN(as_known, SameRow(table, *ledger_, state->row, row));
   }
-  bool goes = put_back;
+  bool goes = false;
   if (put_back && planning.source != Source::kSetAside) {
     PT_ASSIGN_OR_RETURN(goes, GoesAnyway(version.key, table, row));
   }
-  if (as_known || goes) return PlanTarget(planning, version, table, row.hashes, &row);
+  if (as_known || goes) {
+    PT_RETURN_IF_ERROR(PlanTarget(planning, version, table, row.hashes, &row));
+    Target& target = planning.work.targets.back();
+    // What goes, and cannot yet, is what is known of this row from now on: what
+    // somebody writes there meanwhile, unseen by any trigger, is an edit.
+    if (!as_known && target.act == Act::kSetAside) target.stays_as_sent = row.hashes;
+    return absl::OkStatus();
+  }
   Target target;
   target.version = version;
   target.table = &table;
