@@ -207,10 +207,16 @@ bool Verifier::stopping() {
 }
 
 void Verifier::Work(Job& job) {
+  // Before the caller hears of the end: its next call may follow at once.
+  const auto leave = [this] {
+    MutexLock lock(mutex_);
+    working_ = false;
+  };
   const absl::Duration begun = clock_.Monotonic();
   absl::Status status = Compare(job);
   if (status.ok()) {
     v1::VerifyResponse response = ReportOf(job.progress, clock_.Monotonic() - begun);
+    leave();
     job.stream->Report(std::move(response));
   } else {
     // What has been looked at is kept for the next one; this one is over.
@@ -221,10 +227,9 @@ void Verifier::Work(Job& job) {
       if (ReasonOf(failed).empty()) status = RunError(core, failed);
       return absl::OkStatus();
     });
+    leave();
     job.stream->End(told.ok() ? status : failed);
   }
-  MutexLock lock(mutex_);
-  working_ = false;
 }
 
 absl::Status Verifier::Begin(AgentCore& core, Job& job) {

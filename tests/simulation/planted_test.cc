@@ -68,7 +68,7 @@ constexpr Catch kCatches[] = {
     {"two open batches for one entity", 6},
     {"what a restored service lacks is removed", 3},
     {"what is being sent is not compared", 6},
-    {"what is refused for good is tried again", 62},
+    {"what is refused for good is tried again", 171},
     {"what was cancelled is not put back", 285},
 };
 
