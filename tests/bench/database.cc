@@ -82,6 +82,14 @@ void Statement::Run() {
   while (Step()) continue;
 }
 
+bool Statement::TryRun() {
+  const int code = sqlite3_step(statement_);
+  sqlite3_reset(statement_);
+  if (code == SQLITE_DONE) return true;
+  if ((code & 0xff) != SQLITE_BUSY) Check(code, sqlite3_db_handle(statement_), "step");
+  return false;
+}
+
 void Statement::Reset() {
   sqlite3_reset(statement_);
 }

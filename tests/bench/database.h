@@ -43,6 +43,8 @@ class Statement {
   // True on a row; false at the end, and then it is reset.
   bool Step();
   void Run();
+  // False, and reset, if a lock of somebody else is in the way.
+  bool TryRun();
   void Reset();
 
   // Copies a column into a string that keeps its memory from row to row.

@@ -8,9 +8,12 @@
 
 #include <chrono>
 #include <cstdio>
+#include <deque>
 #include <fstream>
 #include <memory>
 #include <sstream>
+#include <utility>
+#include <vector>
 
 #include "floor.grpc.pb.h"
 #include "tests/bench/database.h"
@@ -41,11 +44,12 @@ void SayReady() {
   std::fflush(stdout);
 }
 
-// Pending rows to the server, one message at a time.
+// Pending rows to the server.
 class Pusher {
  public:
-  Pusher(const std::string& path, const std::shared_ptr<grpc::Channel>& channel)
-      : db_(path),
+  Pusher(const std::string& path, const std::shared_ptr<grpc::Channel>& channel, size_t window = 1)
+      : window_(window),
+        db_(path),
         read_(db_, std::string("SELECT q.Number, ") + kPatientColumns +
                        " FROM Queue q JOIN Patient p ON p.Id = q.EntityId "
                        "WHERE q.Number > ? AND q.Done = 0 ORDER BY q.Number LIMIT ?"),
@@ -54,34 +58,61 @@ class Pusher {
         stub_(Floor::NewStub(channel)),
         stream_(stub_->Push(&context_)) {}
 
-  // False if nothing was pending.
+  // False if nothing is pending and nothing unanswered.
   bool PushOne() {
-    int64_t last = position_;
-    rows_.clear_rows();
-    read_.Int(1, position_).Int(2, kRowsPerMessage);
-    while (read_.Step()) {
-      Row* row = rows_.add_rows();
-      last = read_.ColumnInt(0);
-      ReadPatient(read_, 1, &patient_);
-      row->set_id(patient_.texts(0));
-      patient_.SerializeToString(row->mutable_patient());
-    }
-    if (rows_.rows().empty()) return false;
-    if (!stream_->Write(rows_) || !stream_->Read(&ack_)) Die("the push ended");
-    MarkDone(last);
+    while (sent_.size() < window_ && SendOne()) continue;
+    if (sent_.empty()) return false;
+    if (!stream_->Read(&ack_)) Die("the push ended");
+    MarkDone(sent_.front());
+    free_.push_back(std::move(sent_.front()));
+    sent_.pop_front();
     return true;
   }
 
  private:
-  void MarkDone(int64_t last) {
-    int64_t revision = ack_.revision() - rows_.rows_size();
-    db_.Exec("BEGIN IMMEDIATE");
-    done_.Int(1, position_).Int(2, last).Run();
-    for (const Row& row : rows_.rows()) state_.Text(1, row.id()).Int(2, ++revision).Run();
-    db_.Exec("COMMIT");
-    position_ = last;
+  // A message and the numbers of the queue that it covers: (after, last].
+  struct Sent {
+    Rows rows;
+    int64_t after = 0;
+    int64_t last = 0;
+  };
+
+  // A message is used again: it keeps its memory.
+  Sent Unused() {
+    if (free_.empty()) return Sent();
+    Sent unused = std::move(free_.back());
+    free_.pop_back();
+    unused.rows.clear_rows();
+    return unused;
   }
 
+  bool SendOne() {
+    Sent next = Unused();
+    next.after = next.last = position_;
+    read_.Int(1, position_).Int(2, kRowsPerMessage);
+    while (read_.Step()) {
+      Row* row = next.rows.add_rows();
+      next.last = read_.ColumnInt(0);
+      ReadPatient(read_, 1, &patient_);
+      row->set_id(patient_.texts(0));
+      patient_.SerializeToString(row->mutable_patient());
+    }
+    const bool any = !next.rows.rows().empty();
+    if (any && !stream_->Write(next.rows)) Die("the push ended");
+    position_ = next.last;
+    (any ? sent_.emplace_back() : free_.emplace_back()) = std::move(next);
+    return any;
+  }
+
+  void MarkDone(const Sent& sent) {
+    int64_t revision = ack_.revision() - sent.rows.rows_size();
+    db_.Exec("BEGIN IMMEDIATE");
+    done_.Int(1, sent.after).Int(2, sent.last).Run();
+    for (const Row& row : sent.rows.rows()) state_.Text(1, row.id()).Int(2, ++revision).Run();
+    db_.Exec("COMMIT");
+  }
+
+  const size_t window_;
   Database db_;
   Statement read_;
   Statement done_;
@@ -89,9 +120,10 @@ class Pusher {
   grpc::ClientContext context_;
   const std::unique_ptr<Floor::Stub> stub_;
   const std::unique_ptr<grpc::ClientReaderWriter<Rows, Ack>> stream_;
-  int64_t position_ = 0;
+  std::deque<Sent> sent_;
+  std::vector<Sent> free_;
+  int64_t position_ = 0;  // read up to here
   Patient patient_;
-  Rows rows_;
   Ack ack_;
 };
 
@@ -173,9 +205,9 @@ void CreateDevice(const std::string& path, const std::string& schema, bool captu
       "INSERT INTO Queue(EntityId, Operation) VALUES(NEW.Id, 'I'); END");
 }
 
-double PushAll(const std::string& path, const std::string& port) {
+double PushAll(const std::string& path, const std::string& port, size_t window) {
   const double start = Seconds();
-  Pusher pusher(path, Connect(port));
+  Pusher pusher(path, Connect(port), window);
   while (pusher.PushOne()) continue;
   return Seconds() - start;
 }

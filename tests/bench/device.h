@@ -8,8 +8,9 @@ namespace ptdoc::bench {
 // it: a queue, which a trigger fills if the table is `captured`, and row states.
 void CreateDevice(const std::string& path, const std::string& schema, bool captured);
 
-// Sends the queue and marks it done; returns the seconds.
-double PushAll(const std::string& path, const std::string& port);
+// Sends the queue and marks it done, with at most `window` messages unanswered;
+// returns the seconds.
+double PushAll(const std::string& path, const std::string& port, size_t window = 1);
 // Applies all that the server has; returns the seconds.
 double PullAll(const std::string& path, const std::string& port);
 

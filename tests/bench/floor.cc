@@ -6,11 +6,15 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "tests/bench/app.h"
 #include "tests/bench/database.h"
 #include "tests/bench/device.h"
+#include "tests/bench/followers.h"
+#include "tests/bench/link.h"
 #include "tests/bench/patients.h"
 #include "tests/bench/probe.h"
 #include "tests/bench/process.h"
@@ -20,13 +24,20 @@ namespace ptdoc::bench {
 namespace {
 
 // No measurement takes longer; a hanging one must not outlive it.
-constexpr unsigned kLifeSeconds = 280;
+constexpr unsigned kLifeSeconds = 880;
 constexpr int64_t kRowsPerTransaction = 1000;
 
 constexpr char kUsage[] =
     "usage: floor push|pull|live --dir D --schema FILE --rows N [--seed S]\n"
     "       floor insert --db FILE --rows N --per-transaction K [--seed S]\n"
-    "       floor probe --from FILE --to FILE --rows N [--seed S]\n";
+    "       floor probe --from FILE --to FILE --rows N [--seed S]\n"
+    "       floor size --rows N [--seed S]\n"
+    "       floor app --db FILE --rows N [--timeout-ms T] [--reads-first 1] [--seed S]\n"
+    "       floor link --to PORT [--round-trip-us N] [--lost-of-1000 N]\n"
+    "       floor follow --port PORT --method NAME --request HEX --count N [--tokens FILE]\n"
+    "                    [--commit-to FILE --writes N] [--seed S]\n"
+    "       floor serve-quiet\n"
+    "push also takes --window N, --round-trip-us N, --lost-of-1000 N.\n";
 
 class Arguments {
  public:
@@ -42,10 +53,17 @@ class Arguments {
   int64_t Number(const std::string& name, int64_t otherwise) const {
     if (values_.count(name) == 0) return otherwise;
     const int64_t number = std::strtoll(Text(name).c_str(), nullptr, 10);
-    if (number <= 0) Die(name + " must be a number above 0");
+    if (number < 0) Die(name + " must not be below 0");
     return number;
   }
-  int64_t rows() const { return Number("--rows", 20'000); }
+  std::string TextOr(const std::string& name, const std::string& otherwise) const {
+    return values_.count(name) == 0 ? otherwise : Text(name);
+  }
+  int64_t rows() const {
+    const int64_t rows = Number("--rows", 20'000);
+    if (rows == 0) Die("--rows must be above 0");
+    return rows;
+  }
   uint64_t seed() const { return static_cast<uint64_t>(Number("--seed", 1)); }
   std::string In(const std::string& file) const { return Text("--dir") + "/" + file; }
 
@@ -53,13 +71,20 @@ class Arguments {
   std::map<std::string, std::string> values_;
 };
 
-void PrintRate(int64_t rows, double seconds) {
-  std::printf("{\"rows\": %lld, \"seconds\": %.6f}\n", static_cast<long long>(rows), seconds);
+void PrintRate(int64_t rows, double seconds, pid_t server = -1) {
+  std::printf("{\"rows\": %lld, \"seconds\": %.6f, \"device_mib\": %.1f, \"server_mib\": %.1f}\n",
+              static_cast<long long>(rows), seconds, PeakMib(getpid()), PeakMib(server));
 }
 
-void PrintLatency(const Latency& latency) {
-  std::printf("{\"p50_ms\": %.4f, \"p99_ms\": %.4f, \"max_ms\": %.4f}\n", latency.p50, latency.p99,
-              latency.max);
+// The port to be used by whoever wants to reach `server`: its own, or that of a
+// slow link to it.
+std::string PortOver(std::optional<Process>& link, const Arguments& arguments,
+                     const Process& server) {
+  if (arguments.TextOr("--round-trip-us", "").empty()) return server.line();
+  link.emplace(std::vector<std::string>{"link", "--to", server.line(), "--round-trip-us",
+                                        arguments.Text("--round-trip-us"), "--lost-of-1000",
+                                        arguments.TextOr("--lost-of-1000", "0"), "--stays", "1"});
+  return link->line();
 }
 
 void CheckRows(const std::string& path, const std::string& table, int64_t rows) {
@@ -77,10 +102,13 @@ int Push(const Arguments& arguments) {
     InsertPatients(db, arguments.seed(), arguments.rows(), kRowsPerTransaction);
   }
   const Process service({"serve", "--db", server});
-  const double seconds = PushAll(device, service.line());
+  std::optional<Process> link;
+  const std::string port = PortOver(link, arguments, service);
+  const auto window = static_cast<size_t>(arguments.Number("--window", 1));
+  const double seconds = PushAll(device, port, window);
   CheckRows(server, "Record", arguments.rows());
   CheckRows(device, "RowState", arguments.rows());
-  PrintRate(arguments.rows(), seconds);
+  PrintRate(arguments.rows(), seconds, service.pid());
   return 0;
 }
 
@@ -93,7 +121,7 @@ int Pull(const Arguments& arguments) {
   const Process service({"serve", "--db", server});
   const double seconds = PullAll(device, service.line());
   CheckRows(device, "Patient", arguments.rows());
-  PrintRate(arguments.rows(), seconds);
+  PrintRate(arguments.rows(), seconds, service.pid());
   return 0;
 }
 
@@ -125,6 +153,43 @@ int Probe(const Arguments& arguments) {
   return 0;
 }
 
+int Size(const Arguments& arguments) {
+  std::printf("{\"bytes\": %.2f}\n", AverageBytes(arguments.seed(), arguments.rows()));
+  return 0;
+}
+
+int RunAppOf(const Arguments& arguments) {
+  AppOptions options;
+  options.db = arguments.Text("--db");
+  options.writes_max = arguments.rows();
+  options.timeout_ms = static_cast<int>(arguments.Number("--timeout-ms", 0));
+  options.reads_first = arguments.Number("--reads-first", 0) > 0;
+  options.seed = arguments.seed();
+  return RunApp(options);
+}
+
+[[noreturn]] void ServeLinkOf(const Arguments& arguments) {
+  LinkOptions options;
+  options.to_port = static_cast<int>(arguments.Number("--to", 0));
+  options.round_trip_us = arguments.Number("--round-trip-us", 0);
+  options.lost_of_1000 = arguments.Number("--lost-of-1000", 0);
+  options.stays = arguments.Number("--stays", 0) > 0;
+  ServeLink(options);
+}
+
+int FollowOf(const Arguments& arguments) {
+  FollowersOptions options;
+  options.port = arguments.Text("--port");
+  options.method = arguments.Text("--method");
+  options.request = arguments.Text("--request");
+  options.count = arguments.Number("--count", 1);
+  options.tokens = arguments.TextOr("--tokens", "");
+  options.commit_to = arguments.TextOr("--commit-to", "");
+  options.writes = arguments.Number("--writes", 0);
+  options.seed = arguments.seed();
+  return Follow(options);
+}
+
 int Main(int argc, char** argv) {
   const std::string verb = argc > 1 ? argv[1] : "";
   const Arguments arguments(argc, argv);
@@ -134,6 +199,11 @@ int Main(int argc, char** argv) {
   if (verb == "live") return Live(arguments);
   if (verb == "insert") return Insert(arguments);
   if (verb == "probe") return Probe(arguments);
+  if (verb == "size") return Size(arguments);
+  if (verb == "app") return RunAppOf(arguments);
+  if (verb == "link") ServeLinkOf(arguments);
+  if (verb == "follow") return FollowOf(arguments);
+  if (verb == "serve-quiet") ServeQuiet();
   // The processes that those start.
   if (verb == "serve") Serve(arguments.Text("--db"));
   if (verb == "push-live") PushLive(arguments.Text("--db"), arguments.Text("--port"));

@@ -1,8 +1,10 @@
 #include "tests/bench/patients.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <vector>
 
 namespace ptdoc::bench {
 namespace {
@@ -21,6 +23,9 @@ constexpr std::array<const char*, 4> kInsurance = {"Blue Shield PPO", "Medicare 
 constexpr std::array<const char*, 4> kAlert = {"Allergic to latex", "Fall risk: walks with a cane",
                                                "None",
                                                "Post-operative, left knee, no weight bearing"};
+
+// So that a million rows do not stand in memory.
+constexpr int64_t kPatientsAtOnce = 20'000;
 
 template <typename... Args>
 std::string Format(const char* format, Args... args) {
@@ -83,16 +88,32 @@ void ReadPatient(Statement& select, int first, Patient* patient) {
 double InsertPatients(Database& db, uint64_t seed, int64_t rows, int64_t per_transaction) {
   Statement insert(db, InsertPatientSql());
   PatientMaker maker(seed);
-  std::vector<Patient> patients(static_cast<size_t>(rows));
-  for (Patient& patient : patients) maker.Next(&patient);
-  const double start = Seconds();
-  for (int64_t done = 0; done < rows; ++done) {
-    if (done % per_transaction == 0) db.Exec("BEGIN IMMEDIATE");
-    BindPatient(patients[static_cast<size_t>(done)], &insert);
-    insert.Run();
-    if ((done + 1) % per_transaction == 0 || done + 1 == rows) db.Exec("COMMIT");
+  std::vector<Patient> patients(static_cast<size_t>(std::min(rows, kPatientsAtOnce)));
+  double seconds = 0;
+  for (int64_t done = 0; done < rows;) {
+    const int64_t end = std::min(rows, done + kPatientsAtOnce);
+    for (Patient& patient : patients) maker.Next(&patient);
+    const double start = Seconds();
+    for (const int64_t first = done; done < end; ++done) {
+      if (done % per_transaction == 0) db.Exec("BEGIN IMMEDIATE");
+      BindPatient(patients[static_cast<size_t>(done - first)], &insert);
+      insert.Run();
+      if ((done + 1) % per_transaction == 0 || done + 1 == rows) db.Exec("COMMIT");
+    }
+    seconds += Seconds() - start;
   }
-  return Seconds() - start;
+  return seconds;
+}
+
+double AverageBytes(uint64_t seed, int64_t rows) {
+  PatientMaker maker(seed);
+  Patient patient;
+  size_t bytes = 0;
+  for (int64_t i = 0; i < rows; ++i) {
+    maker.Next(&patient);
+    bytes += patient.ByteSizeLong();
+  }
+  return static_cast<double>(bytes) / static_cast<double>(rows);
 }
 
 double Seconds() {

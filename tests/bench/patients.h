@@ -34,8 +34,12 @@ void BindPatient(const Patient& patient, Statement* insert);
 // Reads the columns of kPatientColumns from `first` on.
 void ReadPatient(Statement& select, int first, Patient* patient);
 
-// Inserts `rows` rows in transactions of `per_transaction`; returns the seconds.
+// Inserts `rows` rows in transactions of `per_transaction`; returns the seconds,
+// without those that it took to think the rows up.
 double InsertPatients(Database& db, uint64_t seed, int64_t rows, int64_t per_transaction);
+
+// Bytes of a row as protobuf, on average over `rows` of them.
+double AverageBytes(uint64_t seed, int64_t rows);
 
 // Of a steady clock.
 double Seconds();

@@ -4,7 +4,9 @@
 #include <time.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "tests/bench/database.h"
@@ -27,6 +29,17 @@ void Rest(int64_t ns) {
 }
 
 }  // namespace
+
+Latency LatencyOf(std::vector<double> times) {
+  std::sort(times.begin(), times.end());
+  const auto at = [&times](size_t percent) { return times[(times.size() - 1) * percent / 100]; };
+  return {at(50), at(99), times.back()};
+}
+
+void PrintLatency(const Latency& latency) {
+  std::printf("{\"p50_ms\": %.4f, \"p99_ms\": %.4f, \"max_ms\": %.4f}\n", latency.p50, latency.p99,
+              latency.max);
+}
 
 Latency MeasureLatency(const std::string& from, const std::string& to, int64_t writes,
                        uint64_t seed) {
@@ -57,9 +70,7 @@ Latency MeasureLatency(const std::string& from, const std::string& to, int64_t w
     find.Reset();
   }
   times.erase(times.begin(), times.begin() + kWarmUps);
-  std::sort(times.begin(), times.end());
-  const auto at = [&times](size_t percent) { return times[(times.size() - 1) * percent / 100]; };
-  return {at(50), at(99), times.back()};
+  return LatencyOf(std::move(times));
 }
 
 }  // namespace ptdoc::bench

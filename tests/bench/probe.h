@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace ptdoc::bench {
 
@@ -11,6 +12,11 @@ struct Latency {
   double p99 = 0;
   double max = 0;
 };
+
+// Of at least one time.
+Latency LatencyOf(std::vector<double> times);
+// As a line of JSON.
+void PrintLatency(const Latency& latency);
 
 // Commits `writes` rows to the app's file `from`, one by one and with a rest
 // between them, and measures each from COMMIT until the row can be read in

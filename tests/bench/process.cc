@@ -6,12 +6,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fstream>
+
 #include "tests/bench/database.h"
 
 namespace ptdoc::bench {
 namespace {
 
-constexpr unsigned kLifeSeconds = 300;
+constexpr unsigned kLifeSeconds = 900;
 
 [[noreturn]] void BecomeChild(const std::vector<std::string>& arguments, int out) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -46,6 +48,16 @@ Process::~Process() {
   kill(pid_, SIGKILL);
   waitpid(pid_, nullptr, 0);
   close(out_);
+}
+
+double PeakMib(pid_t pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  const std::string wanted = "VmHWM:";
+  for (std::string word; status >> word;) {
+    double kib = 0;
+    if (word == wanted && status >> kib) return kib / 1024;
+  }
+  return 0;
 }
 
 }  // namespace ptdoc::bench
