@@ -181,7 +181,8 @@ absl::Status Ledger::ForgetEverythingSynced() {
   return db_.Exec(
       "DELETE FROM SyncQueueItems WHERE Status = 0 OR Status = 1 OR Status = 3;"
       "DELETE FROM SyncStale; DELETE FROM SyncSetAside; DELETE FROM SyncRowStates;"
-      "DELETE FROM SyncMeta WHERE Name IN ('cursor', 'witness', 'witness_revision')");
+      "DELETE FROM SyncMeta WHERE Name IN ('cursor', 'witness', 'witness_revision', "
+      "'cursor_of_left')");
 }
 
 absl::Status Ledger::ForgetType(absl::string_view type, absl::string_view why) {

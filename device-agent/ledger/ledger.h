@@ -204,6 +204,7 @@ class Ledger {
   // set-aside versions kVoidRevision: they may be of a history that is gone, and
   // whatever is told anew counts for more.
   absl::Status MarkAllUnconfirmed();
+  absl::StatusOr<bool> HasUnconfirmed();
   // Those without an open item, and without a version that was told since but is
   // set aside: the service holds that one.
   absl::StatusOr<std::vector<RowState>> ListUnconfirmed(size_t limit);

@@ -127,6 +127,12 @@ absl::Status Ledger::MarkAllUnconfirmed() {
       "UPDATE SyncSetAside SET Revision = -1");
 }
 
+absl::StatusOr<bool> Ledger::HasUnconfirmed() {
+  PT_ASSIGN_OR_RETURN(const int64_t any, db_.QueryInt("SELECT EXISTS (SELECT 1 FROM SyncRowStates "
+                                                      "WHERE Unconfirmed = 1)"));
+  return any != 0;
+}
+
 absl::Status Ledger::DropVoidSetAside() {
   constexpr absl::string_view kVoid =
       "FROM SyncSetAside WHERE Revision = -1 AND NOT EXISTS (SELECT 1 FROM SyncQueueItems q "

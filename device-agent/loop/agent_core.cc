@@ -302,6 +302,13 @@ void AgentCore::Do(const actions::OpenPull& action) {
     // An empty list would mean every type.
     return Post(events::PullClosed{absl::UnavailableError("no table is synced")});
   }
+  const absl::StatusOr<bool> skips = replica_.CursorSkipsTypes();
+  if (!skips.ok()) return Post(events::PullClosed{skips.status()});
+  if (*skips) {
+    return Post(
+        events::PullClosed{ReasonError(absl::StatusCode::kFailedPrecondition, "SCOPE_CHANGED",
+                                       "A type is synced again that was not for a while.")});
+  }
   ShowWitness();
   peer_.OpenPull(*cursor, types, action.follow, Queue());
 }

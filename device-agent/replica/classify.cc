@@ -125,7 +125,7 @@ absl::Status ReplicaImpl::ClassifyKnown(Planning& planning, const Version& versi
     }
     return absl::OkStatus();
   }
-  if (missing && !state.has_value()) return ledger_->ClearStale(version.key);
+  if (missing && !state.has_value() && !put_back) return ledger_->ClearStale(version.key);
   // Asked for by a note that a version has settled since: an answer of before.
   if (missing && planning.source == Source::kFetch && !note.has_value()) {
     PT_REACHED("a fetch was answered late");

@@ -13,6 +13,9 @@ namespace ptdoc::sync {
 absl::Status ReplicaImpl::BeginRebaseline(Revision shared_revision) {
   // A recovery pulls everything anew as it is.
   if (Recovering()) return ledger_->ForgetEverythingSynced();
+  // Of what an earlier one did not confirm the revisions may be of another history.
+  PT_ASSIGN_OR_RETURN(const bool doubtful, ledger_->HasUnconfirmed());
+  if (doubtful) shared_revision = 0;
   PT_REACHED("a re-baseline began");
   Log(LogLevel::kWarning, "replica.rebaseline_begun",
       {LogField::Count("shared_revision", shared_revision)});
@@ -35,6 +38,7 @@ absl::Status ReplicaImpl::BeginRebaseline(Revision shared_revision) {
     if (items.size() < kSliceRows) break;
   }
   PT_RETURN_IF_ERROR(ledger_->Put("cursor", ""));
+  PT_RETURN_IF_ERROR(ledger_->PutInt("cursor_of_left", 0));
   PT_RETURN_IF_ERROR(ledger_->Put("witness", ""));
   PT_RETURN_IF_ERROR(ledger_->PutInt("witness_revision", 0));
   PT_RETURN_IF_ERROR(ledger_->Put("epoch", ""));

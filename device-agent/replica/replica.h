@@ -168,6 +168,9 @@ class Replica {
 
   // Receiving.
   virtual absl::StatusOr<std::string> Cursor() = 0;
+  // True if the cursor passes for one that covers types of which nothing is known
+  // any more: a re-baseline comes first.
+  virtual absl::StatusOr<bool> CursorSkipsTypes() = 0;
   // A whole number of batches with the cursor after them (all messages since
   // the last batch end, joined). `caught_up` ends a recovery or re-baseline.
   virtual absl::StatusOr<PageReport> Apply(const IncomingPage& page) = 0;

@@ -106,6 +106,7 @@ class ReplicaImpl final : public Replica {
   const OutgoingBatch* InMemory(const std::string& batch_id) const override;
   absl::StatusOr<AnswerReport> Finish(const IncomingAnswer& answer) override;
   absl::StatusOr<std::string> Cursor() override;
+  absl::StatusOr<bool> CursorSkipsTypes() override;
   absl::StatusOr<PageReport> Apply(const IncomingPage& page) override;
   absl::StatusOr<std::vector<EntityKey>> ToFetch(size_t limit) override;
   absl::StatusOr<PageReport> ApplyFetched(const IncomingFetch& fetch) override;

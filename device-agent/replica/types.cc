@@ -78,6 +78,14 @@ absl::Status ReplicaImpl::EndRejoining() {
   return absl::OkStatus();
 }
 
+// It came back before the service heard that it had left: to the service the cursor
+// fits, but the type's states are forgotten, and what it missed is behind it.
+absl::StatusOr<bool> ReplicaImpl::CursorSkipsTypes() {
+  if (rejoining_.empty() || PT_PLANTED("the cursor of a type that left is kept")) return false;
+  PT_ASSIGN_OR_RETURN(const int64_t old, ledger_->GetInt("cursor_of_left", 0));
+  return old != 0;
+}
+
 // A type that left keeps its rows; its triggers are gone already. What was
 // captured until then stands in the queue, and waits. What was known of its rows
 // is forgotten, for nobody hears of their edits from here on; but not where an
@@ -101,6 +109,8 @@ absl::Status ReplicaImpl::LeaveTypes(int64_t schema_version) {
     Log(LogLevel::kInfo, "replica.type_left", {LogField::Code("type", type)});
   }
   PT_RETURN_IF_ERROR(ledger_->Put("types", absl::StrJoin(stay, "\n")));
+  PT_ASSIGN_OR_RETURN(const std::string cursor, ledger_->Get("cursor"));
+  if (!cursor.empty()) PT_RETURN_IF_ERROR(ledger_->PutInt("cursor_of_left", 1));
   return tx.Commit();
 }
 

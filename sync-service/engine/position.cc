@@ -21,12 +21,6 @@ constexpr absl::string_view kRestored =
     "The service's store was restored or replaced since this cursor was made. Nothing was changed "
     "on either side. Settle open batches and pull from the start with an empty cursor.";
 
-// What the cursor relies on: the log is read on from here sooner or later.
-BatchEnd GroundOf(const Cursor& cursor) {
-  if (cursor.snapshot_end > 0) return {cursor.snapshot_end, cursor.snapshot_tag};
-  return {cursor.sequence, cursor.tag};
-}
-
 absl::StatusOr<bool> IsExpired(StoreReader& reader, absl::string_view tenant,
                                const BatchEnd& ground) {
   PT_ASSIGN_OR_RETURN(const Revision pruned, reader.PrunedUpTo(tenant));
@@ -46,13 +40,12 @@ absl::StatusOr<bool> IsForked(StoreReader& reader, absl::string_view tenant,
 
 }  // namespace
 
-absl::Status RebaselineError(StoreReader& reader, absl::string_view tenant,
-                             absl::string_view reason, absl::string_view message, bool is_ours) {
-  PT_ASSIGN_OR_RETURN(Revision shared, reader.SharedRevision(tenant));
-  // The store knows of restores, not of the times when its file was set back by
-  // hand, and a later restore takes their revisions for shared. What the caller
-  // shows proves that its history is this one, or nothing is known.
-  if (!is_ours) shared = 0;
+BatchEnd GroundOf(const Cursor& cursor) {
+  if (cursor.snapshot_end > 0) return {cursor.snapshot_end, cursor.snapshot_tag};
+  return {cursor.sequence, cursor.tag};
+}
+
+absl::Status RebaselineError(absl::string_view reason, absl::string_view message, Revision shared) {
   return ReasonError(absl::StatusCode::kFailedPrecondition, reason, message,
                      {{kMetaSharedRevision, absl::StrCat(shared)}});
 }
@@ -60,34 +53,34 @@ absl::Status RebaselineError(StoreReader& reader, absl::string_view tenant,
 namespace {
 
 // With the error that a device starts its re-baseline from.
-absl::StatusOr<Cursor> OpenSealed(StoreReader& reader, absl::string_view tenant,
-                                  const StoreMeta& meta, absl::string_view text) {
+absl::StatusOr<Cursor> OpenSealed(absl::string_view tenant, const StoreMeta& meta,
+                                  absl::string_view text) {
   absl::StatusOr<Cursor> cursor = OpenCursor(text, tenant, meta.mac_key, meta.epoch);
   if (cursor.ok() || !absl::IsFailedPrecondition(cursor.status())) return cursor;
-  return RebaselineError(reader, tenant, ReasonOf(cursor.status()), cursor.status().message());
+  return RebaselineError(ReasonOf(cursor.status()), cursor.status().message());
 }
 
 }  // namespace
 
 absl::StatusOr<Cursor> OpenFeedCursor(StoreReader& reader, absl::string_view tenant,
                                       const StoreMeta& meta, absl::string_view text) {
-  PT_ASSIGN_OR_RETURN(Cursor cursor, OpenSealed(reader, tenant, meta, text));
+  PT_ASSIGN_OR_RETURN(Cursor cursor, OpenSealed(tenant, meta, text));
   const BatchEnd ground = GroundOf(cursor);
   PT_ASSIGN_OR_RETURN(const BatchEnd newest, reader.Newest(tenant));
   if (ground.sequence > newest.sequence) {
-    return RebaselineError(reader, tenant, "HISTORY_FORKED", kForked);
+    return RebaselineError("HISTORY_FORKED", kForked);
   }
   PT_ASSIGN_OR_RETURN(const bool expired, IsExpired(reader, tenant, ground));
-  if (expired) return RebaselineError(reader, tenant, "CURSOR_EXPIRED", kExpired);
+  if (expired) return RebaselineError("CURSOR_EXPIRED", kExpired);
   PT_ASSIGN_OR_RETURN(const bool forked, IsForked(reader, tenant, ground));
-  if (forked) return RebaselineError(reader, tenant, "HISTORY_FORKED", kForked);
+  if (forked) return RebaselineError("HISTORY_FORKED", kForked);
   return cursor;
 }
 
-absl::Status CheckWitness(StoreReader& reader, absl::string_view tenant, const StoreMeta& meta,
-                          absl::string_view witness) {
-  if (witness.empty() || PT_PLANTED("the witness is not looked at")) return absl::OkStatus();
-  PT_ASSIGN_OR_RETURN(const Cursor cursor, OpenSealed(reader, tenant, meta, witness));
+absl::StatusOr<Revision> CheckWitness(StoreReader& reader, absl::string_view tenant,
+                                      const StoreMeta& meta, absl::string_view witness) {
+  if (witness.empty() || PT_PLANTED("the witness is not looked at")) return 0;
+  PT_ASSIGN_OR_RETURN(const Cursor cursor, OpenSealed(tenant, meta, witness));
   const BatchEnd ground = GroundOf(cursor);
   PT_ASSIGN_OR_RETURN(const BatchEnd newest, reader.Newest(tenant));
   bool forked = ground.sequence > newest.sequence;
@@ -96,7 +89,8 @@ absl::Status CheckWitness(StoreReader& reader, absl::string_view tenant, const S
   if (!forked && !expired) {
     PT_ASSIGN_OR_RETURN(forked, IsForked(reader, tenant, ground));
   }
-  return forked ? RebaselineError(reader, tenant, "HISTORY_FORKED", kForked) : absl::OkStatus();
+  if (forked) return RebaselineError("HISTORY_FORKED", kForked);
+  return expired ? 0 : ground.sequence;
 }
 
 absl::StatusOr<std::string> SealWitness(StoreReader& reader, absl::string_view tenant,
@@ -112,10 +106,10 @@ absl::StatusOr<std::string> SealWitness(StoreReader& reader, absl::string_view t
 absl::Status CheckPosition(StoreReader& reader, absl::string_view tenant, const StoreMeta& meta,
                            const Cursor& cursor) {
   if (cursor.epoch != meta.epoch) {
-    return RebaselineError(reader, tenant, "EPOCH_CHANGED", kRestored);
+    return RebaselineError("EPOCH_CHANGED", kRestored);
   }
   PT_ASSIGN_OR_RETURN(const bool expired, IsExpired(reader, tenant, GroundOf(cursor)));
-  if (expired) return RebaselineError(reader, tenant, "CURSOR_EXPIRED", kExpired);
+  if (expired) return RebaselineError("CURSOR_EXPIRED", kExpired);
   return absl::OkStatus();
 }
 

@@ -38,7 +38,8 @@ absl::StatusOr<Cursor> OpenQuery(StoreReader& reader, const PullQuery& query, co
                                  const BatchEnd& newest) {
   PT_RETURN_IF_ERROR(CheckTypes(query.types));
   const uint64_t types_digest = TypesDigest(query.types);
-  PT_RETURN_IF_ERROR(CheckWitness(reader, query.who.tenant, meta, query.witness));
+  PT_ASSIGN_OR_RETURN(const Revision proven,
+                      CheckWitness(reader, query.who.tenant, meta, query.witness));
   if (query.cursor.empty()) return StartOfFeed(meta, newest, types_digest);
   PT_ASSIGN_OR_RETURN(Cursor cursor, OpenFeedCursor(reader, query.who.tenant, meta, query.cursor));
   if (PT_PLANTED("the type list is left out of the cursor") ||
@@ -46,7 +47,7 @@ absl::StatusOr<Cursor> OpenQuery(StoreReader& reader, const PullQuery& query, co
     cursor.types_digest = types_digest;
   }
   if (cursor.types_digest != types_digest) {
-    return RebaselineError(reader, query.who.tenant, "SCOPE_CHANGED", kScope, /*is_ours=*/true);
+    return RebaselineError("SCOPE_CHANGED", kScope, std::max(proven, GroundOf(cursor).sequence));
   }
   return cursor;
 }
@@ -185,7 +186,7 @@ absl::StatusOr<FetchPage> Engine::Fetch(const Principal& who, std::span<const En
   PT_ASSIGN_OR_RETURN(const std::unique_ptr<StoreReader> reader, store_.BeginRead());
   PT_ASSIGN_OR_RETURN(const StoreMeta meta, reader->Meta());
   // Or the device would take a witness of this history for the one it forgets.
-  PT_RETURN_IF_ERROR(CheckWitness(*reader, who.tenant, meta, witness));
+  PT_RETURN_IF_ERROR(CheckWitness(*reader, who.tenant, meta, witness).status());
   FetchPage page;
   page.epoch = meta.epoch;
   PT_ASSIGN_OR_RETURN(page.witness, SealWitness(*reader, who.tenant, meta));

@@ -168,7 +168,7 @@ absl::StatusOr<PushAnswer> Engine::PushOne(StoreWriter& writer, const PushBatch&
   // whatever became of its cursor's history since.
   PT_ASSIGN_OR_RETURN(std::optional<Receipt> receipt,
                       writer.FindReceipt(who.tenant, who.device, batch.batch_id));
-  const absl::Status witnessed = CheckWitness(writer, who.tenant, meta, batch.witness);
+  const absl::Status witnessed = CheckWitness(writer, who.tenant, meta, batch.witness).status();
   bool appended = false;
   if (receipt.has_value()) {
     const bool repeated = batch.settle || receipt->voided ||
