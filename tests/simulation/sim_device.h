@@ -69,6 +69,8 @@ class SimDevice {
   const std::string& name() const { return name_; }
   // Whether this device syncs rows of this type.
   bool Syncs(const std::string& type) const { return with_tags_ || type != "Tag"; }
+  // It was synced once and then no more, for a while or for good.
+  bool HasLeft(const std::string& type) const { return had_tags_ && type == "Tag"; }
   bool alive() const { return core_ != nullptr; }
   bool link_up() const { return link_up_; }
   // Nothing waits, nothing is under way, the feed is read to its end.
