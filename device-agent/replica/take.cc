@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "common/base/planted.h"
+#include "common/base/reached.h"
 #include "common/base/status.h"
 #include "device-agent/replica/replica_impl.h"
 
@@ -190,6 +191,13 @@ absl::Status ReplicaImpl::TakeItem(Taking& taking, QueueItem item) {
     PT_ASSIGN_OR_RETURN(const bool same, SameRow(*table, *ledger_, state->row, *row));
     const bool asks = same && state->unconfirmed && !row->absent;
     if (same && !asks && !PT_PLANTED("send unchanged rows")) {
+      // A comparison has left it to this item.
+      const bool gained = !row->absent && state->row.columns_id != row->hashes.columns_id;
+      if (gained) {
+        PT_REACHED("columns were gained under an edit that was undone");
+        PT_RETURN_IF_ERROR(ledger_->NoteStale({item.key, ToldRevision(*state), true, true}));
+        taking.report.wants_fetch = true;
+      }
       return CompleteItem(taking, std::move(item));
     }
     // Whether the service still holds the base, nobody has said yet.

@@ -87,6 +87,7 @@ const std::vector<std::string>& PlantedBugs() {
                                    "the base moves on ServerWins",
                                    "the ledger is not synced when it is opened",
                                    "the check of a base is not compared",
+                                   "the cursor of a type that left is kept",
                                    "the later arrival wins",
                                    "the page mark is not looked at",
                                    "the sequence is not rolled back with its savepoint",

@@ -149,6 +149,8 @@ bool SimDevice::MayGoOn(const Action& action) {
   world_.Trace(absl::StrCat(name_, ": ", NameOf(action)));
   if (const auto* const send = std::get_if<actions::SendBatch>(&action); send != nullptr) {
     CheckOpenItems();
+    const absl::StatusOr<std::string> cursor = replica_->Cursor();
+    peer_->ExpectCursor(cursor.ok() && !cursor->empty());
     if (delete_last_ || world_.Chance(chaos_.ambush)) DeleteWhatIsSent(*send);
   }
   if (!world_.Chance(chaos_.agent_crash)) return true;

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/model/reason.h"
+#include "tests/simulation/content_mark.h"
 #include "tests/simulation/overhear.h"
 
 namespace ptdoc::sync::sim {
@@ -87,6 +88,9 @@ void SimPeer::SendBatch(const OutgoingBatch& batch, const std::string& cursor,
   message.changes = batch.changes;
   message.cursor = cursor;
   message.queue = queue;
+  if (expects_cursor_ && cursor.empty()) {
+    world_.Fail("a batch does not show where its device stands: " + device_);
+  }
   Send(std::move(message));
 }
 
@@ -290,24 +294,76 @@ void SimPeer::Fetch(const std::vector<EntityKey>& keys) {
     if (const absl::Status admitted = self->service_.Admit(self->device_); !admitted.ok()) {
       return self->events_->OnFetchFailed(admitted);
     }
-    const absl::StatusOr<FetchPage> page = self->service_.Fetch(self->Who(), keys, witness);
-    if (!page.ok()) return self->events_->OnFetchFailed(page.status());
-    IncomingFetch fetch{page->versions, page->missing, page->witness, page->epoch,
-                        page->server_time};
-    bool slow = self->world_.Chance(self->chaos_.slow);
-    if (self->world_.Chance(5 * self->chaos_.ambush)) {
-      // The service is restored while its answer is on the way.
-      self->world_.Count("ambush: restored behind a fetch");
-      slow = true;
-      self->world_.After(self->world_.Between(absl::ZeroDuration(), absl::Seconds(2)),
-                         [self] { self->service_.SetBack(/*new_epoch=*/true); });
-    }
-    self->world_.After(self->world_.Between(absl::Milliseconds(1),
-                                            slow ? absl::Seconds(40) : absl::Milliseconds(20)),
-                       [self, fetch = std::move(fetch)] {
-                         if (self->events_ != nullptr) self->events_->OnFetched(fetch);
-                       });
+    self->AskFor(keys, witness);
   });
+}
+
+void SimPeer::AskFor(const std::vector<EntityKey>& keys, const std::string& witness) {
+  const absl::StatusOr<FetchPage> page = service_.Fetch(Who(), keys, witness);
+  if (!page.ok()) return events_->OnFetchFailed(page.status());
+  bool slow = world_.Chance(chaos_.slow);
+  if (world_.Chance(5 * chaos_.ambush)) {
+    if (world_.Chance(0.5) && AmbushFetch(keys, witness)) return;
+    // The service is restored while its answer is on the way.
+    world_.Count("ambush: restored behind a fetch");
+    slow = true;
+    world_.After(world_.Between(absl::ZeroDuration(), absl::Seconds(2)),
+                 [self = shared_from_this()] { self->service_.SetBack(/*new_epoch=*/true); });
+  }
+  Tell(*page, absl::Milliseconds(1), slow ? absl::Seconds(40) : absl::Milliseconds(20));
+}
+
+void SimPeer::Tell(const FetchPage& page, absl::Duration at_least, absl::Duration at_most) {
+  IncomingFetch fetch{page.versions, page.missing, page.witness, page.epoch, page.server_time};
+  world_.After(world_.Between(at_least, at_most), [self = shared_from_this(), fetch] {
+    if (self->events_ != nullptr) self->events_->OnFetched(fetch);
+  });
+}
+
+// Once written and set back, nobody else has read what the answer tells.
+void SimPeer::SetBackBehind(const std::vector<EntityKey>& keys, const std::string& witness) {
+  if (events_ == nullptr) return;
+  if (!service_.up()) return events_->OnFetchFailed(absl::UnavailableError("connection reset"));
+  const absl::StatusOr<FetchPage> page = service_.Fetch(Who(), keys, witness);
+  if (!page.ok()) return events_->OnFetchFailed(page.status());
+  world_.After(absl::ZeroDuration(),
+               [self = shared_from_this()] { self->service_.SetBack(/*new_epoch=*/true); });
+  Tell(*page, absl::Seconds(8), absl::Seconds(25));
+}
+
+// Somebody writes to what is asked for, and the service is set back to before
+// that while the answer is on its way.
+bool SimPeer::AmbushFetch(const std::vector<EntityKey>& keys, const std::string& witness) {
+  const auto versions = service_.record().history.find(keys.front());
+  if (versions == service_.record().history.end()) return false;
+  const Version& head = versions->second.back();
+  if (head.deleted || head.key.type == "Transfer") return false;
+  world_.Count("ambush: written, fetched and set back");
+  service_.Backup();
+  Change change;
+  change.key = head.key;
+  change.operation = Operation::kUpdate;
+  change.base_revision = head.revision;
+  change.base_check = head.check;
+  change.last_modified = ToTimeNs(world_.clock().Now());
+  change.fields = head.fields;
+  for (const char* const column : {"Body", "Answers", "Note"}) {
+    if (change.fields.Find(column) == nullptr) continue;
+    change.fields.Set(column, Value::Text(absl::StrCat(kContentMark, " of the desk")));
+  }
+  PushBatch batch;
+  batch.who.tenant = kTenant;
+  batch.who.device = "desk";
+  batch.batch_id = NewUuid(world_.rng());
+  batch.changes.push_back(std::move(change));
+  const auto asked = std::make_shared<bool>(false);
+  const auto ask = [self = shared_from_this(), keys, witness, asked] {
+    if (!std::exchange(*asked, true)) self->SetBackBehind(keys, witness);
+  };
+  service_.Push(std::move(batch), [ask](const absl::StatusOr<PushAnswer>&) { ask(); });
+  // A service that dies of it answers nobody.
+  world_.After(absl::Seconds(1), ask);
+  return true;
 }
 
 }  // namespace ptdoc::sync::sim

@@ -36,6 +36,8 @@ class SimPeer final : public Peer, public std::enable_shared_from_this<SimPeer> 
   void Deafen();
   // The feed grew.
   void Wake();
+  // Of the next batch: its device stands somewhere in the feed.
+  void ExpectCursor(bool expected) { expects_cursor_ = expected; }
 
   void SetWitness(const std::string& witness) override { witness_ = witness; }
   void OpenPush() override;
@@ -74,6 +76,10 @@ class SimPeer final : public Peer, public std::enable_shared_from_this<SimPeer> 
   void Close(Stream* stream, bool push, const absl::Status& status);
   void Down(Stream* stream, std::function<void()> deliver);
   absl::Status RandomRefusal();
+  void AskFor(const std::vector<EntityKey>& keys, const std::string& witness);
+  void Tell(const FetchPage& page, absl::Duration at_least, absl::Duration at_most);
+  void SetBackBehind(const std::vector<EntityKey>& keys, const std::string& witness);
+  bool AmbushFetch(const std::vector<EntityKey>& keys, const std::string& witness);
   void PumpPull(int stream);
   void Heartbeat(int stream);
 
@@ -85,6 +91,7 @@ class SimPeer final : public Peer, public std::enable_shared_from_this<SimPeer> 
   const std::string device_;
   PeerEvents* events_ = nullptr;
   std::string witness_;
+  bool expects_cursor_ = false;
   int last_stream_ = 0;
   Stream push_;
   Stream pull_;

@@ -48,6 +48,15 @@ TEST_F(BackfillTest, ComesAfterAnEditThatWaitedWhenTheColumnWasAdded) {
   EXPECT_THAT(b_.Query("SELECT * FROM Patient"), ElementsAre("p1|Bea|1|kept"));
 }
 
+TEST_F(BackfillTest, ComesAfterATouchThatWaitedWhenTheColumnWasAdded) {
+  a_.Sql("UPDATE Patient SET Name = Name");
+  GainColumn();
+
+  Sync(a_);
+
+  EXPECT_THAT(a_.Query("SELECT * FROM Patient"), ElementsAre("p1|Ann|1|kept"));
+}
+
 TEST_F(BackfillTest, ComesAfterAnEditThatWasBeingSentWhenTheColumnWasAdded) {
   a_.Sql("UPDATE Patient SET Name = 'Bea'");
   const TakeReport taken = a_.Take();
