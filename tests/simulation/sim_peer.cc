@@ -302,7 +302,7 @@ void SimPeer::AskFor(const std::vector<EntityKey>& keys, const std::string& witn
   const absl::StatusOr<FetchPage> page = service_.Fetch(Who(), keys, witness);
   if (!page.ok()) return events_->OnFetchFailed(page.status());
   bool slow = world_.Chance(chaos_.slow);
-  if (world_.Chance(5 * chaos_.ambush)) {
+  if (world_.Chance(15 * chaos_.ambush)) {
     if (world_.Chance(0.5) && AmbushFetch(keys, witness)) return;
     // The service is restored while its answer is on the way.
     world_.Count("ambush: restored behind a fetch");
