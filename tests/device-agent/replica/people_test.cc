@@ -36,6 +36,28 @@ TEST_F(PeopleTest, CancelledEditIsArchivedAndTheServicesVersionPutBack) {
   EXPECT_THAT(a_.Queue(), ElementsAre("p1|0|2", "p1|1|4"));
 }
 
+// Its state is of a deletion that the service has forgotten as well.
+TEST_F(PeopleTest, CancelledRowGoesWhereTheServiceHoldsNothingAndNoStateIsLeft) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  Sync(a_);
+  a_.Sql("DELETE FROM Patient");
+  Sync(a_);
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'wrong', '1')");
+  a_.Drain();
+  ASSERT_TRUE(a_.replica().CancelItem(OnlyOpenItem()).ok());
+  ASSERT_TRUE(a_.ledger().DeleteState({"Patient", "p1"}).ok());
+
+  IncomingFetch fetch;
+  fetch.missing = {{"Patient", "p1"}};
+  const auto applied = a_.replica().ApplyFetched(fetch);
+
+  ASSERT_TRUE(applied.ok()) << applied.status();
+  EXPECT_THAT(a_.Query("SELECT Name FROM Patient"), IsEmpty());
+  EXPECT_THAT(a_.LedgerQuery("SELECT EntityId FROM SyncStale"), IsEmpty());
+  EXPECT_THAT(a_.OpenQueue(), IsEmpty());
+}
+
 TEST_F(PeopleTest, WhatAProgramWithoutTriggersWroteAfterACancelIsAnEdit) {
   a_.Begin(kClinic);
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");

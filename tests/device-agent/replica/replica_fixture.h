@@ -256,6 +256,8 @@ class TestDevice {
       PT_ASSIGN_OR_RETURN(const TakeReport taken, replica_->Take(TakeLimits()));
       if (!taken.batch.has_value()) return absl::OkStatus();
       PT_ASSIGN_OR_RETURN(const std::string cursor, replica_->Cursor());
+      PT_ASSIGN_OR_RETURN(const bool skips, replica_->CursorSkipsTypes());
+      if (skips) return absl::FailedPreconditionError("as AgentCore says it");
       ShowWitness(service);
       PT_ASSIGN_OR_RETURN(const IncomingAnswer answer, service.Push(name(), *taken.batch, cursor));
       PT_RETURN_IF_ERROR(replica_->Finish(answer).status());

@@ -51,6 +51,28 @@ TEST_F(TypesTest, OneThatLeavesKeepsItsRowsAndLosesTriggersAndStates) {
   EXPECT_THAT(b_.OpenQueue(), IsEmpty());
 }
 
+TEST_F(TypesTest, OneThatCameBackBeforeTheServiceHeardOfItIsPulledFromItsStart) {
+  Leave(b_);
+  b_.Sql("DELETE FROM Visit WHERE Id = 'v2'");
+  Rejoin(b_);
+  Sync(b_);
+
+  EXPECT_THAT(b_.Query(kVisits), ElementsAre("v1|p1|first", "v2|p1|second"));
+  EXPECT_THAT(b_.LedgerQuery(kStates), ElementsAre("Patient|p1", "Visit|v1", "Visit|v2"));
+}
+
+TEST_F(TypesTest, AnEditThatWaitsIsNoConflictWhenTheListOfTypesChanges) {
+  b_.Sql("UPDATE Patient SET Name = 'Bea'");
+  b_.Drain();
+  Leave(b_);
+  Sync(b_);
+  Sync(a_);
+
+  EXPECT_THAT(a_.Query("SELECT Name FROM Patient"), ElementsAre("Bea"));
+  EXPECT_THAT(b_.LedgerQuery("SELECT ResolutionType FROM SyncConflictArchives"), IsEmpty());
+  EXPECT_THAT(ServiceArchives(), IsEmpty());
+}
+
 TEST_F(TypesTest, NothingIsDeletedOnEitherSideWhenOneLeavesTheEntityList) {
   b_.options().plan.all_tables = false;
   EntityConfig patient;

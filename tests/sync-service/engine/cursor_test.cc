@@ -255,8 +255,8 @@ TEST(CursorTest, OtherListOfTypesChangesTheScopeOfAPullButNotOfAPush) {
   PullQuery query = PullFrom("a", cursor);
   query.types = {"Patient"};
 
-  ExpectRebaseline(service.engine().Pull(query).status(), "SCOPE_CHANGED", "0");
-  ExpectRebaseline(service.engine().CheckPull(query), "SCOPE_CHANGED", "0");
+  ExpectRebaseline(service.engine().Pull(query).status(), "SCOPE_CHANGED", "1");
+  ExpectRebaseline(service.engine().CheckPull(query), "SCOPE_CHANGED", "1");
   EXPECT_TRUE(PushWith(service, cursor).ok());
 }
 
