@@ -65,6 +65,10 @@ TEST_F(TypesTest, AnEditThatWaitsIsNoConflictWhenTheListOfTypesChanges) {
   b_.Sql("UPDATE Patient SET Name = 'Bea'");
   b_.Drain();
   Leave(b_);
+  const absl::Status scope = b_.PullAll(service_);
+  ASSERT_EQ(ReasonOf(scope), "SCOPE_CHANGED") << scope;
+  const Revision shared = std::stoll(ReasonMetadata(scope)[kMetaSharedRevision]);
+  ASSERT_TRUE(b_.replica().BeginRebaseline(shared).ok());
   Sync(b_);
   Sync(a_);
 
