@@ -27,6 +27,25 @@ bool IsFalseText(const std::string& text) {
 
 }  // namespace
 
+absl::string_view PolicyName(ConflictPolicy policy) {
+  switch (policy) {
+    case ConflictPolicy::kLastWriteWins:
+      return "last_write_wins";
+    case ConflictPolicy::kMergeFields:
+      return "merge_fields";
+    case ConflictPolicy::kManual:
+      return "manual";
+  }
+  return "";
+}
+
+ConflictPolicy PolicyFromName(absl::string_view name) {
+  for (const ConflictPolicy policy : {ConflictPolicy::kMergeFields, ConflictPolicy::kManual}) {
+    if (PolicyName(policy) == name) return policy;
+  }
+  return ConflictPolicy::kLastWriteWins;
+}
+
 void PolicySet::Set(absl::string_view type, TypePolicy policy) {
   policies_.insert_or_assign(std::string(type), std::move(policy));
 }

@@ -10,7 +10,12 @@
 
 namespace ptdoc::sync {
 
-enum class ConflictPolicy : uint8_t { kLastWriteWins, kManual };
+enum class ConflictPolicy : uint8_t { kLastWriteWins, kMergeFields, kManual };
+
+// As the configuration spells it: "last_write_wins".
+absl::string_view PolicyName(ConflictPolicy policy);
+// kLastWriteWins for a name that is none.
+ConflictPolicy PolicyFromName(absl::string_view name);
 
 // How conflicts of one type are decided (docs/CONFLICTS.md). A field name that
 // is empty switches that rule off.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "common/base/planted.h"
 #include "common/base/status.h"
@@ -98,6 +99,39 @@ Decision Unchanged(const Candidate& incoming, const Candidate& current) {
   return decision;
 }
 
+Decision LastWriteWins(const Question& question) {
+  return IncomingIsLater(*question.incoming, *question.current)
+             ? IncomingWins(Resolution::kLocalWins, "8")
+             : CurrentStands(Resolution::kServerWins, "8");
+}
+
+// A deletion has no fields, and what is made from no known base none to compare
+// with.
+bool CanMerge(const Question& question) {
+  return question.base != nullptr && !question.base->deleted && !question.current->deleted &&
+         !question.incoming->deleted;
+}
+
+// What one side lost is archived whole, with the other's values in it: both
+// sides may have lost something. What was sent is archived, too, where something
+// else stands than was sent, if only because current's changes were added: it
+// stands nowhere else.
+Decision Merge(const Question& question) {
+  Decision decision;
+  decision.rule = "9";
+  MergedFields merged = MergeFields(*question.base, *question.current, *question.incoming);
+  decision.raises_time =
+      !question.incoming->clamped && CompareRank(*question.incoming, *question.current) > 0;
+  decision.winner = merged.is_current ? Winner::kCurrent : Winner::kIncoming;
+  decision.archive_current = merged.current_lost;
+  decision.archive_incoming = !merged.is_incoming;
+  const bool is_conflict = decision.archive_current || decision.archive_incoming;
+  decision.outcome = is_conflict ? Outcome::kConflict : Outcome::kAccepted;
+  if (is_conflict) decision.resolution = Resolution::kMerged;
+  decision.merged = std::move(merged);
+  return decision;
+}
+
 // Two versions, neither made from the other, and current is no signed or
 // locked one.
 Decision ResolveConflict(const Question& question, Standing incoming) {
@@ -105,9 +139,9 @@ Decision ResolveConflict(const Question& question, Standing incoming) {
   if (incoming == Standing::kLocked) return IncomingWins(Resolution::kLockedWins, "7");
   switch (question.policy->policy) {
     case ConflictPolicy::kLastWriteWins:
-      return IncomingIsLater(*question.incoming, *question.current)
-                 ? IncomingWins(Resolution::kLocalWins, "8")
-                 : CurrentStands(Resolution::kServerWins, "8");
+      return LastWriteWins(question);
+    case ConflictPolicy::kMergeFields:
+      return CanMerge(question) ? Merge(question) : LastWriteWins(question);
     case ConflictPolicy::kManual:
       return CurrentStands(Resolution::kManual, "10");
   }

@@ -3,26 +3,15 @@
 #include <optional>
 #include <string>
 
+#include "common/merge/candidate.h"
+#include "common/merge/fields.h"
 #include "common/merge/policy.h"
 #include "common/model/change.h"
 
 namespace ptdoc::sync {
 
-// One side of a decision: a whole version, as the table compares it.
-struct Candidate {
-  Revision revision = 0;  // 0 for the incoming one
-  bool deleted = false;
-  Fields fields;
-  TimeNs time = kSmallestTime;  // the effective one
-  // The claimed time was beyond the skew, so that `time` says nothing of when it
-  // was written.
-  bool clamped = false;
-  std::string device;
-  std::string content_hash;
-};
-
 enum class Winner : uint8_t {
-  kIncoming,  // becomes a new revision
+  kIncoming,  // becomes a new revision (with row 9: what was merged does)
   kCurrent,   // stands
   kNeither,   // nothing to decide: Unchanged, or Failed
 };
@@ -36,9 +25,11 @@ struct Decision {
   ErrorCode error = ErrorCode::kNone;
   bool archive_incoming = false;
   bool archive_current = false;
-  // Row 3: time and device of `current` become those of the incoming change, of
-  // which it now is the later writing.
+  // Rows 3 and 9: the incoming change is the later writing. Row 3: time and device
+  // of `current` become its own. Row 9: what was merged has its time.
   bool raises_time = false;
+  // Row 9: what stands then, field by field.
+  std::optional<MergedFields> merged = std::nullopt;
 };
 
 // What is asked: `incoming` is a whole version already (base + sent fields).
@@ -49,15 +40,16 @@ struct Question {
   bool base_is_current = false;
   // Base 0 under an integer key: row 6c applies.
   bool collision_possible = false;
-  // The version that the change was made from, if the service has it.
+  // The version that the change was made from, if the service has it; null, too,
+  // for a row that was deleted and made anew: it is never merged.
   const Candidate* base = nullptr;
   // Absent: no version at all. A tombstone is a candidate with `deleted`.
   const Candidate* current = nullptr;
   const Candidate* incoming = nullptr;
 };
 
-// Rows 3 to 8 and 10 of the decision table (docs/CONFLICTS.md), by the first
-// one that fits. Pure: no clock, no I/O, no memory; the same question always has
+// Rows 3 to 10 of the decision table (docs/CONFLICTS.md), by the first one that
+// fits. Pure: no clock, no I/O, no memory; the same question always has
 // the same answer. `outcome` is kConflict whenever `resolution` is set, but for
 // KeyCollision, which is kFailed.
 Decision Resolve(const Question& question);

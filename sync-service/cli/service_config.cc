@@ -12,27 +12,28 @@ namespace ptdoc::sync {
 namespace {
 
 const ConfigSchema& Schema() {
-  static const ConfigSchema* const kSchema = new ConfigSchema(WithLogKeys(
-      {"PTDOC_SYNC_",
-       {
-           {"server", "listen", ConfigType::kText, "127.0.0.1:5171", ""},
-           {"server", "http_listen", ConfigType::kText, "", ""},
-           {"server", "tls_cert_file", ConfigType::kText, "", ""},
-           {"server", "tls_key_file", ConfigType::kText, "", ""},
-           {"server", "tls_client_ca_file", ConfigType::kText, "", ""},
-           {"server", "behind_proxy", ConfigType::kBool, "false", ""},
-           {"store", "url", ConfigType::kText, "sqlite:///sync-service.db", ""},
-           {"sync", "max_clock_skew", ConfigType::kDuration, "1m", ""},
-           {"sync", "tombstone_retention", ConfigType::kDuration, "90d", ""},
-           {"sync", "max_row_bytes", ConfigType::kBytes, "3MiB", ""},
-           {"sync", "entity_types", ConfigType::kTextList, "", ""},
-           {"entity", "type", ConfigType::kText, "", ""},
-           {"entity", "policy", ConfigType::kText, "last_write_wins", "last_write_wins|manual"},
-           {"entity", "signature_field", ConfigType::kText, "SignatureHash", ""},
-           {"entity", "locked_field", ConfigType::kText, "IsLocked", ""},
-       },
-       {"entity"},
-       {"auth"}}));
+  static const ConfigSchema* const kSchema = new ConfigSchema(
+      WithLogKeys({"PTDOC_SYNC_",
+                   {
+                       {"server", "listen", ConfigType::kText, "127.0.0.1:5171", ""},
+                       {"server", "http_listen", ConfigType::kText, "", ""},
+                       {"server", "tls_cert_file", ConfigType::kText, "", ""},
+                       {"server", "tls_key_file", ConfigType::kText, "", ""},
+                       {"server", "tls_client_ca_file", ConfigType::kText, "", ""},
+                       {"server", "behind_proxy", ConfigType::kBool, "false", ""},
+                       {"store", "url", ConfigType::kText, "sqlite:///sync-service.db", ""},
+                       {"sync", "max_clock_skew", ConfigType::kDuration, "1m", ""},
+                       {"sync", "tombstone_retention", ConfigType::kDuration, "90d", ""},
+                       {"sync", "max_row_bytes", ConfigType::kBytes, "3MiB", ""},
+                       {"sync", "entity_types", ConfigType::kTextList, "", ""},
+                       {"entity", "type", ConfigType::kText, "", ""},
+                       {"entity", "policy", ConfigType::kText, "last_write_wins",
+                        "last_write_wins|merge_fields|manual"},
+                       {"entity", "signature_field", ConfigType::kText, "SignatureHash", ""},
+                       {"entity", "locked_field", ConfigType::kText, "IsLocked", ""},
+                   },
+                   {"entity"},
+                   {"auth"}}));
   return *kSchema;
 }
 
@@ -64,8 +65,7 @@ absl::Status ReadEntities(const Config& config, EngineOptions* engine) {
       return entity.Error("type", "stands in an earlier [[entity]] already");
     }
     TypePolicy policy;
-    policy.policy = entity.Text("policy") == "manual" ? ConflictPolicy::kManual
-                                                      : ConflictPolicy::kLastWriteWins;
+    policy.policy = PolicyFromName(entity.Text("policy"));
     policy.signature_field = entity.Text("signature_field");
     policy.locked_field = entity.Text("locked_field");
     engine->policies.Set(type, policy);

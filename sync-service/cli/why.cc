@@ -41,9 +41,23 @@ absl::StatusOr<std::string> TextOf(StoreReader& reader, const std::string& tenan
                     ", which lay in the future");
   }
   if (!stored.raised_by.empty()) {
-    absl::StrAppend(&text, "; ", stored.raised_by, " sent the same content later");
+    absl::StrAppend(&text, "; its time is that of ", stored.raised_by,
+                    ", which wrote the same, or a part of it, later");
   }
   return text;
+}
+
+absl::string_view TextOf(ConflictPolicy policy) {
+  switch (policy) {
+    case ConflictPolicy::kLastWriteWins:
+      return "of edits made from one base the later wins.";
+    case ConflictPolicy::kMergeFields:
+      return "edits made from one base are merged; of a field that several changed, the latest "
+             "wins.";
+    case ConflictPolicy::kManual:
+      return "a reviewer decides conflicts.";
+  }
+  return "";
 }
 
 std::string TextOf(const ArchiveRow& row) {
@@ -68,10 +82,7 @@ void AddNow(const Context& context, const EntityKey& key, const StoredVersion& h
   } else if (IsLocked(policy, version.fields)) {
     absl::StrAppend(&state, ", locked: edits are refused until an administrator unlocks it.");
   } else {
-    absl::StrAppend(&state, ", a draft: ",
-                    policy.policy == ConflictPolicy::kManual
-                        ? "a reviewer decides conflicts."
-                        : "of edits made from one base the later wins.");
+    absl::StrAppend(&state, ", a draft: ", TextOf(policy.policy));
   }
   lines->push_back(state);
   for (const ArchiveRow& row : conflicts) {

@@ -49,8 +49,9 @@ ArchiveRow MakeArchive(const Loss& loss) {
   }
   if (loss.base != nullptr) row.base_json = VersionJson(loss.base->version);
   // Row 10 asks a person, whatever the two sides hold.
-  row.is_resolved =
-      loss.resolution != Resolution::kManual && HoldsNothingMore(*loss.loser, loss.winner);
+  const bool is_open = loss.is_open.value_or(loss.resolution == Resolution::kManual ||
+                                             !HoldsNothingMore(*loss.loser, loss.winner));
+  row.is_resolved = !is_open;
   return row;
 }
 

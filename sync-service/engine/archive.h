@@ -21,6 +21,9 @@ struct Loss {
   const StoredVersion* loser = nullptr;
   const StoredVersion* winner = nullptr;  // null: nothing is there (row 6b)
   const StoredVersion* base = nullptr;    // null: not known
+  // A person should look at it. Absent: unless the loser holds nothing more than
+  // the winner.
+  std::optional<bool> is_open;
 };
 
 ArchiveRow MakeArchive(const Loss& loss);

@@ -30,11 +30,16 @@ class Borrowed {
     candidate_.fields = std::move(stored_->version.fields);
     candidate_.time = stored_->version.last_modified;
     candidate_.clamped = clamped;
-    candidate_.device = stored_->raised_by.empty() ? stored_->device : stored_->raised_by;
+    candidate_.device = RankDevice(*stored_);
     candidate_.content_hash = stored_->content_hash;
+    candidate_.field_times = std::move(stored_->field_times);
+    candidate_.field_writers = std::move(stored_->field_writers);
   }
   ~Borrowed() {
-    if (stored_ != nullptr) stored_->version.fields = std::move(candidate_.fields);
+    if (stored_ == nullptr) return;
+    stored_->version.fields = std::move(candidate_.fields);
+    stored_->field_times = std::move(candidate_.field_times);
+    stored_->field_writers = std::move(candidate_.field_writers);
   }
   Borrowed(const Borrowed&) = delete;
   Borrowed& operator=(const Borrowed&) = delete;
@@ -75,6 +80,26 @@ ChangeResult Refusal(const EntityKey& key, const Defect& defect, absl::string_vi
   result.error_message = defect.message;
   result.retryable = retryable;
   return result;
+}
+
+// The times of the fields rise each by itself: two writings of one content may
+// have changed different fields of it. False if none does.
+bool RaiseFields(const StoredVersion& written, const StoredVersion& stored, RaisedTime* raised) {
+  PT_CHECK(stored.field_times.size() == written.field_times.size());
+  const bool with_writers = !written.field_writers.empty();
+  if (with_writers && raised->field_writers.empty()) {
+    raised->field_writers.assign(stored.field_times.size(), stored.device);
+  }
+  bool any = false;
+  for (size_t i = 0; i < written.field_times.size(); ++i) {
+    const bool tie = with_writers && written.field_times[i] == stored.field_times[i] &&
+                     written.field_writers[i] > raised->field_writers[i];
+    if (!tie && written.field_times[i] <= stored.field_times[i]) continue;
+    any = true;
+    raised->field_times[i] = written.field_times[i];
+    if (with_writers) raised->field_writers[i] = written.field_writers[i];
+  }
+  return any;
 }
 
 bool IsCollision(const PlannedResult& planned) {
@@ -127,6 +152,10 @@ absl::Status BatchDecider::DecideReadable(const Change& change) {
   }
   if (!HasRoom(change, size, kBatchContentBytesMax, &written_bytes_)) return absl::OkStatus();
   const Decision decision = Ask(change, head, base, incoming);
+  if (decision.merged.has_value() && !HasRoom(change, decision.merged->fields.ByteSize(),
+                                              kBatchContentBytesMax, &written_bytes_)) {
+    return absl::OkStatus();
+  }
   Record(change, head, base, std::move(incoming), decision);
   return absl::OkStatus();
 }
@@ -138,6 +167,7 @@ absl::StatusOr<Head> BatchDecider::FindHead(const EntityKey& key) {
     head.stored = plan_.versions[pending->second.version].stored;
     head.pending = pending->second.version;
     head.made_from = pending->second.made_from;
+    head.as_sent = pending->second.as_sent;
     return head;
   }
   PT_ASSIGN_OR_RETURN(head.stored, reader_.Head(batch_.who.tenant, key));
@@ -146,6 +176,7 @@ absl::StatusOr<Head> BatchDecider::FindHead(const EntityKey& key) {
   head.stored->version.last_modified = raised->second.time;
   head.stored->raised_by = raised->second.device;
   head.stored->field_times = raised->second.field_times;
+  head.stored->field_writers = raised->second.field_writers;
   return head;
 }
 
@@ -175,9 +206,15 @@ Decision BatchDecider::Ask(const Change& change, Head& head, Base& base,
   // this number, not the one that stands here.
   question.collision_possible = change.integer_key && !change.reoffer && change.base_revision == 0;
   question.current = current.get();
-  question.base = base.is_current ? current.get() : older_base.get();
+  if (!IsRecreated(change)) question.base = base.is_current ? current.get() : older_base.get();
   question.incoming = candidate.get();
-  return Resolve(question);
+  Decision decision = Resolve(question);
+  // Each side has room for itself alone: then the later of the two, whole.
+  if (decision.merged.has_value() && decision.merged->fields.ByteSize() > options_.max_row_bytes) {
+    question.base = nullptr;
+    decision = Resolve(question);
+  }
+  return decision;
 }
 
 void BatchDecider::Record(const Change& change, const Head& head, const Base& base,
@@ -188,50 +225,82 @@ void BatchDecider::Record(const Change& change, const Head& head, const Base& ba
   result.outcome = decision.outcome;
   result.resolution = decision.resolution;
   result.rule = decision.rule;
-  if (decision.archive_incoming || decision.archive_current) {
-    result.conflict_id = AddArchive(head, base, incoming, decision);
-  }
-  // The device whose accepted version lost keeps its row, too.
-  if (decision.archive_current && !head.pending.has_value() &&
-      head.stored->device != batch_.who.device) {
-    incoming.version.conflict = ConflictNotice{result.conflict_id, decision.resolution,
-                                               head.stored->device, head.stored->version.revision};
-  }
+  std::optional<StoredVersion> as_sent;
+  if (decision.merged.has_value()) as_sent = incoming;
+  StoredVersion made = std::move(incoming);
+  if (as_sent.has_value()) made = MakeMerged(std::move(made), *head.stored, decision);
+  const Losses losses =
+      AddArchives(head, base, as_sent.has_value() ? *as_sent : made, made, decision);
+  result.conflict_id = losses.of_incoming.empty() ? losses.of_current : losses.of_incoming;
+  made.version.conflict = NoticeOf(head, decision, losses.of_current);
   if (decision.winner == Winner::kIncoming) {
-    planned.version = AddVersion(change, std::move(incoming));
+    if (as_sent.has_value() && decision.merged->is_incoming) as_sent.reset();
+    planned.version = AddVersion(change, std::move(made), std::move(as_sent));
   } else if (decision.outcome == Outcome::kFailed) {
     result.error_code = decision.error;
     result.error_message = std::string(ResolutionReason(decision.resolution));
   } else {
     HoldHead(head, &planned);
-    if (decision.outcome == Outcome::kUnchanged) {
-      RaiseTime(head, incoming, IsClamped(change), decision);
+    if (decision.outcome == Outcome::kUnchanged || as_sent.has_value()) {
+      RaiseTime(head, made, IsClamped(change), decision);
     }
   }
   plan_.results.push_back(std::move(planned));
 }
 
-std::string BatchDecider::AddArchive(const Head& head, const Base& base,
-                                     const StoredVersion& incoming, const Decision& decision) {
+BatchDecider::Losses BatchDecider::AddArchives(const Head& head, const Base& base,
+                                               const StoredVersion& incoming,
+                                               const StoredVersion& made,
+                                               const Decision& decision) {
   const StoredVersion* current = head.stored.has_value() ? &*head.stored : nullptr;
   Loss loss;
-  loss.conflict_id = NewUuid(rng_);
   loss.key = incoming.version.key;
   loss.resolution = decision.resolution;
   loss.rule = decision.rule;
   loss.detected_at = now_;
-  loss.loser = decision.archive_incoming ? &incoming : current;
-  loss.winner = decision.archive_incoming ? current : &incoming;
   loss.base = BaseVersion(base, head);
-  if (!PT_PLANTED("skip the archive")) plan_.archives.push_back(MakeArchive(loss));
-  return loss.conflict_id;
+  Losses losses;
+  const auto archive = [&](const StoredVersion* loser, std::optional<bool> is_open) {
+    loss.conflict_id = NewUuid(rng_);
+    loss.loser = loser;
+    loss.winner = decision.winner == Winner::kIncoming ? &made : current;
+    loss.is_open = is_open;
+    if (!PT_PLANTED("skip the archive")) plan_.archives.push_back(MakeArchive(loss));
+    return loss.conflict_id;
+  };
+  std::optional<bool> incoming_is_open;
+  std::optional<bool> current_is_open;
+  if (decision.merged.has_value()) {
+    incoming_is_open = decision.merged->incoming_lost_value;
+    current_is_open = decision.merged->current_lost_value;
+  }
+  if (decision.archive_incoming) losses.of_incoming = archive(&incoming, incoming_is_open);
+  if (decision.archive_current) losses.of_current = archive(current, current_is_open);
+  return losses;
 }
 
-size_t BatchDecider::AddVersion(const Change& change, StoredVersion incoming) {
+// The device whose accepted version lost keeps its row, too. What lost in a
+// merged one may be a third device's.
+std::optional<ConflictNotice> BatchDecider::NoticeOf(const Head& head, const Decision& decision,
+                                                     const std::string& conflict_id) const {
+  if (!decision.archive_current || head.pending.has_value()) return std::nullopt;
+  std::string device = head.stored->device;
+  if (decision.merged.has_value()) {
+    const std::vector<std::string>& losers = decision.merged->losers;
+    const bool is_one = std::find(losers.begin(), losers.end(), device) != losers.end();
+    // Who wrote with a clamped time is not known by name.
+    if (!is_one && !losers.front().empty()) device = losers.front();
+  }
+  if (device == batch_.who.device) return std::nullopt;
+  return ConflictNotice{conflict_id, decision.resolution, device, head.stored->version.revision};
+}
+
+size_t BatchDecider::AddVersion(const Change& change, StoredVersion made,
+                                std::optional<StoredVersion> as_sent) {
   const size_t index = plan_.versions.size();
-  pending_[change.key] = {index, change.reoffer ? 0 : change.base_revision};
+  pending_[change.key] = {index, change.reoffer ? 0 : change.base_revision, std::move(as_sent)};
   plan_.raised.erase(change.key);  // No head any more.
-  plan_.versions.push_back({std::move(incoming)});
+  plan_.versions.push_back({std::move(made)});
   return index;
 }
 
@@ -240,23 +309,19 @@ bool BatchDecider::IsClamped(const Change& change) const {
                                 absl::ToInt64Nanoseconds(options_.max_clock_skew));
 }
 
-// The times of the fields rise each by itself: two writings of one content may
-// have changed different fields of it.
-void BatchDecider::RaiseTime(const Head& head, const StoredVersion& incoming, bool clamped,
+// `written` has the head's content: as it was sent (row 3), or as it was merged.
+void BatchDecider::RaiseTime(const Head& head, const StoredVersion& written, bool clamped,
                              const Decision& decision) {
   if (clamped) return;
   const StoredVersion& stored = *head.stored;
   RaisedTime raised{stored.version.revision, stored.version.last_modified, stored.raised_by,
-                    stored.field_times};
+                    stored.field_times, stored.field_writers};
   if (decision.raises_time) {
-    raised.time = incoming.version.last_modified;
-    raised.device = incoming.device;
+    raised.time = written.version.last_modified;
+    raised.device = written.device;
   }
-  PT_CHECK(raised.field_times.size() == incoming.field_times.size());
-  for (size_t i = 0; i < raised.field_times.size(); ++i) {
-    raised.field_times[i] = std::max(raised.field_times[i], incoming.field_times[i]);
-  }
-  if (!decision.raises_time && raised.field_times == stored.field_times) return;
+  const bool fields_rise = RaiseFields(written, stored, &raised);
+  if (!decision.raises_time && !fields_rise) return;
   if (!head.pending.has_value()) {
     plan_.raised[stored.version.key] = std::move(raised);
     return;
@@ -265,6 +330,7 @@ void BatchDecider::RaiseTime(const Head& head, const StoredVersion& incoming, bo
   pending.version.last_modified = raised.time;
   pending.raised_by = std::move(raised.device);
   pending.field_times = std::move(raised.field_times);
+  pending.field_writers = std::move(raised.field_writers);
 }
 
 void BatchDecider::AddFailure(const EntityKey& key, const Defect& defect, absl::string_view rule,

@@ -24,12 +24,14 @@ struct PlannedResult {
   std::optional<size_t> version;
 };
 
-// Row 3 of the decision table: what becomes of the head's times, whole.
+// Rows 3 and 9 of the decision table: what becomes of the head's times, whole,
+// where its content stands.
 struct RaisedTime {
   Revision revision = 0;
   TimeNs time = kSmallestTime;
   std::string device;  // empty: that of the version itself
   std::vector<TimeNs> field_times;
+  std::vector<std::string> field_writers;
 };
 
 // Everything that a batch will write, decided before anything is written:
@@ -59,6 +61,7 @@ class BatchDecider {
   struct Pending {
     size_t version = 0;
     Revision made_from = 0;
+    std::optional<StoredVersion> as_sent;
   };
 
   absl::Status DecideOne(const Change& change);
@@ -71,11 +74,20 @@ class BatchDecider {
   Decision Ask(const Change& change, Head& head, Base& base, StoredVersion& incoming) const;
   void Record(const Change& change, const Head& head, const Base& base, StoredVersion incoming,
               const Decision& decision);
-  std::string AddArchive(const Head& head, const Base& base, const StoredVersion& incoming,
-                         const Decision& decision);
-  size_t AddVersion(const Change& change, StoredVersion incoming);
+  // The ids of the losers' archive rows; empty for a side that lost nothing.
+  struct Losses {
+    std::string of_incoming;
+    std::string of_current;
+  };
+  // `made`: what becomes a version, or would have.
+  Losses AddArchives(const Head& head, const Base& base, const StoredVersion& incoming,
+                     const StoredVersion& made, const Decision& decision);
+  // Absent where no other device has lost anything.
+  std::optional<ConflictNotice> NoticeOf(const Head& head, const Decision& decision,
+                                         const std::string& conflict_id) const;
+  size_t AddVersion(const Change& change, StoredVersion made, std::optional<StoredVersion> as_sent);
   bool IsClamped(const Change& change) const;
-  void RaiseTime(const Head& head, const StoredVersion& incoming, bool clamped,
+  void RaiseTime(const Head& head, const StoredVersion& written, bool clamped,
                  const Decision& decision);
   void AddFailure(const EntityKey& key, const Defect& defect, absl::string_view rule,
                   bool retryable);

@@ -87,7 +87,7 @@ absl::StatusOr<Receipt> WriteBatch(StoreWriter& writer, const PushBatch& batch, 
   TakeRevisions(&plan);
   for (const auto& [key, raised] : plan.raised) {
     PT_RETURN_IF_ERROR(writer.RaiseTime(tenant, key, raised.revision, raised.time, raised.device,
-                                        raised.field_times));
+                                        raised.field_times, raised.field_writers));
   }
   for (const ArchiveRow& row : plan.archives) PT_RETURN_IF_ERROR(writer.Archive(tenant, row));
   PT_RETURN_IF_ERROR(WriteAudit(writer, batch, plan, now));

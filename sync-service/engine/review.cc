@@ -42,7 +42,7 @@ std::string ReviewerOf(const Principal& who) {
   return who.user.empty() ? who.device : who.user;
 }
 
-NewVersion MakeVersion(Review review, const StoredVersion* current) {
+NewVersion MakeVersion(Review review, const TypePolicy& policy, const StoredVersion* current) {
   NewVersion made;
   StoredVersion& stored = made.stored;
   Version& version = stored.version;
@@ -58,7 +58,8 @@ NewVersion MakeVersion(Review review, const StoredVersion* current) {
   stored.device = review.who.device;
   stored.user = review.who.user;
   stored.content_hash = ContentHash(version.key, version.deleted, version.fields);
-  stored.field_times = FieldTimes(version.fields, current, version.last_modified);
+  const bool merges = policy.policy == ConflictPolicy::kMergeFields;
+  StampFields(current, merges ? &stored.device : nullptr, &stored);
   return made;
 }
 
@@ -186,10 +187,11 @@ ConflictNotice NoticeOf(const std::string& replaced_id, const StoredVersion* rep
 // Appends the version, which resolves `conflict_id`, and archives what it
 // replaces.
 absl::StatusOr<Revision> Replace(StoreWriter& writer, Rng& rng, const std::string& conflict_id,
-                                 Review review, const StoredVersion* current) {
+                                 const TypePolicy& policy, Review review,
+                                 const StoredVersion* current) {
   const std::string& tenant = review.who.tenant;
   const Review as_reviewed{review.who, review.key, review.deleted, {}, review.now};
-  NewVersion made = MakeVersion(std::move(review), current);
+  NewVersion made = MakeVersion(std::move(review), policy, current);
   if (current != nullptr && current->content_hash == made.stored.content_hash) {
     return current->version.revision;  // It stands already: row 3 of the table.
   }
@@ -251,11 +253,11 @@ absl::StatusOr<Revision> Engine::ResolveConflict(const Principal& who,
   if (request.action == ResolveAction::kKeep) {
     if (row->is_resolved) return revision;  // A repeated call.
   } else {
-    PT_RETURN_IF_ERROR(
-        CheckReplaceable(options_.policies.For(row->key.type), current, request.expected_revision));
+    const TypePolicy& policy = options_.policies.For(row->key.type);
+    PT_RETURN_IF_ERROR(CheckReplaceable(policy, current, request.expected_revision));
     PT_ASSIGN_OR_RETURN(Review review, ReviewOf(who, request, *row, now));
-    PT_ASSIGN_OR_RETURN(revision,
-                        Replace(*writer, rng_, request.conflict_id, std::move(review), current));
+    PT_ASSIGN_OR_RETURN(
+        revision, Replace(*writer, rng_, request.conflict_id, policy, std::move(review), current));
   }
   const absl::string_view action = ActionName(request.action);
   PT_RETURN_IF_ERROR(
@@ -277,7 +279,7 @@ absl::StatusOr<Revision> Engine::Unlock(const Principal& who, const EntityKey& k
   PT_RETURN_IF_ERROR(CheckUnlockable(policy, *head));
   Review review{who, key, false, head->version.fields, now};
   review.fields.Set(policy.locked_field, Unlocked(*head->version.fields.Find(policy.locked_field)));
-  NewVersion made = MakeVersion(std::move(review), &*head);
+  NewVersion made = MakeVersion(std::move(review), policy, &*head);
   PT_RETURN_IF_ERROR(writer->Append(who.tenant, {&made, 1}, rng_.Next() | 1, now).status());
   const Revision revision = made.stored.version.revision;
   PT_RETURN_IF_ERROR(writer->Audit(

@@ -13,12 +13,6 @@ bool CheckFits(const Change& change, const Version& version) {
   return change.base_check.empty() || change.base_check == version.check;
 }
 
-// Deleted and created again under one key: another thing, which takes nothing
-// from the one before.
-bool IsRecreated(const Change& change) {
-  return change.operation == Operation::kCreate && change.complete && change.base_revision > 0;
-}
-
 const StoredVersion* LiveHead(const Head& head) {
   return head.IsLive() ? &*head.stored : nullptr;
 }
@@ -38,6 +32,10 @@ std::string AuthorOf(const Change& change, const Principal& who) {
 
 }  // namespace
 
+bool IsRecreated(const Change& change) {
+  return change.operation == Operation::kCreate && change.complete && change.base_revision > 0;
+}
+
 absl::StatusOr<Base> FindBase(StoreReader& reader, absl::string_view tenant, const Change& change,
                               const Head& head) {
   Base base;
@@ -45,7 +43,8 @@ absl::StatusOr<Base> FindBase(StoreReader& reader, absl::string_view tenant, con
   const bool unchecked = PT_PLANTED("the check of a base is not compared");
   if (head.pending.has_value() && head.made_from == change.base_revision) {
     base.kind = Base::Kind::kKnown;
-    base.is_current = true;
+    base.is_current = !head.as_sent.has_value();
+    base.stored = head.as_sent;
     return base;
   }
   if (change.base_revision == 0) return base;
@@ -111,13 +110,43 @@ StoredVersion MakeIncoming(const Change& change, const Head& head, const Base& b
   incoming.user = who.user;
   incoming.claimed_time = change.last_modified.value_or(now_ns);
   incoming.content_hash = ContentHash(change.key, version.deleted, version.fields);
-  incoming.field_times = FieldTimes(version.fields, source, version.last_modified);
+  const bool merges = options.policies.For(change.key.type).policy == ConflictPolicy::kMergeFields;
+  const bool clamped =
+      IsClamped(change.last_modified, now_ns, absl::ToInt64Nanoseconds(options.max_clock_skew));
+  const std::string writer = clamped ? std::string() : who.device;
+  StampFields(source, merges ? &writer : nullptr, &incoming);
   return incoming;
 }
 
-std::vector<TimeNs> FieldTimes(const Fields& fields, const StoredVersion* source, TimeNs time) {
-  std::vector<TimeNs> times(fields.size(), time);
-  if (source == nullptr) return times;
+StoredVersion MakeMerged(StoredVersion incoming, const StoredVersion& current,
+                         const Decision& decision) {
+  StoredVersion made = std::move(incoming);
+  Version& version = made.version;
+  version.fields = decision.merged->fields;
+  made.field_times = decision.merged->times;
+  made.field_writers = decision.merged->writers;
+  made.content_hash = ContentHash(version.key, /*deleted=*/false, version.fields);
+  if (decision.raises_time) return made;
+  version.last_modified = current.version.last_modified;
+  version.modified_by = current.version.modified_by;
+  made.raised_by = RankDevice(current);
+  return made;
+}
+
+const std::string& RankDevice(const StoredVersion& stored) {
+  return stored.raised_by.empty() ? stored.device : stored.raised_by;
+}
+
+const std::string& FieldWriter(const StoredVersion& stored, size_t index) {
+  return stored.field_writers.empty() ? stored.device : stored.field_writers[index];
+}
+
+void StampFields(const StoredVersion* source, const std::string* writer, StoredVersion* made) {
+  const Fields& fields = made->version.fields;
+  made->field_times.assign(fields.size(), made->version.last_modified);
+  made->field_writers.clear();
+  if (writer != nullptr) made->field_writers.assign(fields.size(), *writer);
+  if (source == nullptr) return;
   const Fields& known = source->version.fields;
   const bool has_times = source->field_times.size() == known.size();
   // Both are sorted by name, so one walk over each finds all pairs.
@@ -130,11 +159,12 @@ std::vector<TimeNs> FieldTimes(const Fields& fields, const StoredVersion* source
       ++other_index;
     }
     if (other != known.end() && *other == field) {
-      times[index] = has_times ? source->field_times[other_index] : source->version.last_modified;
+      made->field_times[index] =
+          has_times ? source->field_times[other_index] : source->version.last_modified;
+      if (writer != nullptr) made->field_writers[index] = FieldWriter(*source, other_index);
     }
     ++index;
   }
-  return times;
 }
 
 }  // namespace ptdoc::sync

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/merge/resolve.h"
 #include "common/model/change.h"
 #include "sync-service/engine/engine.h"
 #include "sync-service/store/store.h"
@@ -20,6 +21,9 @@ struct Head {
   // that change.
   std::optional<size_t> pending;
   Revision made_from = 0;
+  // What that change had sent, if something else came of it (row 9): the next one
+  // of the same device was made from this.
+  std::optional<StoredVersion> as_sent;
 
   bool IsLive() const { return stored.has_value() && !stored->version.deleted; }
 };
@@ -33,11 +37,16 @@ struct Base {
   std::optional<StoredVersion> stored;  // kKnown and not the head
 };
 
+// Deleted and created again under one key: another thing, which takes nothing
+// from the one before.
+bool IsRecreated(const Change& change);
+
 // Finds the base of a change by its revision and check.
 //
 // A second change of one entity in a batch is made on top of the first one if
 // both name the same base: one device wrote them in this order, so they are no
-// conflict, whatever their times say.
+// conflict, whatever their times say. Where the first one was merged its base is
+// the first as it was sent: what was merged into that the device has not seen.
 absl::StatusOr<Base> FindBase(StoreReader& reader, absl::string_view tenant, const Change& change,
                               const Head& head);
 
@@ -66,8 +75,20 @@ const StoredVersion* FillSource(const Change& change, const Head& head, const Ba
 StoredVersion MakeIncoming(const Change& change, const Head& head, const Base& base,
                            const Principal& who, const EngineOptions& options, absl::Time now);
 
-// When each field of `fields` was last changed: a field that has the same value
-// in `source` keeps the time it has there, every other one gets `time`.
-std::vector<TimeNs> FieldTimes(const Fields& fields, const StoredVersion* source, TimeNs time);
+// What stands after row 9: fields, times and writers as decided, the whole with
+// time and author of the later of the two.
+StoredVersion MakeMerged(StoredVersion incoming, const StoredVersion& current,
+                         const Decision& decision);
+
+// Who is compared where times are equal: whoever wrote a version, or last sent
+// the same content.
+const std::string& RankDevice(const StoredVersion& stored);
+// The same of a field, by its place.
+const std::string& FieldWriter(const StoredVersion& stored, size_t index);
+
+// Fills in when each field of `made` was last changed: a field that has the same
+// value in `source` keeps the time it has there, every other one gets that of
+// `made`. With `writer` also by whom, in the same way.
+void StampFields(const StoredVersion* source, const std::string* writer, StoredVersion* made);
 
 }  // namespace ptdoc::sync

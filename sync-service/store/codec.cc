@@ -136,6 +136,24 @@ absl::StatusOr<std::vector<TimeNs>> DecodeFieldTimes(absl::string_view bytes, Ti
   return times;
 }
 
+std::string EncodeFieldWriters(std::span<const int64_t> writers) {
+  const bool all_own =
+      std::all_of(writers.begin(), writers.end(), [](int64_t w) { return w == 0; });
+  ByteWriter out;
+  if (all_own) return out.Take();
+  for (const int64_t writer : writers) out.Varint(static_cast<uint64_t>(writer));
+  return out.Take();
+}
+
+absl::StatusOr<std::vector<int64_t>> DecodeFieldWriters(absl::string_view bytes, size_t fields) {
+  std::vector<int64_t> writers(fields, 0);
+  if (bytes.empty()) return writers;
+  ByteReader in(bytes);
+  for (int64_t& writer : writers) writer = static_cast<int64_t>(in.Varint());
+  if (!in.ok() || !in.AtEnd()) return Malformed("the field writers of a version are damaged");
+  return writers;
+}
+
 std::string EncodeNotice(const ConflictNotice& notice) {
   ByteWriter out;
   out.String(notice.conflict_id);

@@ -16,6 +16,10 @@ namespace ptdoc::sync {
 
 // The times of a version's fields as differences to its own time; empty if all
 // are equal to it.
+// Name ids of the devices that changed each field last; 0 = the version's own.
+// Empty: all are.
+std::string EncodeFieldWriters(std::span<const int64_t> writers);
+absl::StatusOr<std::vector<int64_t>> DecodeFieldWriters(absl::string_view bytes, size_t fields);
 std::string EncodeFieldTimes(std::span<const TimeNs> times, TimeNs version_time);
 absl::StatusOr<std::vector<TimeNs>> DecodeFieldTimes(absl::string_view bytes, TimeNs version_time,
                                                      size_t fields);

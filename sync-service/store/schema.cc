@@ -177,6 +177,10 @@ CREATE TABLE SyncTokens (
 ) WITHOUT ROWID;
 )sql";
 
+// Behind Content, so that versions of before need not be written anew: of what is
+// NULL no byte is read.
+constexpr char kVersion2[] = "ALTER TABLE Versions ADD COLUMN FieldWriters BLOB;";
+
 std::string NewEpoch(Rng& rng) {
   return absl::BytesToHexString(rng.Bytes(kEpochBytes));
 }
@@ -213,7 +217,7 @@ absl::Status CheckIsStore(sqlite::Database& db) {
 }
 
 absl::Status MigrateSchema(sqlite::Database& db) {
-  return sqlite::Migrate(db, {kVersion1});
+  return sqlite::Migrate(db, {kVersion1, kVersion2});
 }
 
 absl::Status PrepareSchema(sqlite::Database& db, absl::Time now, Rng& rng) {

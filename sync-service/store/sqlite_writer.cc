@@ -27,7 +27,8 @@ constexpr char kSupersede[] = "UPDATE Versions SET Superseded = 1 WHERE Id = ?";
 constexpr char kInsertVersion[] =
     "INSERT INTO Versions (Id, TypeId, EntityId, Previous, Deleted, Superseded, ModifiedAt,"
     " ClaimedAt, ModifiedBy, TokenUser, Device, RaisedBy, ContentHash, FieldTimes, Notice,"
-    " Content) VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?15, ?11, ?12, ?13, ?14)";
+    " Content, FieldWriters)"
+    " VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?15, ?11, ?12, ?13, ?14, ?16)";
 constexpr char kInsertBatch[] = "INSERT INTO Batches (Id, Tag, CommittedAt) VALUES (?, ?, ?)";
 constexpr char kInsertAudit[] =
     "INSERT INTO SyncAudit (Id, At, Event, DeviceId, UserId, ClaimedUserId, EntityType, EntityId,"
@@ -219,15 +220,19 @@ absl::Status SqliteWriter::InsertVersion(int64_t tenant, int64_t type, Revision 
   const Version& version = stored.version;
   PT_CHECK(stored.content_hash.size() == 32);
   PT_CHECK(stored.field_times.empty() || stored.field_times.size() == version.fields.size());
+  PT_CHECK(stored.field_writers.empty() || stored.field_writers.size() == version.fields.size());
   PT_ASSIGN_OR_RETURN(const int64_t modified_by, connection_.names.FindOrAdd(version.modified_by));
   PT_ASSIGN_OR_RETURN(const int64_t user, connection_.names.FindOrAdd(stored.user));
   PT_ASSIGN_OR_RETURN(const int64_t device, connection_.names.FindOrAdd(stored.device));
+  PT_ASSIGN_OR_RETURN(const std::string writers, WritersOf(stored.device, stored.field_writers));
   PT_ASSIGN_OR_RETURN(sqlite::Statement * insert, Hot(&insert_version_, kInsertVersion));
   insert->Bind(1, RowId(tenant, version.revision)).Bind(2, type).Bind(3, version.key.id);
   insert->Bind(4, previous).Bind(5, version.deleted).Bind(6, version.last_modified);
   insert->BindNull(7).Bind(8, modified_by).Bind(9, user).Bind(10, device);
   if (stored.claimed_time != version.last_modified) insert->Bind(7, stored.claimed_time);
   insert->BindBlob(11, stored.content_hash).BindNull(12).BindNull(13).BindNull(14).BindNull(15);
+  insert->BindNull(16);
+  if (!writers.empty()) insert->BindBlob(16, writers);
   const std::string times = EncodeFieldTimes(stored.field_times, version.last_modified);
   if (!times.empty()) insert->BindBlob(12, times);
   if (version.conflict.has_value()) insert->BindBlob(13, EncodeNotice(*version.conflict));
@@ -238,6 +243,18 @@ absl::Status SqliteWriter::InsertVersion(int64_t tenant, int64_t type, Revision 
   const bool has_content = !version.deleted || !version.fields.empty();
   if (has_content) insert->BindBlob(14, EncodeFields(version.fields));
   return insert->Run();
+}
+
+absl::StatusOr<std::string> SqliteWriter::WritersOf(absl::string_view device,
+                                                    std::span<const std::string> writers) {
+  std::vector<int64_t> ids;
+  ids.reserve(writers.size());
+  for (const std::string& writer : writers) {
+    ids.push_back(0);
+    if (writer == device) continue;
+    PT_ASSIGN_OR_RETURN(ids.back(), connection_.names.FindOrAdd(writer));
+  }
+  return EncodeFieldWriters(ids);
 }
 
 absl::Status SqliteWriter::CloseBatch(TenantState* state, BatchEnd end, absl::Time committed_at) {

@@ -34,8 +34,8 @@ class SqliteWriter final : public SqliteReads<StoreWriter> {
   absl::Status PutReceipt(absl::string_view tenant, absl::string_view device,
                           absl::string_view batch_id, const Receipt& receipt) override;
   absl::Status RaiseTime(absl::string_view tenant, const EntityKey& key, Revision revision,
-                         TimeNs time, absl::string_view device,
-                         std::span<const TimeNs> field_times) override;
+                         TimeNs time, absl::string_view device, std::span<const TimeNs> field_times,
+                         std::span<const std::string> field_writers) override;
   absl::Status MarkConflictResolved(absl::string_view tenant, absl::string_view conflict_id,
                                     absl::Time at, absl::string_view by,
                                     absl::string_view action) override;
@@ -88,6 +88,9 @@ class SqliteWriter final : public SqliteReads<StoreWriter> {
   // The statement of `slot`, compiled at its first use in this transaction.
   absl::StatusOr<sqlite::Statement*> Hot(std::optional<sqlite::Statement>* slot, const char* sql);
   const std::string& TimeText(absl::Time time);
+  // As column FieldWriters has them; empty for NULL.
+  absl::StatusOr<std::string> WritersOf(absl::string_view device,
+                                        std::span<const std::string> writers);
   // Runs an UPDATE of one row; NOT_FOUND with `missing` if there is none.
   absl::Status UpdateOne(sqlite::Statement* update, const char* missing);
 

@@ -33,6 +33,9 @@ struct StoredVersion {
   // One per field in the order of version.fields: when each was last changed.
   // Given to Append, empty means: all at version.last_modified.
   std::vector<TimeNs> field_times;
+  // As many: on which device that was, an empty text after a clamped time. Empty
+  // is: all on `device`. Kept for types whose fields are merged.
+  std::vector<std::string> field_writers;
 };
 
 // One archive row (table SyncConflictArchives). Times stand there as text: they
@@ -285,10 +288,12 @@ class StoreWriter : public StoreReader {
   // Row 3 of the decision table: the stored time of the head rises, together
   // with the device that it is compared with (raised_by; it stays if `device` is
   // empty). The times of its fields become `field_times`, or stay if that is
-  // empty. NOT_FOUND if the entity has no such version.
+  // empty; the same of `field_writers`. NOT_FOUND if the entity has no such
+  // version.
   virtual absl::Status RaiseTime(absl::string_view tenant, const EntityKey& key, Revision revision,
                                  TimeNs time, absl::string_view device,
-                                 std::span<const TimeNs> field_times) = 0;
+                                 std::span<const TimeNs> field_times,
+                                 std::span<const std::string> field_writers) = 0;
   // NOT_FOUND if there is no such conflict.
   virtual absl::Status MarkConflictResolved(absl::string_view tenant, absl::string_view conflict_id,
                                             absl::Time at, absl::string_view by,

@@ -88,6 +88,7 @@ class StoreQueries {
                                       std::span<const std::string> types, const char* sql);
   absl::StatusOr<Version> ReadVersion(const sqlite::Statement& row);
   absl::StatusOr<StoredVersion> ReadStoredVersion(const sqlite::Statement& row);
+  absl::Status ReadWriters(absl::string_view bytes, StoredVersion* stored);
 
   StoreConnection& connection_;
   // Asked for once a row: kept from one call to the next, always reset.

@@ -10,7 +10,7 @@ namespace ptdoc::sync {
   "v.Notice, "
 #define PT_MORE_COLUMNS                                              \
   ", v.ClaimedAt, v.TokenUser, v.Device, v.RaisedBy, v.FieldTimes, " \
-  "v.Previous"
+  "v.Previous, v.FieldWriters"
 #define PT_VERSION_COLUMNS PT_FEED_COLUMNS "v.Content"
 #define PT_STORED_COLUMNS PT_FEED_COLUMNS "v.Content" PT_MORE_COLUMNS
 #define PT_STORED_COLUMNS_NO_CONTENT PT_FEED_COLUMNS "NULL" PT_MORE_COLUMNS
@@ -32,6 +32,7 @@ enum VersionColumn : int {
   kColRaisedBy,
   kColFieldTimes,
   kColPrevious,
+  kColFieldWriters,
 };
 
 }  // namespace ptdoc::sync

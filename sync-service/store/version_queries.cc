@@ -87,7 +87,25 @@ absl::StatusOr<StoredVersion> StoreQueries::ReadStoredVersion(const sqlite::Stat
     PT_ASSIGN_OR_RETURN(stored.field_times, DecodeFieldTimes(row.Blob(kColFieldTimes), time,
                                                              stored.version.fields.size()));
   }
+  if (!row.IsNull(kColContent) && !row.IsNull(kColFieldWriters)) {
+    PT_RETURN_IF_ERROR(ReadWriters(row.Blob(kColFieldWriters), &stored));
+  }
   return stored;
+}
+
+absl::Status StoreQueries::ReadWriters(absl::string_view bytes, StoredVersion* stored) {
+  PT_ASSIGN_OR_RETURN(const std::vector<int64_t> ids,
+                      DecodeFieldWriters(bytes, stored->version.fields.size()));
+  stored->field_writers.reserve(ids.size());
+  for (const int64_t id : ids) {
+    if (id == 0) {
+      stored->field_writers.push_back(stored->device);
+      continue;
+    }
+    PT_ASSIGN_OR_RETURN(const absl::string_view writer, connection_.names.NameOf(id));
+    stored->field_writers.emplace_back(writer);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::optional<StoredVersion>> StoreQueries::Head(absl::string_view tenant,

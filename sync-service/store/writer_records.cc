@@ -29,7 +29,7 @@ constexpr char kInsertReceipt[] =
 // Both right sides see the row as it was.
 constexpr char kRaiseTime[] =
     "UPDATE Versions SET ModifiedAt = ?, ClaimedAt = coalesce(ClaimedAt, ModifiedAt),"
-    " FieldTimes = ?, RaisedBy = coalesce(?, RaisedBy) WHERE Id = ?";
+    " FieldTimes = ?, RaisedBy = coalesce(?, RaisedBy), FieldWriters = ? WHERE Id = ?";
 constexpr char kTouchDevice[] =
     "INSERT INTO SyncDevices (TenantId, DeviceId, FirstSeenAt, LastSeenAt, Agent)"
     " VALUES (?1, ?2, ?3, ?3, ?4)"
@@ -116,7 +116,8 @@ absl::Status SqliteWriter::PutReceipt(absl::string_view tenant, absl::string_vie
 
 absl::Status SqliteWriter::RaiseTime(absl::string_view tenant, const EntityKey& key,
                                      Revision revision, TimeNs time, absl::string_view device,
-                                     std::span<const TimeNs> field_times) {
+                                     std::span<const TimeNs> field_times,
+                                     std::span<const std::string> field_writers) {
   return Write([&]() -> absl::Status {
     PT_ASSIGN_OR_RETURN(const std::optional<StoredVersion> stored,
                         queries_.FindVersion(tenant, key, revision));
@@ -125,10 +126,13 @@ absl::Status SqliteWriter::RaiseTime(absl::string_view tenant, const EntityKey& 
     // they stay.
     if (field_times.empty()) field_times = stored->field_times;
     PT_CHECK(field_times.size() == stored->field_times.size());
+    if (field_writers.empty()) field_writers = stored->field_writers;
     const std::string times = EncodeFieldTimes(field_times, time);
     PT_ASSIGN_OR_RETURN(const TenantState* state, Tenant(tenant));
     PT_ASSIGN_OR_RETURN(sqlite::Statement raise, Prepare(kRaiseTime));
-    raise.Bind(1, time).BindNull(2).BindNull(3).Bind(4, RowId(state->id, revision));
+    PT_ASSIGN_OR_RETURN(const std::string writers, WritersOf(stored->device, field_writers));
+    raise.Bind(1, time).BindNull(2).BindNull(3).BindNull(4).Bind(5, RowId(state->id, revision));
+    if (!writers.empty()) raise.BindBlob(4, writers);
     if (!times.empty()) raise.BindBlob(2, times);
     if (!device.empty()) {
       PT_ASSIGN_OR_RETURN(const int64_t raised_by, connection_.names.FindOrAdd(device));

@@ -53,6 +53,46 @@ TEST_P(StoreContractTest, HeadHasEverythingThatWasAppended) {
   EXPECT_EQ(head->field_times, stored.field_times);
 }
 
+TEST_P(StoreContractTest, FieldWritersReturnAsTheyWere) {
+  std::vector<NewVersion> versions = {
+      MakeVersion(Patient("a"),
+                  Fields({{"x", Value::Integer(1)}, {"y", Value::Null()}, {"z", Value::Null()}}))};
+  versions[0].stored.field_writers = {"device-2", "", "device-1"};
+  Commit(versions);
+  const std::unique_ptr<Store> other = harness_->Open();
+
+  const StoredVersion head = *Get(Get(other->BeginRead())->Head(kClinic, Patient("a")));
+
+  EXPECT_THAT(head.field_writers, testing::ElementsAre("device-2", "", "device-1"));
+  EXPECT_EQ(Get(Read()->FindVersion(kClinic, Patient("a"), 1))->field_writers, head.field_writers);
+}
+
+TEST_P(StoreContractTest, FieldWritersAreNotKeptWhereAllAreTheVersionsDevice) {
+  std::vector<NewVersion> versions = {Named(Patient("a"), "A"), Named(Patient("b"), "B")};
+  versions[0].stored.field_writers = {"device-1"};
+  Commit(versions);
+
+  EXPECT_THAT(Get(Read()->Head(kClinic, Patient("a")))->field_writers, testing::IsEmpty());
+  EXPECT_THAT(Get(Read()->Head(kClinic, Patient("b")))->field_writers, testing::IsEmpty());
+}
+
+TEST_P(StoreContractTest, RaiseTimeSetsFieldWritersWhenTheyAreGiven) {
+  std::vector<NewVersion> versions = {
+      MakeVersion(Patient("a"), Fields({{"x", Value::Integer(1)}, {"y", Value::Integer(2)}}))};
+  versions[0].stored.field_writers = {"device-2", "device-1"};
+  Commit(versions);
+  const std::vector<std::string> writers = {"device-1", "device-3"};
+  const std::unique_ptr<StoreWriter> writer = BeginWrite();
+
+  ASSERT_EQ(writer->RaiseTime(kClinic, Patient("a"), 1, 6'000, "", {}, {}), absl::OkStatus());
+  const auto kept = Get(writer->Head(kClinic, Patient("a")))->field_writers;
+  ASSERT_EQ(writer->RaiseTime(kClinic, Patient("a"), 1, 6'000, "", {}, writers), absl::OkStatus());
+  ASSERT_EQ(writer->Commit(), absl::OkStatus());
+
+  EXPECT_EQ(kept, versions[0].stored.field_writers);
+  EXPECT_EQ(Get(Read()->Head(kClinic, Patient("a")))->field_writers, writers);
+}
+
 TEST_P(StoreContractTest, FieldTimesAreTheVersionsTimeWhenNoneWereGiven) {
   Commit({MakeVersion(Patient("a"), Fields({{"x", Value::Integer(1)}, {"y", Value::Null()}}))});
 
@@ -328,7 +368,7 @@ TEST_P(StoreContractTest, RaiseTimeMovesTheVersionAndLeavesItsFields) {
   Commit(versions);
   const std::unique_ptr<StoreWriter> writer = BeginWrite();
 
-  ASSERT_EQ(writer->RaiseTime(kClinic, Patient("a"), 1, 9'000, "", {}), absl::OkStatus());
+  ASSERT_EQ(writer->RaiseTime(kClinic, Patient("a"), 1, 9'000, "", {}, {}), absl::OkStatus());
   ASSERT_EQ(writer->Commit(), absl::OkStatus());
 
   const StoredVersion head = *Get(Read()->Head(kClinic, Patient("a")));
@@ -345,7 +385,7 @@ TEST_P(StoreContractTest, RaiseTimeSetsFieldTimesWhenTheyAreGiven) {
   const std::vector<TimeNs> times = {9'000, 5'000};
   const std::unique_ptr<StoreWriter> writer = BeginWrite();
 
-  ASSERT_EQ(writer->RaiseTime(kClinic, Patient("a"), 1, 9'000, "", times), absl::OkStatus());
+  ASSERT_EQ(writer->RaiseTime(kClinic, Patient("a"), 1, 9'000, "", times, {}), absl::OkStatus());
   ASSERT_EQ(writer->Commit(), absl::OkStatus());
 
   EXPECT_EQ(Get(Read()->Head(kClinic, Patient("a")))->field_times, times);
@@ -355,8 +395,9 @@ TEST_P(StoreContractTest, RaiseTimeNamesWhoRaisedItAndStillWhoWroteIt) {
   Commit({Named(Patient("a"), "A")});
   const std::unique_ptr<StoreWriter> writer = BeginWrite();
 
-  ASSERT_EQ(writer->RaiseTime(kClinic, Patient("a"), 1, 5'000, "device-2", {}), absl::OkStatus());
-  ASSERT_EQ(writer->RaiseTime(kClinic, Patient("a"), 1, 6'000, "", {}), absl::OkStatus());
+  ASSERT_EQ(writer->RaiseTime(kClinic, Patient("a"), 1, 5'000, "device-2", {}, {}),
+            absl::OkStatus());
+  ASSERT_EQ(writer->RaiseTime(kClinic, Patient("a"), 1, 6'000, "", {}, {}), absl::OkStatus());
   ASSERT_EQ(writer->Commit(), absl::OkStatus());
 
   const StoredVersion head = *Get(Read()->Head(kClinic, Patient("a")));
@@ -371,7 +412,7 @@ TEST_P(StoreContractTest, RaiseTimeOfAnotherEntitysVersionIsNotFound) {
   Commit({Named(Patient("a"), "A"), Named(Patient("b"), "B")});
   const std::unique_ptr<StoreWriter> writer = BeginWrite();
 
-  const absl::Status status = writer->RaiseTime(kClinic, Patient("a"), 2, 9'000, "z", {});
+  const absl::Status status = writer->RaiseTime(kClinic, Patient("a"), 2, 9'000, "z", {}, {});
 
   EXPECT_TRUE(absl::IsNotFound(status));
   EXPECT_EQ(writer->Commit(), absl::OkStatus());

@@ -19,9 +19,11 @@ class CliConfigTest(CliCase):
                           "service.toml:2")
         self.assert_error(self.service("config", "check", "--config", "/nowhere.toml"), 2, "CONFIG",
                           "/nowhere.toml")
-        config.write_text("[[entity]]\ntype = \"Note\"\npolicy = \"merge_fields\"\n")
+        config.write_text("[[entity]]\ntype = \"Note\"\npolicy = \"merge\"\n")
         self.assert_error(self.service("config", "check", "--config", config), 2, "CONFIG",
-                          "service.toml:3")
+                          "service.toml:3", "policy", "merge_fields")
+        config.write_text("[[entity]]\ntype = \"Note\"\npolicy = \"merge_fields\"\n")
+        self.assertEqual(self.service("config", "check", "--config", config).returncode, 0)
 
     def test_address_that_is_none_is_said_by_file_and_line_before_anything_starts(self):
         config = self.world.root / "address.toml"

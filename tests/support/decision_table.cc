@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -110,21 +111,23 @@ std::string RenderCase(const DecisionCase& decision_case) {
 std::string OneArrivalRow(Held held, Arriving arriving) {
   constexpr ConflictPolicy kLww = ConflictPolicy::kLastWriteWins;
   constexpr ConflictPolicy kManual = ConflictPolicy::kManual;
+  constexpr ConflictPolicy kMerge = ConflictPolicy::kMergeFields;
   const auto cell = [held, arriving](BaseKind base, ConflictPolicy policy, bool later) {
     return RenderCase({policy, held, arriving, base, later});
   };
   return Row({std::string(HeldName(held)), std::string(ArrivingName(arriving)),
               cell(BaseKind::kFits, kLww, true), cell(BaseKind::kOlder, kLww, true),
               cell(BaseKind::kOlder, kLww, false), cell(BaseKind::kOlder, kManual, true),
-              cell(BaseKind::kNone, kLww, true), cell(BaseKind::kNone, kLww, false),
-              cell(BaseKind::kNone, kManual, true), cell(BaseKind::kNoneIntegerKey, kLww, true)});
+              cell(BaseKind::kOlder, kMerge, true), cell(BaseKind::kNone, kLww, true),
+              cell(BaseKind::kNone, kLww, false), cell(BaseKind::kNone, kManual, true),
+              cell(BaseKind::kNoneIntegerKey, kLww, true)});
 }
 
 std::string OneArrivalTable() {
   std::string out =
       Header({"the service holds", "arriving", "base is what it holds", "older base, later",
-              "older base, earlier", "older base, `manual`", "no base, later", "no base, earlier",
-              "no base, `manual`", "no base, integer key"});
+              "older base, earlier", "older base, `manual`", "older base, later, `merge_fields`",
+              "no base, later", "no base, earlier", "no base, `manual`", "no base, integer key"});
   for (const Held held : kAllHeld) {
     for (const Arriving arriving : kAllArriving) {
       if (held == Held::kNone && arriving == Arriving::kSame) continue;
@@ -187,9 +190,20 @@ std::string TwoArrivalsRows(Held before) {
 
 std::string TwoArrivalsTable() {
   std::string out = Header({"before", "A at 10:00", "B at 10:05", "A arrives first",
-                            "B arrives first", "`manual`, A first", "`manual`, B first"});
+                            "B arrives first", "`manual`, A first", "`manual`, B first",
+                            "`merge_fields`, A first", "`merge_fields`, B first"});
   for (const Held before : kAllHeld) out += TwoArrivalsRows(before);
   return out;
+}
+
+// As the engine makes it: the whole with time and device of the later of the two.
+Candidate MergedCandidate(const Candidate& current, Candidate incoming, const Decision& decision) {
+  Candidate made = decision.raises_time ? std::move(incoming) : current;
+  made.fields = decision.merged->fields;
+  made.field_times = decision.merged->times;
+  made.field_writers = decision.merged->writers;
+  made.content_hash = ContentHash(Key(), false, made.fields);
+  return made;
 }
 
 }  // namespace
@@ -250,13 +264,37 @@ Decision Decide(const DecisionCase& decision_case) {
                            : decision_case.base == BaseKind::kOlder ? kOlderRevision
                                                                     : 0;
   question.collision_possible = decision_case.base == BaseKind::kNoneIntegerKey;
+  const Candidate older = MakeCandidate(Arriving::kEdit, "as before", kNine - 1, kHeldDevice);
+  if (decision_case.base == BaseKind::kOlder) question.base = &older;
   question.current = current.has_value() ? &*current : nullptr;
   question.incoming = &incoming;
   return Resolve(question);
 }
 
+Candidate Stamped(Candidate version, const Candidate* base) {
+  const std::string writer = version.clamped ? std::string() : version.device;
+  version.field_times.assign(version.fields.size(), version.time);
+  version.field_writers.assign(version.fields.size(), writer);
+  if (base == nullptr) return version;
+  size_t index = 0;
+  for (const Field& field : version.fields) {
+    size_t known = 0;
+    for (const Field& before : base->fields) {
+      if (before == field) {
+        version.field_times[index] = base->field_times[known];
+        version.field_writers[index] = base->field_writers[known];
+      }
+      ++known;
+    }
+    ++index;
+  }
+  return version;
+}
+
 void OneEntity::Start(Candidate version) {
   version.revision = ++last_revision_;
+  if (version.field_times.empty()) version = Stamped(std::move(version), nullptr);
+  versions_[version.revision] = version;
   head_ = std::move(version);
 }
 
@@ -266,13 +304,45 @@ Decision OneEntity::Arrive(const Arrival& arrival) {
   question.base_revision = arrival.base_revision;
   question.base_is_current = arrival.base_revision > 0 && arrival.base_revision == revision();
   question.current = head_.has_value() ? &*head_ : nullptr;
-  question.incoming = &arrival.version;
+  const auto base = versions_.find(arrival.base_revision);
+  if (base != versions_.end()) question.base = &base->second;
+  const Candidate incoming = Stamped(arrival.version, question.base);
+  question.incoming = &incoming;
   const Decision decision = Resolve(question);
-  if (decision.winner == Winner::kIncoming) Start(arrival.version);
-  if (decision.outcome == Outcome::kUnchanged) {
-    head_->time = std::max(head_->time, arrival.version.time);
+  if (decision.merged.has_value()) {
+    Candidate made = MergedCandidate(*head_, incoming, decision);
+    if (decision.winner == Winner::kIncoming) Start(std::move(made));
+    if (decision.winner == Winner::kCurrent) Raise(std::move(made));
+  } else if (decision.winner == Winner::kIncoming) {
+    Start(incoming);
+  } else if (decision.outcome == Outcome::kUnchanged && !incoming.clamped) {
+    RaiseAsWritten(incoming, decision);
   }
   return decision;
+}
+
+// The head with other times.
+void OneEntity::Raise(Candidate head) {
+  head.revision = head_->revision;
+  head_ = std::move(head);
+  versions_[head_->revision] = *head_;
+}
+
+void OneEntity::RaiseAsWritten(const Candidate& incoming, const Decision& decision) {
+  Candidate head = *head_;
+  if (decision.raises_time) {
+    head.time = incoming.time;
+    head.device = incoming.device;
+    head.clamped = false;
+  }
+  for (size_t i = 0; i < head.field_times.size() && !head.deleted; ++i) {
+    const auto theirs = std::tie(incoming.field_times[i], incoming.field_writers[i]);
+    const auto ours = std::tie(head.field_times[i], head.field_writers[i]);
+    if (theirs <= ours) continue;
+    head.field_times[i] = incoming.field_times[i];
+    head.field_writers[i] = incoming.field_writers[i];
+  }
+  Raise(std::move(head));
 }
 
 TwoArrivals DeliverBoth(ConflictPolicy policy, Held before, const Candidate& first,

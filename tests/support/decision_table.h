@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,8 +35,8 @@ inline constexpr Arriving kAllArriving[] = {Arriving::kEdit, Arriving::kDelete, 
                                             Arriving::kLock, Arriving::kSame};
 inline constexpr BaseKind kAllBases[] = {BaseKind::kFits, BaseKind::kOlder, BaseKind::kNone,
                                          BaseKind::kNoneIntegerKey};
-inline constexpr ConflictPolicy kAllPolicies[] = {ConflictPolicy::kLastWriteWins,
-                                                  ConflictPolicy::kManual};
+inline constexpr ConflictPolicy kAllPolicies[] = {
+    ConflictPolicy::kLastWriteWins, ConflictPolicy::kManual, ConflictPolicy::kMergeFields};
 
 // False for what cannot be: a base that fits nothing, the content of nothing.
 bool IsPossible(const DecisionCase& decision_case);
@@ -48,7 +49,12 @@ struct Arrival {
   Revision base_revision = 0;
 };
 
-// One entity at a service, without a store: keeps the head as the engine does.
+// `version` with times and writers of its fields: those that have `base`'s value
+// (null: none has) keep what they have there.
+Candidate Stamped(Candidate version, const Candidate* base);
+
+// One entity at a service, without a store: keeps the head as the engine does,
+// and every version that was one.
 class OneEntity {
  public:
   explicit OneEntity(ConflictPolicy policy) { policy_.policy = policy; }
@@ -61,8 +67,12 @@ class OneEntity {
   Revision revision() const { return head_.has_value() ? head_->revision : 0; }
 
  private:
+  void Raise(Candidate head);
+  void RaiseAsWritten(const Candidate& incoming, const Decision& decision);
+
   TypePolicy policy_;
   std::optional<Candidate> head_;
+  std::map<Revision, Candidate> versions_;
   Revision last_revision_ = 0;
 };
 

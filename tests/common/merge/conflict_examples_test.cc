@@ -16,6 +16,7 @@
 #include "absl/strings/str_split.h"
 #include "common/merge/resolve.h"
 #include "gtest/gtest.h"
+#include "tests/support/decision_table.h"
 
 namespace ptdoc::sync {
 namespace {
@@ -25,8 +26,11 @@ constexpr TimeNs kMaxSkew = kMinute;
 
 using Example = std::map<std::string, std::string>;
 
-const std::set<std::string> kKeys = {"rule", "policy",  "base",       "current", "incoming",
-                                     "now",  "outcome", "resolution", "archived"};
+const std::set<std::string> kKeys = {"rule", "policy", "base", "current", "incoming", "outcome",
+                                     "resolution", "archived",
+                                     // If they matter.
+                                     "between", "now", "stands"};
+constexpr size_t kKeysNeeded = 8;
 
 std::vector<Example> ReadExamples() {
   std::ifstream in(PTDOC_SOURCE_DIR "/docs/CONFLICTS.md");
@@ -80,17 +84,25 @@ struct ExampleBase {
   Revision revision = 0;
   std::optional<TimeNs> time;
   bool integer_key = false;
+  std::optional<Candidate> version;
 };
 
-// "none", "none, integer key", or "revision 41 at 09:00".
+// "none", "none, integer key", or "revision 41 at 09:00", with ": CONTENT" where
+// it matters.
 ExampleBase ParseBase(const std::string& text) {
   ExampleBase base;
   if (text == "none") return base;
   base.integer_key = text == "none, integer key";
   if (base.integer_key) return base;
-  const std::smatch m = Match(text, "revision (\\d+) at (\\d\\d:\\d\\d)");
+  const std::smatch m = Match(text, "revision (\\d+) at (\\d\\d:\\d\\d)(?:: (.+))?");
   base.revision = std::stoll(m[1]);
   base.time = ParseClock(m[2]);
+  if (m[3].matched) {
+    base.version.emplace();
+    base.version->time = *base.time;
+    ParseContent(m[3], &*base.version);
+    base.version = Stamped(*base.version, nullptr);
+  }
   return base;
 }
 
@@ -122,11 +134,20 @@ Candidate ParseIncoming(const Example& example, const ExampleBase& base) {
 
 Decision DecideExample(const Example& example) {
   TypePolicy policy;
-  if (example.at("policy") == "manual") policy.policy = ConflictPolicy::kManual;
-  const ExampleBase base = ParseBase(example.at("base"));
-  const std::optional<Candidate> current = ParseCurrent(example.at("current"));
-  const Candidate incoming = ParseIncoming(example, base);
+  policy.policy = PolicyFromName(example.at("policy"));
   Question question;
+  const ExampleBase base = ParseBase(example.at("base"));
+  std::optional<Candidate> before = base.version;
+  if (before.has_value() && example.contains("between")) {
+    before = Stamped(*ParseCurrent(example.at("between")), &*before);
+  }
+  std::optional<Candidate> current = ParseCurrent(example.at("current"));
+  Candidate incoming = ParseIncoming(example, base);
+  if (base.version.has_value()) {
+    current = Stamped(*current, &*before);
+    incoming = Stamped(incoming, &*base.version);
+    question.base = &*base.version;
+  }
   question.policy = &policy;
   question.base_revision = base.revision;
   question.base_is_current =
@@ -138,6 +159,7 @@ Decision DecideExample(const Example& example) {
 }
 
 std::string ArchivedOf(const Decision& decision) {
+  if (decision.archive_incoming && decision.archive_current) return "incoming, current";
   if (decision.archive_incoming) return "incoming";
   return decision.archive_current ? "current" : "nothing";
 }
@@ -147,8 +169,9 @@ TEST(ConflictExamplesTest, ComeOutAsThePageSays) {
   for (const Example& example : ReadExamples()) {
     SCOPED_TRACE(absl::StrCat("example ", ++number, " of docs/CONFLICTS.md"));
     for (const auto& [key, value] : example) EXPECT_EQ(kKeys.count(key), 1u) << key;
-    ASSERT_GE(example.size(), kKeys.size() - 1) << "a line is missing";
-    EXPECT_TRUE(example.at("policy") == "manual" || example.at("policy") == "last_write_wins");
+    ASSERT_GE(example.size(), kKeysNeeded) << "a line is missing";
+    const std::string& policy = example.at("policy");
+    EXPECT_EQ(PolicyName(PolicyFromName(policy)), policy);
 
     const Decision decision = DecideExample(example);
 
@@ -157,6 +180,11 @@ TEST(ConflictExamplesTest, ComeOutAsThePageSays) {
     EXPECT_EQ(OutcomeName(decision.outcome), example.at("outcome"));
     EXPECT_EQ(resolution.empty() ? "none" : resolution, example.at("resolution"));
     EXPECT_EQ(ArchivedOf(decision), example.at("archived"));
+    EXPECT_EQ(decision.merged.has_value(), example.contains("stands"));
+    if (!decision.merged.has_value()) continue;
+    Candidate stands;
+    ParseContent(example.at("stands"), &stands);
+    EXPECT_EQ(decision.merged->fields, stands.fields);
   }
 }
 
@@ -164,7 +192,7 @@ TEST(ConflictExamplesTest, EveryRowOfTheResolverHasOne) {
   std::set<std::string> rules;
   for (const Example& example : ReadExamples()) rules.insert(example.at("rule"));
 
-  EXPECT_EQ(rules, (std::set<std::string>{"3", "4", "5", "6", "6b", "6c", "7", "8", "10"}));
+  EXPECT_EQ(rules, (std::set<std::string>{"3", "4", "5", "6", "6b", "6c", "7", "8", "9", "10"}));
 }
 
 }  // namespace

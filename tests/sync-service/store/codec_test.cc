@@ -46,6 +46,16 @@ TEST(CodecTest, FieldTimesReturnAsTheyWere) {
   }
 }
 
+TEST(CodecTest, FieldWritersReturnAsTheyWereAndTakeNoBytesWhereAllAreOne) {
+  const std::vector<int64_t> writers = {0, 300, 1};
+
+  EXPECT_EQ(Get(DecodeFieldWriters(EncodeFieldWriters(writers), 3)), writers);
+  EXPECT_EQ(EncodeFieldWriters(std::vector<int64_t>(3, 0)), "");
+  EXPECT_EQ(Get(DecodeFieldWriters("", 3)), std::vector<int64_t>(3, 0));
+  EXPECT_TRUE(absl::IsDataLoss(DecodeFieldWriters(EncodeFieldWriters(writers), 2).status()));
+  EXPECT_TRUE(absl::IsDataLoss(DecodeFieldWriters(EncodeFieldWriters(writers), 4).status()));
+}
+
 TEST(CodecTest, FieldTimesOfAnotherNumberOfFieldsAreDataLoss) {
   const std::vector<TimeNs> times = {1, 2, 3};
   const std::string bytes = EncodeFieldTimes(times, 0);

@@ -74,6 +74,35 @@ TEST(SqliteSchemaTest, ConflictsHaveTheSharedColumnsAndTimesAsText) {
   EXPECT_TRUE(found.IsNull(7));
 }
 
+// As a program of before the column left it, with a head that has times of its
+// fields and one that has none.
+TEST(SqliteSchemaTest, StoreOfBeforeFieldWritersIsOpenedAndGoesOn) {
+  SqliteHarness harness;
+  {
+    const std::unique_ptr<Store> store = harness.Open();
+    std::vector<NewVersion> versions = {Named(Patient("a"), "A"), Named(Patient("b"), "B")};
+    versions[0].stored.field_times = {4'000};
+    const std::unique_ptr<StoreWriter> writer = Get(store->BeginWrite());
+    Get(writer->Append(kClinic, versions, 1, At(0)));
+    ASSERT_EQ(writer->Commit(), absl::OkStatus());
+  }
+  ASSERT_EQ(harness.Raw().Exec("ALTER TABLE Versions DROP COLUMN FieldWriters;"
+                               "PRAGMA user_version = 1"),
+            absl::OkStatus());
+
+  const std::unique_ptr<Store> store = harness.Open();
+  ASSERT_EQ(TryCommit(*store, "c", "C"), absl::OkStatus());
+
+  const std::unique_ptr<StoreReader> reader = Get(store->BeginRead());
+  const StoredVersion a = *Get(reader->Head(kClinic, Patient("a")));
+  const StoredVersion b = *Get(reader->Head(kClinic, Patient("b")));
+  EXPECT_EQ(a.field_times, std::vector<TimeNs>{4'000});
+  EXPECT_EQ(b.field_times, std::vector<TimeNs>{b.version.last_modified});
+  EXPECT_TRUE(a.field_writers.empty() && b.field_writers.empty());
+  EXPECT_EQ(Get(reader->Head(kClinic, Patient("c")))->version.revision, 3);
+  EXPECT_EQ(Get(harness.Raw().QueryInt("PRAGMA user_version")), 2);
+}
+
 TEST(SqliteSchemaTest, EntitiesWithOneKeyHashAreToldApart) {
   SqliteHarness harness;
   const std::unique_ptr<Store> store = harness.Open();
