@@ -97,6 +97,14 @@ bool IsLoopbackHost(absl::string_view host) {
   return absl::StartsWith(host, "127.");
 }
 
+bool IsOnThisMachine(absl::string_view address) {
+  if (absl::StartsWith(address, "unix:")) return true;
+  if (!absl::ConsumePrefix(&address, "http://")) absl::ConsumePrefix(&address, "https://");
+  absl::ConsumeSuffix(&address, "/");
+  const absl::StatusOr<HostPort> host = ParseHostPort(address);
+  return host.ok() && IsLoopbackHost(host->host);
+}
+
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ChannelOptions& options) {
   if (absl::StartsWith(options.address, "unix:")) {
     return grpc::CreateCustomChannel(options.address, grpc::InsecureChannelCredentials(),

@@ -32,6 +32,9 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ChannelOptions&
 // True for 127.0.0.0/8, ::1 in brackets, localhost, and unix sockets.
 bool IsLoopbackHost(absl::string_view host);
 
+// True for addresses of ChannelOptions that lead to such a host.
+bool IsOnThisMachine(absl::string_view address);
+
 struct HostPort {
   std::string host;  // "[::1]" keeps its brackets
   int port = 0;

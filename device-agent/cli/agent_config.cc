@@ -28,6 +28,7 @@ const ConfigSchema& Schema() {
                        {"service", "client_cert_file", ConfigType::kText, "", ""},
                        {"service", "client_key_file", ConfigType::kText, "", ""},
                        {"service", "behind_proxy", ConfigType::kBool, "false", ""},
+                       {"service", "compression", ConfigType::kText, "auto", "auto|on|off"},
                        {"device", "database", ConfigType::kText, "", ""},
                        {"device", "state", ConfigType::kText, "", ""},
                        {"device", "id", ConfigType::kText, "", ""},
@@ -182,6 +183,12 @@ absl::Status ReadSync(const ConfigTable& sync, AgentOptions* agent) {
   return absl::OkStatus();
 }
 
+// By itself only where there is a network: on one machine it costs more than it saves.
+bool Compresses(absl::string_view how, const ChannelOptions& channel) {
+  if (how != "auto") return how == "on";
+  return channel.behind_proxy || !IsOnThisMachine(channel.address);
+}
+
 absl::Status ReadService(const ConfigTable& service, AgentOptions* agent) {
   agent->channel.address = service.Text("address");
   agent->channel.ca_file = service.Text("ca_file");
@@ -189,6 +196,7 @@ absl::Status ReadService(const ConfigTable& service, AgentOptions* agent) {
   agent->channel.client_key_file = service.Text("client_key_file");
   agent->channel.behind_proxy = service.Bool("behind_proxy");
   agent->token_file = service.Text("token_file");
+  agent->compress = Compresses(service.Text("compression"), agent->channel);
   // The address alone: whoever asks a daemon need not be allowed to read its keys.
   ChannelOptions address;
   address.address = agent->channel.address;

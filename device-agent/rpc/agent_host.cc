@@ -237,7 +237,7 @@ absl::Status AgentHostImpl::OpenReplica() {
 
 GrpcPeerOptions AgentHostImpl::MakePeerOptions() const {
   return {channel_, identity_.device_id, identity_.agent_version,
-          !options_.replica.device_id.empty()};
+          !options_.replica.device_id.empty(), options_.compress};
 }
 
 CoreOptions AgentHostImpl::MakeCoreOptions() const {

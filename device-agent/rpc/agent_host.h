@@ -23,6 +23,8 @@ struct AgentOptions {
   ChannelOptions channel;  // to the service
   // Holds the bare token; read again when it changes. Empty = no token.
   std::string token_file;
+  // Rows go over the link compressed, where the service takes that.
+  bool compress = false;
   absl::Duration interval = absl::Seconds(30);
   size_t batch_changes = 1000;
   size_t batch_bytes = 1 << 20;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/wire/compression.h"
 #include "common/wire/convert.h"
 #include "common/wire/values.h"
 
@@ -61,6 +62,9 @@ void GrpcPeer::SendBatch(const OutgoingBatch& batch, const std::string& cursor,
   request.set_cursor(cursor);
   request.set_witness(witness_);
   PackChanges(batch.changes, &request);
+  if (options_.compress && link_->takes_compressed_tables) {
+    CompressTables(request.mutable_tables(), request.mutable_compressed_tables());
+  }
   QueueHealthToProto(queue, request.mutable_queue());
   push_->Send(std::move(request), /*is_report=*/false);
 }
@@ -99,6 +103,7 @@ void GrpcPeer::OpenPull(const std::string& cursor, const std::vector<std::string
   for (const std::string& type : types) request.add_entity_types(ToUtf8(type));
   request.set_follow(follow);
   request.set_packed(true);
+  request.set_compressed(options_.compress);
   QueueHealthToProto(queue, request.mutable_queue());
   pull_ = std::make_shared<PullStream>(link_, std::move(request));
   Prepare(pull_->context());
@@ -114,6 +119,7 @@ void GrpcPeer::ClosePull() {
 void GrpcPeer::Fetch(const std::vector<EntityKey>& keys) {
   v1::PullRequest request;
   request.set_packed(true);
+  request.set_compressed(options_.compress);
   request.set_witness(witness_);
   for (const EntityKey& key : keys) {
     v1::EntityRef* const entity = request.add_entities();

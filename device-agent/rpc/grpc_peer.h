@@ -20,6 +20,8 @@ struct GrpcPeerOptions {
   std::string agent_version;  // printable ASCII
   // The configuration names the device; else its token does, where there is one.
   bool id_is_configured = true;
+  // Asks for compressed rows, and sends them to a service that takes them.
+  bool compress = false;
 };
 
 // Identity of a call, and a channel that does not sit out a pause of its own. For

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 
 #include "absl/time/time.h"
@@ -43,6 +44,8 @@ class LiveCalls {
 struct PeerLink {
   PostReport post;
   LiveCalls live;
+  // The service said so since the peer is there.
+  std::atomic<bool> takes_compressed_tables = false;
 };
 
 }  // namespace ptdoc::sync

@@ -5,14 +5,21 @@
 #include "absl/status/statusor.h"
 #include "common/base/status.h"
 #include "common/rpc/status.h"
+#include "common/wire/compression.h"
 #include "common/wire/convert.h"
 #include "common/wire/values.h"
 
 namespace ptdoc::sync {
 namespace {
 
+// What one message may hold; as much as the channel takes without compression.
+constexpr size_t kExpandedBytesMax = 64 << 20;
+
 absl::StatusOr<IncomingPage> PageFromProto(v1::PullResponse* in) {
   IncomingPage page;
+  if (!ExpandTables(in->compressed_tables(), kExpandedBytesMax, in->mutable_tables()).ok()) {
+    return absl::InternalError("a page's compressed rows cannot be read");
+  }
   PT_ASSIGN_OR_RETURN(page.versions, VersionsFromProto(in));
   page.cursor = std::move(*in->mutable_cursor());
   page.batch_end = in->batch_end();
@@ -41,6 +48,7 @@ void PullStream::Start(v1::SyncService::Stub& stub) {
 void PullStream::OnReadDone(bool ok) {
   absl::StatusOr<IncomingPage> page = absl::UnknownError("the stream ended");
   if (ok) page = PageFromProto(&response_);
+  if (ok && response_.takes_compressed_tables()) link_->takes_compressed_tables = true;
   if (ok && !page.ok()) Break(page.status());
   {
     MutexLock lock(mutex_);

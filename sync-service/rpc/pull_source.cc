@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/model/reason.h"
+#include "common/wire/compression.h"
 #include "common/wire/convert.h"
 #include "common/wire/values.h"
 #include "sync-service/rpc/answers.h"
@@ -40,10 +41,16 @@ void Append(FetchPage more, FetchPage* page) {
   page->witness = std::move(more.witness);
 }
 
+void Compress(std::deque<v1::PullResponse>* messages) {
+  for (v1::PullResponse& message : *messages) {
+    CompressTables(message.mutable_tables(), message.mutable_compressed_tables());
+  }
+}
+
 }  // namespace
 
 PullSource::PullSource(Engine& engine, const v1::PullRequest& request)
-    : engine_(engine), packed_(request.packed()) {
+    : engine_(engine), packed_(request.packed()), compressed_(request.compressed()) {
   query_.cursor = request.cursor();
   query_.witness = request.witness();
   query_.types.assign(request.entity_types().begin(), request.entity_types().end());
@@ -67,6 +74,7 @@ absl::StatusOr<PullStep> PullSource::NextPage(const Principal& who) {
   const bool nothing_wanted = quiet_ && page.versions.empty();
   std::deque<v1::PullResponse> messages = PageToProto(std::move(page), packed_);
   messages.front().set_device_id(ToUtf8(who.device));
+  messages.front().set_takes_compressed_tables(true);
   if (nothing_wanted) {
     // Others' types, or a wake-up for what was sent already: nobody needs to wake
     // for that, but the cursor must not stay behind what retention prunes.
@@ -74,6 +82,7 @@ absl::StatusOr<PullStep> PullSource::NextPage(const Principal& who) {
     return step;
   }
   quiet_ = step.caught_up;
+  if (compressed_) Compress(&messages);
   step.messages = std::move(messages);
   return step;
 }
@@ -92,6 +101,7 @@ absl::StatusOr<PullStep> PullSource::NextFetch(const Principal& who) {
   PullStep step;
   step.caught_up = fetched_ == keys_.size();
   step.messages = FetchPageToProto(std::move(page), packed_, step.caught_up);
+  if (compressed_) Compress(&step.messages);
   return step;
 }
 

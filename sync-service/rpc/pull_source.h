@@ -38,6 +38,7 @@ class PullSource {
 
   Engine& engine_;
   const bool packed_;
+  const bool compressed_;
   PullQuery query_;
   std::optional<PullPosition> position_;
   // The last message said caught_up, and nothing was sent since.

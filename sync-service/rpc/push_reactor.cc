@@ -6,6 +6,7 @@
 
 #include "common/base/status.h"
 #include "common/rpc/status.h"
+#include "common/wire/compression.h"
 #include "common/wire/convert.h"
 #include "common/wire/values.h"
 #include "sync-service/rpc/answers.h"
@@ -13,6 +14,17 @@
 
 namespace ptdoc::sync {
 namespace {
+
+// Compressed rows count in full in the queue of what waits, and no more of them
+// may come than without compression.
+absl::Status Expand(v1::PushRequest* request, size_t* bytes) {
+  if (request->compressed_tables().empty()) return absl::OkStatus();
+  PT_RETURN_IF_ERROR(
+      ExpandTables(request->compressed_tables(), kMessageBytesMax, request->mutable_tables()));
+  request->clear_compressed_tables();
+  *bytes = request->ByteSizeLong();
+  return absl::OkStatus();
+}
 
 absl::StatusOr<PushBatch> BatchFromProto(v1::PushRequest* request) {
   PushBatch batch;
@@ -141,6 +153,7 @@ void PushReactor::Submit(const std::shared_ptr<Slot>& slot) {
   job.bytes = request_.Length();
   v1::PushRequest request;
   absl::Status status = ReadMessage("PushRequest", &request_, &request);
+  if (status.ok()) status = Expand(&request, &job.bytes);
   if (status.ok()) {
     absl::StatusOr<PushBatch> batch = BatchFromProto(&request);
     status = batch.status();

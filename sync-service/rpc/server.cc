@@ -1,5 +1,6 @@
 #include "sync-service/rpc/server.h"
 
+#include <grpc/compression.h>
 #include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -60,6 +61,10 @@ void Configure(const ServerOptions& options, grpc::ServerBuilder* builder, int* 
   builder->AddListeningPort(options.listen, grpc::InsecureServerCredentials(), port);
   builder->SetMaxReceiveMessageSize(kReceiveBytesMax);
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // gRPC unpacks before it knows who calls or looks at a limit: a few KiB could
+  // take all memory. Rows are compressed inside of messages (common/wire).
+  builder->AddChannelArgument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
+                              1 << GRPC_COMPRESS_NONE);
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kConcurrentStreamsMax);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);

@@ -33,23 +33,30 @@ def link(bench, world, **how):
 
 
 def wire(bench, _ours_first):
-    rows = bench.sizes.rows
     row_bytes = bench.floor("size", rows=2000)["bytes"]
+    plain, small = (bytes_a_row(bench, how) for how in ("off", "on"))
+    return {"wire_push": Figure(plain[0], row_bytes), "wire_pull": Figure(plain[1], row_bytes),
+            "wire_push_small": Figure(small[0], row_bytes),
+            "wire_pull_small": Figure(small[1], row_bytes),
+            "wire_push_back": Figure(plain[2]), **wire_edit(bench)}
+
+
+def bytes_a_row(bench, compression):
+    """Of a row that is pushed, of one that is pulled, and what comes back for one pushed."""
+    rows = bench.sizes.rows
     pushed, pulled = {}, {}
     with bench.world("a", "b") as world, link(bench, world) as up, link(bench, world) as down:
         wires = Wire(up), Wire(down)
-        a = bench.paused(world, "a", address=wires[0].address)
+        a = bench.paused(world, "a", address=wires[0].address, compression=compression)
         bench.insert_offline(a, rows)
         with wires[0].counted(pushed):
             resume(a)
             wait_pushed(a)
-        b = bench.paused(world, "b", address=wires[1].address)
+        b = bench.paused(world, "b", address=wires[1].address, compression=compression)
         with wires[1].counted(pulled):
             resume(b)
             wait_pulled(b, rows)
-    return {"wire_push": Figure(pushed["up"] / rows, row_bytes),
-            "wire_push_back": Figure(pushed["down"] / rows),
-            "wire_pull": Figure(pulled["down"] / rows, row_bytes), **wire_edit(bench)}
+    return pushed["up"] / rows, pulled["down"] / rows, pushed["down"] / rows
 
 
 def wire_edit(bench):

@@ -71,6 +71,8 @@ KEYS = {
     "app_latency_pull": Key("of 1,000 that read first, refused: pulling", "", 1, absolute=True,
                             digits=1),
     "wire_push": Key("a row, pushed", "bytes", 240, absolute=True),
+    "wire_push_small": Key("a row, pushed and compressed", "bytes", 130, absolute=True),
+    "wire_pull_small": Key("a row, pulled and compressed", "bytes", 130, absolute=True),
     "wire_push_back": Key("what comes back meanwhile, for each row", "bytes"),
     "wire_pull": Key("a row, pulled", "bytes", 240, absolute=True),
     "wire_edit_push": Key("one field of 40, pushed, against the row", "bytes", 0.15, digits=0),

@@ -142,9 +142,11 @@ class Bench:
                 world.start_service()
             yield world
 
-    def device(self, world, name, unique=False, address=None, type_name=None):
+    def device(self, world, name, unique=False, address=None, type_name=None, compression="auto"):
         device = Device(world, name, tables=("Patient",), stamps=False, schema=SCHEMA,
                         address=address)
+        device.config.write_text(device.config.read_text().replace(
+            "[service]", f'[service]\ncompression = "{compression}"'))
         if type_name:
             with open(device.config, "a", encoding="utf-8") as config:
                 config.write(f'type = "{type_name}"\n')

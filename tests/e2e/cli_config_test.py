@@ -36,6 +36,12 @@ class CliConfigTest(CliCase):
             self.assert_error(self.agent(*verb, "--config", config), 2, "CONFIG",
                               "address.toml:4", "[service] address", "host:port")
 
+    def test_compression_that_does_not_exist_is_refused_by_line(self):
+        config = self.world.root / "compression.toml"
+        config.write_text('[device]\ndatabase = "x.db"\n[service]\ncompression = "gzip"\n')
+        self.assert_error(self.agent("config", "check", "--config", config), 2, "CONFIG",
+                          "compression.toml:4", "compression", "auto")
+
     def test_configuration_with_a_missing_certificate_is_not_in_order(self):
         config = self.world.root / "tls.toml"
         config.write_text('[device]\ndatabase = "x.db"\n[service]\nca_file = "/nowhere.pem"\n')

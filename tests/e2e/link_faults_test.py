@@ -64,6 +64,8 @@ class LinkFaultsTest(unittest.TestCase):
                                schema=schema, address=proxy.address)
                         for name, proxy in zip("abc", self.proxies)]
         self.a, self.b, self.c = self.devices
+        self.b.config.write_text(self.b.config.read_text().replace(
+            "[service]", '[service]\ncompression = "on"'))
         for device in self.devices:
             device.init()
             device.start()

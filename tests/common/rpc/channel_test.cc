@@ -27,6 +27,16 @@ TEST(ChannelTest, TlsAndProxiesGoAnywhere) {
   EXPECT_EQ(ReasonFor({.address = "192.0.2.1:5171", .behind_proxy = true}), "");
 }
 
+TEST(ChannelTest, KnowsWhichAddressesLeaveThisMachine) {
+  for (const char* here : {"127.0.0.1:5171", "http://localhost:5171/", "https://127.0.0.1:443",
+                           "[::1]:5171", "unix:///tmp/x.sock"}) {
+    EXPECT_TRUE(IsOnThisMachine(here)) << here;
+  }
+  for (const char* away : {"192.0.2.1:5171", "https://sync.example:443", "127.evil.example:1", ""}) {
+    EXPECT_FALSE(IsOnThisMachine(away)) << away;
+  }
+}
+
 TEST(ChannelTest, AMissingCertificateIsAnErrorBeforeAnythingIsSent) {
   EXPECT_EQ(ReasonFor({.address = "sync.example:443", .ca_file = "/nonexistent/ca.pem"}), "CONFIG");
 }

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/model/reason.h"
+#include "common/wire/compression.h"
 #include "tests/device-agent/rpc/fake_service.h"
 #include "tests/support/scratch_dir.h"
 
@@ -286,6 +287,93 @@ TEST_F(GrpcPeerTest, AsksForTheNextPageWhenTheLastOneWasTaken) {
   EXPECT_THAT(call->request.entity_types(), ElementsAre("Patient", "Note"));
   EXPECT_TRUE(call->request.follow());
   EXPECT_TRUE(call->request.packed());
+}
+
+class CompressingPeerTest : public GrpcPeerTest {
+ protected:
+  CompressingPeerTest() {
+    GrpcPeerOptions options{service_.NewChannel(), "tablet-1", "1.2.3"};
+    options.compress = true;
+    Connect(std::move(options));
+  }
+
+  // A batch that is worth it.
+  static OutgoingBatch LargeBatch() {
+    OutgoingBatch batch = Batch("a");
+    batch.changes[0].fields.Set("Note", Value::Text(std::string(2000, 'n')));
+    return batch;
+  }
+
+  // What the peer sends after the service sent `page`.
+  v1::PushRequest RequestAfter(const v1::PullResponse& page) {
+    peer_->OpenPull("", {}, /*follow=*/true, QueueHealth{});
+    const auto pull = service_.WaitPull(0);
+    pull->Send(page);
+    EXPECT_TRUE(reports_.TakeUntil(1));
+    asked_ = pull->request.compressed();
+    peer_->OpenPush();
+    peer_->SendBatch(LargeBatch(), "", QueueHealth{});
+    return service_.WaitPush(0)->WaitRequests(1).at(0);
+  }
+
+  bool asked_ = false;
+};
+
+TEST_F(CompressingPeerTest, SendsCompressedRowsToAServiceThatTakesThem) {
+  v1::PullResponse page = Page("c1");
+  page.set_takes_compressed_tables(true);
+
+  v1::PushRequest request = RequestAfter(page);
+
+  EXPECT_TRUE(asked_);
+  EXPECT_EQ(request.tables_size(), 0);
+  ASSERT_TRUE(ExpandTables(request.compressed_tables(), 1 << 20, request.mutable_tables()).ok());
+  EXPECT_EQ(request.tables(0).rows_size(), 1);
+}
+
+TEST_F(CompressingPeerTest, SendsPlainRowsToAServiceThatDoesNotSaySo) {
+  const v1::PushRequest request = RequestAfter(Page("c1"));
+
+  EXPECT_EQ(request.compressed_tables(), "");
+  EXPECT_EQ(request.tables_size(), 1);
+}
+
+TEST_F(GrpcPeerTest, AsksForNoCompressionAndSendsNoneUnlessItIsConfigured) {
+  peer_->OpenPull("", {}, /*follow=*/true, QueueHealth{});
+  v1::PullResponse page = Page("c1");
+  page.set_takes_compressed_tables(true);
+  service_.WaitPull(0)->Send(page);
+  ASSERT_TRUE(reports_.TakeUntil(1));
+
+  peer_->OpenPush();
+  peer_->SendBatch(Batch("a"), "", QueueHealth{});
+
+  EXPECT_EQ(service_.WaitPush(0)->WaitRequests(1).at(0).compressed_tables(), "");
+  EXPECT_FALSE(service_.WaitPull(0)->request.compressed());
+}
+
+TEST_F(GrpcPeerTest, CompressedPagesAreRead) {
+  peer_->OpenPull("", {}, /*follow=*/true, QueueHealth{});
+  v1::PullResponse page = Page("c1");
+  v1::RowSet* const table = page.add_tables();
+  table->set_entity_type("Patient");
+  table->add_columns("Id");
+  for (int i = 0; i < 50; ++i) {
+    v1::PackedRow* const row = table->add_rows();
+    row->set_entity_id("p" + std::to_string(i));
+    row->set_revision(i + 1);
+    row->set_check("12345678");
+    row->add_values()->set_text(row->entity_id());
+  }
+  CompressTables(page.mutable_tables(), page.mutable_compressed_tables());
+  service_.WaitPull(0)->Send(page);
+  page.set_compressed_tables("no zlib stream");
+  service_.WaitPull(0)->Send(page);
+
+  ASSERT_TRUE(reports_.TakeUntil(2));
+
+  EXPECT_THAT(reports_.seen, ElementsAre("page c1 50", "pull closed"));
+  EXPECT_EQ(reports_.pull_status.code(), absl::StatusCode::kInternal);
 }
 
 TEST_F(GrpcPeerTest, CutsAPullThatIsClosed) {

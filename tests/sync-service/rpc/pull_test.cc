@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/wire/compression.h"
 #include "common/wire/convert.h"
 #include "tests/sync-service/rpc/test_server.h"
 
@@ -73,6 +74,46 @@ TEST(PullTest, BothFormsHoldTheSameVersions) {
   EXPECT_THAT(IdsOf(tables), ElementsAre("p1", "p2", "p3"));
   EXPECT_EQ(tables[0].versions_size(), 0);
   EXPECT_EQ(tables[0].tables_size(), 1);
+}
+
+TEST(PullTest, RowsAreCompressedForWhoAsksAndOnlyThen) {
+  TestServer server;
+  for (int i = 0; i < 50; ++i) server.PushOne(PatientChange("p" + std::to_string(i), "Anna"));
+  v1::PullRequest packed;
+  packed.set_packed(true);
+  v1::PullRequest compressed = packed;
+  compressed.set_compressed(true);
+
+  const std::vector<v1::PullResponse> plain = PullAll(server, packed);
+  std::vector<v1::PullResponse> small = PullAll(server, compressed);
+
+  EXPECT_TRUE(plain[0].takes_compressed_tables());
+  EXPECT_EQ(plain[0].compressed_tables(), "");
+  EXPECT_EQ(small[0].tables_size(), 0);
+  EXPECT_LT(small[0].ByteSizeLong(), plain[0].ByteSizeLong() * 2 / 3);
+  ASSERT_TRUE(ExpandTables(small[0].compressed_tables(), 1 << 20, small[0].mutable_tables()).ok());
+  EXPECT_EQ(IdsOf(small), IdsOf(plain));
+}
+
+TEST(PullTest, FetchedRowsAreCompressedForWhoAsks) {
+  TestServer server;
+  v1::PullRequest request;
+  request.set_packed(true);
+  request.set_compressed(true);
+  for (int i = 0; i < 20; ++i) {
+    const std::string id = "p" + std::to_string(i);
+    server.PushOne(PatientChange(id, std::string(40, 'n')));
+    request.add_entities()->set_entity_type("Patient");
+    request.mutable_entities(i)->set_entity_id(id);
+  }
+
+  std::vector<v1::PullResponse> messages = PullAll(server, request);
+
+  EXPECT_EQ(messages[0].tables_size(), 0);
+  for (v1::PullResponse& message : messages) {
+    ASSERT_TRUE(ExpandTables(message.compressed_tables(), 1 << 20, message.mutable_tables()).ok());
+  }
+  EXPECT_EQ(IdsOf(messages).size(), 20u);
 }
 
 TEST(PullTest, PagesGoOnWhereTheCursorStands) {

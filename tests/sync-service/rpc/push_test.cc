@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "common/wire/compression.h"
 #include "google/rpc/error_details.pb.h"
 #include "tests/sync-service/rpc/test_server.h"
 
@@ -56,6 +57,56 @@ TEST(PushTest, PackedRowsAreAnsweredAfterTheChanges) {
   ASSERT_EQ(response.results_size(), 2);
   EXPECT_EQ(response.results(0).entity_id(), "p1");
   EXPECT_EQ(response.results(1).entity_id(), "p2");
+}
+
+// One row for each id, packed.
+v1::PushRequest PackedBatch(TestServer& server, int rows, const std::string& city) {
+  v1::PushRequest request;
+  request.set_batch_id(server.NewBatchId());
+  v1::RowSet* const table = request.add_tables();
+  table->set_entity_type("Patient");
+  table->add_columns("Id");
+  table->add_columns("City");
+  table->set_id_column("Id");
+  for (int i = 0; i < rows; ++i) {
+    v1::PackedRow* const row = table->add_rows();
+    row->set_operation(v1::OPERATION_CREATE);
+    row->add_values()->set_text("p" + std::to_string(i));
+    row->add_values()->set_text(city);
+  }
+  return request;
+}
+
+TEST(PushTest, CompressedRowsAreTakenAfterTheOthers) {
+  TestServer server;
+  v1::PushRequest request = PackedBatch(server, 100, "Sacramento");
+  CompressTables(request.mutable_tables(), request.mutable_compressed_tables());
+  ASSERT_NE(request.compressed_tables(), "");
+  *request.add_changes() = PatientChange("first", "Anna");
+  v1::PushResponse response;
+
+  const grpc::Status status = server.Push(request, &response);
+
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_EQ(response.results_size(), 101);
+  EXPECT_EQ(response.results(0).entity_id(), "first");
+  EXPECT_EQ(response.results(100).entity_id(), "p99");
+  EXPECT_EQ(response.results(100).outcome(), v1::OUTCOME_ACCEPTED);
+}
+
+TEST(PushTest, CompressedRowsHaveTheLimitOfOthers) {
+  TestServer server;
+  v1::PushRequest request = PackedBatch(server, 5, std::string(1 << 20, 'x'));
+  CompressTables(request.mutable_tables(), request.mutable_compressed_tables());
+  ASSERT_LT(request.ByteSizeLong(), 100u << 10);
+  v1::PushResponse response;
+
+  EXPECT_EQ(ReasonOf(server.Push(request, &response)), "MESSAGE_TOO_LARGE");
+
+  request.set_compressed_tables("no zlib stream");
+  const grpc::Status damaged = server.Push(request, &response);
+  EXPECT_EQ(ReasonOf(damaged), "FIELD");
+  EXPECT_THAT(damaged.error_message(), HasSubstr("compressed_tables"));
 }
 
 TEST(PushTest, MoreBatchesThanMayBeUnansweredAreAllAnsweredInOrder) {

@@ -149,6 +149,22 @@ TEST(ServerTest, ARunThatCannotBeParsedIsRefusedWithItsReason) {
 }
 
 // As docs/PROTOCOL.md tells: the calls that carry no rows are parsed by gRPC.
+// gRPC unpacks before anybody knows who calls, into any size.
+TEST(ServerTest, CompressionOfGrpcIsRefused) {
+  TestServer server;
+  for (const auto algorithm : {GRPC_COMPRESS_GZIP, GRPC_COMPRESS_DEFLATE}) {
+    v1::RunRequest request;
+    *request.add_changes() = PatientChange("p1", std::string(10'000, 'n'));
+    v1::RunResponse response;
+    CallContext call;
+    call.context.set_compression_algorithm(algorithm);
+
+    const grpc::Status status = server.Sync()->Run(&call.context, request, &response);
+
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED) << status.error_message();
+  }
+}
+
 TEST(ServerTest, AQuestionThatCannotBeParsedIsAnsweredByGrpcItself) {
   TestServer server;
   for (const char* path : {"/ptdoc.sync.v1.SyncService/Status", "/ptdoc.sync.v1.SyncService/Pull",
