@@ -319,19 +319,45 @@ absl::Status ReplicaImpl::KeepBoth(QueueItem item, const ChangeResult& result, c
   if (result.outcome == Outcome::kConflict && whole) {
     const std::optional<Fields> lost =
         item.sent.absent ? std::nullopt : std::optional(sent->fields);
-    work->archives.push_back(ArchiveOf(item, result, lost, sent->modified_by));
+    PT_ASSIGN_OR_RETURN(ArchiveEntry entry, ArchiveOf(item, result, lost, sent->modified_by));
+    work->archives.push_back(std::move(entry));
   }
   Complete(&item, clock_.Now());
   return ledger_->UpdateItem(item);
 }
 
-ArchiveEntry ReplicaImpl::ArchiveOf(const QueueItem& loser, const ChangeResult& result,
-                                    const std::optional<Fields>& lost,
-                                    const std::string& user) const {
+// Every value that the row as it was sent had changed stands in what it was merged
+// to. The others are the base's, and whoever changed them is welcome.
+absl::StatusOr<bool> ReplicaImpl::LostNothing(const QueueItem& item, const Fields& sent,
+                                              const Version& merged) {
+  const Table* table = TableOf(item.key.type);
+  if (table == nullptr) return HoldsNothingMore(sent, &merged);
+  PT_ASSIGN_OR_RETURN(const std::optional<RowState> base, ledger_->FindState(item.key));
+  const bool comparable = base.has_value() && !base->row.absent &&
+                          base->row.columns_id == item.sent.columns_id &&
+                          table->columns_id == item.sent.columns_id;
+  for (size_t i = 0; i < table->plan.columns.size(); ++i) {
+    const Value* value = sent.Find(table->plan.columns[i]);
+    if (value == nullptr || value->is_null()) continue;
+    if (comparable && base->row.hashes[i] == item.sent.hashes[i]) continue;
+    const Value* kept = merged.fields.Find(table->plan.columns[i]);
+    if (kept == nullptr || *kept != *value) return false;
+  }
+  return true;
+}
+
+absl::StatusOr<ArchiveEntry> ReplicaImpl::ArchiveOf(const QueueItem& loser,
+                                                    const ChangeResult& result,
+                                                    const std::optional<Fields>& lost,
+                                                    const std::string& user) {
   ArchiveEntry entry = LossOf(loser.key, result.conflict_id, result.resolution, result.rule,
                               result.current.has_value() ? &*result.current : nullptr, lost);
   entry.archived_time = loser.time;
   entry.archived_user = user;
+  const bool merged = result.resolution == Resolution::kMerged && result.current.has_value();
+  if (merged && lost.has_value() && !result.current->deleted) {
+    PT_ASSIGN_OR_RETURN(entry.is_resolved, LostNothing(loser, *lost, *result.current));
+  }
   return entry;
 }
 
@@ -363,10 +389,14 @@ absl::Status ReplicaImpl::PlanReplacement(Answering& answering, const Findings& 
     return KeepBoth(*item, result, sent, work);
   }
   PT_ASSIGN_OR_RETURN(Target target, TargetOfWinner(loser, *result.current, findings, *table, row));
-  if (result.outcome == Outcome::kConflict && !PT_PLANTED("a device does not keep what it lost")) {
+  // What was merged may be the very row that was sent: then another one lost.
+  const bool stands = result.resolution == Resolution::kMerged && target.act == Act::kAdopt;
+  if (result.outcome == Outcome::kConflict && !stands &&
+      !PT_PLANTED("a device does not keep what it lost")) {
     const std::optional<Fields> lost =
         row.absent ? std::nullopt : std::optional(table->FieldsOf(row.values));
-    target.archive = ArchiveOf(loser, result, lost, sent != nullptr ? sent->modified_by : row.user);
+    PT_ASSIGN_OR_RETURN(target.archive, ArchiveOf(loser, result, lost,
+                                                  sent != nullptr ? sent->modified_by : row.user));
   }
   work->targets.push_back(std::move(target));
   return absl::OkStatus();

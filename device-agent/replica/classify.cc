@@ -24,6 +24,7 @@ RowHashes Absent() {
 // service had accepted loses: the notice does not carry it.
 absl::string_view RuleOfLoss(Resolution resolution) {
   if (resolution == Resolution::kLocalWins) return "8";
+  if (resolution == Resolution::kMerged) return "9";
   if (resolution == Resolution::kManual) return "review";
   const bool closed =
       resolution == Resolution::kSignedWins || resolution == Resolution::kLockedWins;

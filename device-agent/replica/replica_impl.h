@@ -334,8 +334,11 @@ class ReplicaImpl final : public Replica {
   absl::Status KeepBoth(QueueItem item, const ChangeResult& result, const Change* sent, Work* work);
   absl::StatusOr<Target> TargetOfWinner(const QueueItem& loser, const Version& winner,
                                         const Findings& findings, Table& table, const Row& row);
-  ArchiveEntry ArchiveOf(const QueueItem& loser, const ChangeResult& result,
-                         const std::optional<Fields>& lost, const std::string& user) const;
+  absl::StatusOr<ArchiveEntry> ArchiveOf(const QueueItem& loser, const ChangeResult& result,
+                                         const std::optional<Fields>& lost,
+                                         const std::string& user);
+  absl::StatusOr<bool> LostNothing(const QueueItem& item, const Fields& sent,
+                                   const Version& merged);
   ArchiveEntry LossOf(const EntityKey& key, const std::string& conflict_id, Resolution resolution,
                       absl::string_view rule, const Version* winner,
                       const std::optional<Fields>& lost) const;

@@ -42,7 +42,14 @@ class TestService {
     auto store = OpenSqliteStore({path_, true, ""}, clock_, rng_);
     PT_CHECK(store.ok());
     store_ = *std::move(store);
-    engine_ = std::make_unique<Engine>(*store_, clock_, rng_, EngineOptions());
+    engine_ = std::make_unique<Engine>(*store_, clock_, rng_, options_);
+  }
+
+  void SetPolicy(const std::string& type, ConflictPolicy policy) {
+    TypePolicy of_type;
+    of_type.policy = policy;
+    options_.policies.Set(type, of_type);
+    OpenStore();
   }
 
   void RestoreFrom(const std::string& backup) {
@@ -129,6 +136,7 @@ class TestService {
   const Clock& clock_;
   Rng& rng_;
   std::string path_;
+  EngineOptions options_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Engine> engine_;
 };
