@@ -36,6 +36,7 @@ Totals RunShare(const Many& many, const Share& share, SteadyTime end, const Begu
     const Report report = SimulateAndTell(seed, many.telling);
     ++totals.runs;
     totals.failed += report.failure.empty() ? 0 : 1;
+    totals.steps += report.steps;
     totals.accepted += report.accepted;
     totals.conflicts += report.conflicts;
     for (const auto& [what, times] : report.counters) totals.counters[what] += times;
@@ -47,6 +48,7 @@ Totals RunShare(const Many& many, const Share& share, SteadyTime end, const Begu
 void Add(const Totals& part, Totals* all) {
   all->runs += part.runs;
   all->failed += part.failed;
+  all->steps += part.steps;
   all->accepted += part.accepted;
   all->conflicts += part.conflicts;
   for (const auto& [what, times] : part.counters) all->counters[what] += times;
@@ -58,15 +60,15 @@ struct Worker {
   FILE* out;
 };
 
-// "seed S" before each run; at the end "totals RUNS FAILED ACCEPTED CONFLICTS",
-// then a line "TIMES WHAT" for each counter, and "end".
+// "seed S" before each run; at the end "totals RUNS FAILED STEPS ACCEPTED
+// CONFLICTS", then a line "TIMES WHAT" for each counter, and "end".
 void Work(const Many& many, const Share& share, SteadyTime end, FILE* out) {
   const Totals totals = RunShare(many, share, end, [&](uint64_t seed) {
     std::fprintf(out, "seed %" PRIu64 "\n", seed);
     std::fflush(out);
   });
-  std::fprintf(out, "totals %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 "\n", totals.runs,
-               totals.failed, totals.accepted, totals.conflicts);
+  std::fprintf(out, "totals %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 " %" PRId64 "\n",
+               totals.runs, totals.failed, totals.steps, totals.accepted, totals.conflicts);
   for (const auto& [what, times] : totals.counters) {
     std::fprintf(out, "%" PRId64 " %s\n", times, what.c_str());
   }
@@ -119,7 +121,7 @@ Totals Listen(const Worker& worker) {
     if (word == "seed") {
       last = line;
     } else if (word == "totals") {
-      in >> totals.runs >> totals.failed >> totals.accepted >> totals.conflicts;
+      in >> totals.runs >> totals.failed >> totals.steps >> totals.accepted >> totals.conflicts;
       in_counters = true;
     } else if (in_counters && line != "end") {
       totals.counters[line.substr(word.size() + 1)] += std::strtoll(word.c_str(), nullptr, 10);

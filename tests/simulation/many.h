@@ -19,6 +19,7 @@ struct Many {
 struct Totals {
   uint64_t runs = 0;
   uint64_t failed = 0;
+  int64_t steps = 0;
   int64_t accepted = 0;
   int64_t conflicts = 0;
   // What happened how often, the places of common/base/reached.h among it.

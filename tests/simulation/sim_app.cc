@@ -131,6 +131,7 @@ bool SimApp::Run(const char* sql) {
 }
 
 std::vector<SimApp::Edit> SimApp::Write() {
+  world_.Step();
   if (in_long()) return {};
   const Rows before = ReadAll();
   if (!Run("BEGIN IMMEDIATE")) return {};

@@ -146,6 +146,7 @@ void SimDevice::ChangeTypes() {
 bool SimDevice::MayGoOn(const Action& action) {
   if (dying_ || agent_process_.dead()) return false;
   Watch();
+  world_.Step();
   world_.Trace(absl::StrCat(name_, ": ", NameOf(action)));
   if (const auto* const send = std::get_if<actions::SendBatch>(&action); send != nullptr) {
     CheckOpenItems();

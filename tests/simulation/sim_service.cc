@@ -186,6 +186,7 @@ void SimService::Commit() {
     Note(batches[i], *answers[i]);
     appended |= answers[i]->appended;
   }
+  world_.Step();
   world_.Trace(absl::StrCat("service: commits ", batches.size(), " batches"));
   if (world_.Chance(chaos_.service_crash / 2)) return Crash();
   for (size_t i = 0; i < batches.size(); ++i) waiting[i].reply(answers[i]);

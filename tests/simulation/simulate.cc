@@ -64,6 +64,7 @@ class Run {
     return {seed,
             world_.failure(),
             world_.trace_hash(),
+            world_.steps(),
             service_.accepted,
             static_cast<int64_t>(service_.record().losses.size()),
             {}};
@@ -116,6 +117,7 @@ class Run {
   // Links go up and down, clocks are set, for as long as it lasts.
   void Trouble() {
     if (healed_) return;
+    world_.Step();
     for (const auto& device : devices_) {
       if (world_.Chance(link_trouble_)) device->SetLink(!device->link_up());
       if (world_.Chance(clock_trouble_)) SetClock(*device);

@@ -12,6 +12,7 @@ struct Report {
   uint64_t seed = 0;
   std::string failure;  // empty = every promise held
   uint64_t trace_hash = 0;
+  int64_t steps = 0;                        // World::Step
   int64_t accepted = 0;                     // versions that the service took
   int64_t conflicts = 0;                    // and conflicts that it decided
   std::map<std::string, int64_t> counters;  // what happened how often

@@ -113,9 +113,9 @@ int Run(const Options& options) {
     std::printf("%12" PRId64 "  %s\n", times, what.c_str());
   }
   std::printf("seeds %" PRIu64 " to %" PRIu64 ": %" PRIu64 " runs, %" PRIu64 " failed, %" PRId64
-              " versions, %" PRId64 " conflicts, %.1f runs/s\n",
+              " steps, %" PRId64 " versions, %" PRId64 " conflicts, %.1f runs/s\n",
               options.many.from, options.many.from + totals.runs - 1, totals.runs, totals.failed,
-              totals.accepted, totals.conflicts,
+              totals.steps, totals.accepted, totals.conflicts,
               static_cast<double>(totals.runs) / std::max(took.count(), 1e-3));
   if (options.one) return totals.failed == 0 ? 0 : 1;
   const std::vector<std::string> missing =

@@ -64,6 +64,11 @@ class World {
   // Called after everything that happened.
   void AfterEach(std::function<void()> look) { after_each_.push_back(std::move(look)); }
 
+  // Somebody did one thing: an app's transaction, an agent's action, a commit of the
+  // service, a mishap.
+  void Step() { ++steps_; }
+  int64_t steps() const { return steps_; }
+
   // A kind of fault or event that happened. Over all runs none may be at 0.
   void Count(const std::string& what, int64_t times = 1) { counters_[what] += times; }
   const std::map<std::string, int64_t>& counters() const { return counters_; }
@@ -106,6 +111,7 @@ class World {
   std::map<std::pair<absl::Duration, uint64_t>, std::function<void()>> queue_;
   std::vector<std::function<void()>> after_each_;
   std::map<std::string, int64_t> counters_;
+  int64_t steps_ = 0;
   uint64_t sequence_ = 0;
   std::set<std::string> broken_pairs_;
   uint64_t trace_hash_ = 0;
