@@ -17,6 +17,10 @@
 
 namespace ptdoc::sync::sim {
 
+// On the device's disk: the app's file, and the agent's beside it.
+inline constexpr char kFile[] = "/app.db";
+inline constexpr char kLedger[] = "/app.db.sync";
+
 // One device: an app that writes, and an agent that can die between any two
 // actions and inside of them.
 class SimDevice {
