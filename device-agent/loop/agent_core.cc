@@ -287,6 +287,7 @@ void AgentCore::Do(const actions::SendSettle& action) {
 }
 
 void AgentCore::Do(const actions::SendReport&) {
+  ShowWitness();
   peer_.SendReport(Queue());
 }
 

@@ -221,6 +221,7 @@ class ReplicaImpl final : public Replica {
   absl::Status LogCascades(const std::vector<Cascaded>& cascades);
   std::vector<std::string> ColumnsForCascade(absl::string_view table) const;
   absl::Status FinishWriting(Writing& writing, const Intent& intent);
+  bool MayBeLost(const std::optional<RowState>& state) const;
   absl::StatusOr<std::optional<EntityKey>> LookAtOthers(Writing& writing);
   absl::Status DropOwnLogRows(const Writing& writing);
   // --- touched.cc: what the app's triggers and foreign keys did meanwhile.

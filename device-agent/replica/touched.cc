@@ -108,8 +108,14 @@ absl::StatusOr<std::optional<EntityKey>> ReplicaImpl::NoteTouched(Writing& writi
   return std::nullopt;
 }
 
-// An edit that no trigger saw must not go with a cascade: it becomes an item.
-// Returns the row that holds one.
+// Above what the new history shares with the old one, and not told anew so far.
+bool ReplicaImpl::MayBeLost(const std::optional<RowState>& state) const {
+  return mode_ == Mode::kRebaselining && state.has_value() && state->unconfirmed &&
+         state->revision > shared_revision_;
+}
+
+// An edit that no trigger saw must not go with a cascade, nor a row that nobody
+// else may have: it becomes an item. Returns the row that holds one.
 absl::StatusOr<std::optional<EntityKey>> ReplicaImpl::LookAtOthers(Writing& writing) {
   for (const EntityKey& key : std::exchange(writing.new_others, {})) {
     if (!writing.known_others.insert(key).second) continue;
@@ -123,7 +129,18 @@ absl::StatusOr<std::optional<EntityKey>> ReplicaImpl::LookAtOthers(Writing& writ
       PT_ASSIGN_OR_RETURN(const bool goes, GoesAnyway(key, table, row));
       known |= goes;
     }
+    if (known && MayBeLost(state) && !row.absent) {
+      PT_REACHED("a row that the service may have lost was in the way of a cascade");
+      PT_RETURN_IF_ERROR(OfferUnconfirmed(*state));
+      return key;
+    }
     if (known) continue;
+    if (Recovering()) {
+      // The log is not drained yet, and what has no state is not known to anybody.
+      PT_REACHED("an edit was in the way of a cascade in a recovery");
+      PT_RETURN_IF_ERROR(OfferRow(key, table, row, kSmallestTime));
+      return key;
+    }
     PT_REACHED("an edit that no trigger saw was in the way of a cascade");
     PT_RETURN_IF_ERROR(EnqueueFound(key, state, row));
     return key;
@@ -152,7 +169,7 @@ absl::StatusOr<ReplicaImpl::Touched> ReplicaImpl::JudgeTouched(Writing& writing,
                   [&](const EntityKey& key) { return writing.inserted_others.contains(key); });
   }
   writing.inserted_others.clear();
-  if (writing.new_others.empty() || Recovering()) {
+  if (writing.new_others.empty()) {
     writing.looks = 0;
     return touched;
   }

@@ -82,6 +82,7 @@ void GrpcPeer::SendSettle(const std::string& batch_id, const QueueHealth& queue)
 void GrpcPeer::SendReport(const QueueHealth& queue) {
   if (push_ == nullptr) return;
   v1::PushRequest request;
+  request.set_witness(witness_);
   QueueHealthToProto(queue, request.mutable_queue());
   push_->Send(std::move(request), /*is_report=*/true);
 }

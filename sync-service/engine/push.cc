@@ -162,7 +162,12 @@ absl::StatusOr<PushAnswer> Engine::PushOne(StoreWriter& writer, const PushBatch&
   PT_ASSIGN_OR_RETURN(const StoreMeta meta, writer.Meta());
   if (!IsReportOnly(batch)) PT_RETURN_IF_ERROR(CheckBatch(batch));
   PT_RETURN_IF_ERROR(writer.TouchDevice(who.tenant, who.device, now, who.agent, batch.queue));
-  if (IsReportOnly(batch)) return EmptyAnswer(meta, now);
+  if (IsReportOnly(batch)) {
+    // Nothing else may be said for a long time: the answer that the witness comes
+    // from can have been on its way while the store was set back.
+    PT_RETURN_IF_ERROR(CheckWitness(writer, who.tenant, meta, batch.witness).status());
+    return EmptyAnswer(meta, now);
+  }
 
   // The receipt comes first: a batch that was answered keeps its answer,
   // whatever became of its cursor's history since.

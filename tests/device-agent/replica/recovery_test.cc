@@ -166,6 +166,51 @@ TEST_F(RecoveryTest, LostLedgerIsRebuiltFromThePull) {
   EXPECT_THAT(a_.OpenQueue(), IsEmpty());
 }
 
+// Nobody but this device has it any more.
+TEST_F(RecoveryTest, ChildThatARestoredServiceLostIsOfferedBeforeItsParentGoes) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  SyncBoth();
+  ASSERT_TRUE(service_.store().Backup(Backup()).ok());
+  a_.Sql("INSERT INTO Visit VALUES('v1', 'p1', 'acknowledged', NULL, NULL)");
+  Sync(a_);
+
+  service_.RestoreFrom(Backup());
+  b_.Sql("DELETE FROM Patient");
+  Sync(b_);
+  SyncBoth();
+
+  const absl::StatusOr<IncomingFetch> held = service_.Fetch("dev-a", {{"Visit", "v1"}});
+  ASSERT_TRUE(held.ok() && held->versions.size() == 1) << held.status();
+  EXPECT_FALSE(held->versions[0].deleted);
+  EXPECT_EQ(*held->versions[0].fields.Find("Note"), Value::Text("acknowledged"));
+}
+
+TEST_F(RecoveryTest, EditMadeDuringARecoveryDoesNotGoWithACascade) {
+  BeginBoth();
+  a_.Sql(
+      "INSERT INTO Patient VALUES('p1', 'Ann', '1'), ('p2', 'Bob', '2');"
+      "INSERT INTO Visit VALUES('v1', 'p1', 'first', NULL, NULL)");
+  SyncBoth();
+  a_.Close();
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    std::filesystem::remove(a_.options().state + suffix);
+  }
+  a_.Open();
+  a_.Drain();
+  IncomingPage page = *service_.Pull(a_.name(), *a_.replica().Cursor(), 0, {});
+  page.caught_up = false;
+  a_.Apply(page);
+  a_.Sql("UPDATE Visit SET PatientId = 'p2', Note = 'moved'");
+  b_.Sql("DELETE FROM Patient WHERE Id = 'p2'");
+  Sync(b_);
+  SyncBoth();
+
+  const absl::StatusOr<IncomingFetch> held = service_.Fetch("dev-a", {{"Visit", "v1"}});
+  ASSERT_TRUE(held.ok() && held->versions.size() == 1) << held.status();
+  EXPECT_EQ(*held->versions[0].fields.Find("Note"), Value::Text("moved"));
+}
+
 // The version that the service holds knows nothing of the column.
 TEST_F(RecoveryTest, EditOfAGainedColumnAloneIsOffered) {
   BeginBoth();

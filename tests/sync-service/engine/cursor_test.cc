@@ -164,6 +164,12 @@ TEST(CursorTest, WitnessTellsAForkThatTheCursorHasNotReached) {
   EXPECT_TRUE(PullWith(service, forgotten.cursor).ok());
   ExpectRebaseline(service.engine().Pull(query).status(), "HISTORY_FORKED", "0");
   ExpectRebaseline(service.Push(batch).status(), "HISTORY_FORKED", "0");
+  // A device that has nothing to send, and follows an old stream, says no more.
+  PushBatch report;
+  report.who = DeviceOf("a");
+  report.queue.emplace();
+  report.witness = forgotten.witness;
+  ExpectRebaseline(service.Push(report).status(), "HISTORY_FORKED", "0");
   ExpectRebaseline(service.engine().Fetch(DeviceOf("a"), {}, forgotten.witness).status(),
                    "HISTORY_FORKED", "0");
 }
