@@ -226,7 +226,7 @@ absl::StatusOr<PageReport> ReplicaImpl::ApplyFetched(const IncomingFetch& fetch)
   }
   Revision newest = 0;
   for (const Version& version : versions) newest = std::max(newest, version.revision);
-  PT_RETURN_IF_ERROR(RememberWitness(fetch.witness, newest));
+  if (!other) PT_RETURN_IF_ERROR(RememberWitness(fetch.witness, newest));
   Work work;
   work.kind = "fetch";
   return ApplyVersions(versions, Source::kFetch, work);

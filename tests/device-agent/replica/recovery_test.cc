@@ -176,6 +176,11 @@ TEST_F(RecoveryTest, ChildThatARestoredServiceLostIsOfferedBeforeItsParentGoes) 
   Sync(a_);
 
   service_.RestoreFrom(Backup());
+  ASSERT_TRUE(a_.replica().BeginRebaseline(0).ok());
+  service_.set_witness("");
+  IncomingPage page = *service_.Pull(a_.name(), "", 0, {});
+  page.caught_up = false;
+  a_.Apply(page);
   b_.Sql("DELETE FROM Patient");
   Sync(b_);
   SyncBoth();
