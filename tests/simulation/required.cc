@@ -112,6 +112,7 @@ constexpr const char* kRare[] = {
     "ambush: rolled back behind an answer",
     "ambush: rolled back behind one away",
     "ambush: rolled back behind one that was not answered",
+    "ambush: written, fetched and set back",
     "client wrote on a base that is lost",
 };
 
@@ -119,12 +120,15 @@ constexpr const char* kRare[] = {
 constexpr const char* kRarest[] = {
     "base of another history",
     "a fetch was answered late",
+    "a row that the service may have lost was in the way of a cascade",
+    "an edit was in the way of a cascade in a recovery",
 };
 
 // Places in the product that a hundred runs need not reach.
 constexpr const char* kRarePlaces[] = {
     "a type was synced again",
     "an edit that no trigger saw was in the way of a cascade",
+    "columns were gained under an edit that was undone",
     "the cut log is drained again",
     "unique values were parked",
 };
