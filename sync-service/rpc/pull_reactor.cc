@@ -177,6 +177,8 @@ void PullReactor::EndWith(const absl::Status& status) {
 void PullReactor::OnWriteDone(bool ok) {
   MutexLock lock(mutex_);
   writing_ = false;
+  // Not as long as the follower is quiet: a page has up to a thousand rows.
+  current_ = v1::PullResponse();
   ++messages_;
   cancelled_ = cancelled_ || !ok;
   Step();
