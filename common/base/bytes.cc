@@ -37,7 +37,12 @@ Utf8Shape ShapeOf(uint8_t lead) {
 }  // namespace
 
 void ByteWriter::Fixed64(uint64_t value) {
-  for (int shift = 56; shift >= 0; shift -= 8) U8(static_cast<uint8_t>(value >> shift));
+  char bytes[8];
+  for (char& byte : bytes) {
+    byte = static_cast<char>(value >> 56);
+    value <<= 8;
+  }
+  out_.append(bytes, sizeof(bytes));
 }
 
 void ByteWriter::Varint(uint64_t value) {

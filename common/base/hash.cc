@@ -5,6 +5,7 @@
 #include <openssl/hmac.h>
 
 #include <bit>
+#include <cstring>
 #include <memory>
 
 #include "common/base/status.h"
@@ -82,6 +83,10 @@ class SipState {
 // Up to 8 bytes, the first one lowest.
 uint64_t LittleEndian(absl::string_view bytes) {
   uint64_t word = 0;
+  if (std::endian::native == std::endian::little && bytes.size() == sizeof(word)) {
+    std::memcpy(&word, bytes.data(), sizeof(word));
+    return word;
+  }
   for (size_t i = 0; i < bytes.size(); ++i) {
     word |= static_cast<uint64_t>(static_cast<uint8_t>(bytes[i])) << (8 * i);
   }

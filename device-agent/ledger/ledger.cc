@@ -68,6 +68,7 @@ absl::StatusOr<bool> Ledger::Look() {
   PT_ASSIGN_OR_RETURN(const int64_t version, db_.QueryInt("PRAGMA data_version"));
   if (std::exchange(data_version_, version) == version) return false;
   ForgetAll();
+  PT_RETURN_IF_ERROR(Mend());
   return true;
 }
 
@@ -76,6 +77,19 @@ void Ledger::ForgetAll() {
   type_ids_.clear();
   values_.clear();
   no_intent_ = false;
+  has_open_.reset();
+  has_stale_.reset();
+  has_set_aside_.reset();
+  sent_.clear();
+  health_.reset();
+}
+
+absl::StatusOr<bool> Ledger::HasRows(std::optional<bool>* known, const char* sql) {
+  ForgetRolledBack();
+  if (known->has_value()) return **known;
+  PT_ASSIGN_OR_RETURN(const int64_t any, db_.QueryInt(sql));
+  *known = any != 0;
+  return **known;
 }
 
 void Ledger::ForgetRolledBack() {
@@ -176,17 +190,20 @@ absl::StatusOr<int64_t> Ledger::TypeId(absl::string_view type) {
 }
 
 absl::Status Ledger::ForgetEverythingSynced() {
-  values_.clear();
+  ForgetAll();
   // Completed and Cancelled items are history; they stay for people to read.
   return db_.Exec(
       "DELETE FROM SyncQueueItems WHERE Status = 0 OR Status = 1 OR Status = 3;"
-      "DELETE FROM SyncStale; DELETE FROM SyncSetAside; DELETE FROM SyncRowStates;"
+      "DELETE FROM SyncBatches; DELETE FROM SyncStale; DELETE FROM SyncSetAside; DELETE FROM "
+      "SyncRowStates;"
       "DELETE FROM SyncMeta WHERE Name IN ('cursor', 'witness', 'witness_revision', "
       "'cursor_of_left')");
 }
 
 absl::Status Ledger::ForgetType(absl::string_view type, absl::string_view why) {
   PT_ASSIGN_OR_RETURN(const int64_t type_id, TypeId(type));
+  has_stale_.reset();
+  has_set_aside_.reset();
   for (const char* const table : {"SyncStale", "SyncSetAside"}) {
     PT_ASSIGN_OR_RETURN(auto forget,
                         db_.Prepare(absl::StrCat("DELETE FROM ", table, " WHERE EntityType = ?1")));

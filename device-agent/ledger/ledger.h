@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -152,8 +153,9 @@ class Ledger {
     return sqlite::Transaction::Begin(db_, sqlite::Transaction::Kind::kWrite);
   }
 
-  // Whether another connection has written to the file since the last look. What
-  // this object remembers of it is good until then.
+  // Whether another connection has written to the file since the last look, which
+  // is what this object remembers of it; what people wrote into the queue is put
+  // into order then. Not inside a transaction.
   absl::StatusOr<bool> Look();
 
   // Named values (device id, file id, cursor, marks, modes). Empty if absent.
@@ -176,6 +178,7 @@ class Ledger {
   absl::StatusOr<std::optional<QueueItem>> FindWaiting(const EntityKey& key);
   absl::StatusOr<std::optional<QueueItem>> FindProcessing(const EntityKey& key);
   absl::StatusOr<bool> HasOpenItem(const EntityKey& key);  // Pending, Processing, Failed
+  absl::StatusOr<bool> HasAnyOpenItem();
   absl::StatusOr<int64_t> InsertItem(const QueueItem& item);
   absl::Status UpdateItem(const QueueItem& item);
   absl::Status DeleteItem(int64_t id);
@@ -183,11 +186,22 @@ class Ledger {
   // NextAttemptAt <= now, or `ignore_next_attempt`), by Id, after `after_id`.
   absl::StatusOr<std::vector<QueueItem>> ListSendable(absl::Time now, bool ignore_next_attempt,
                                                       int64_t after_id, size_t limit);
-  absl::StatusOr<std::vector<QueueItem>> ListBatch(absl::string_view batch_id);
+  // Makes items Processing, with `sent` and `sent_base`: one batch, named by the
+  // batch_id of each. What else was changed of them is the caller's to write.
+  absl::Status PutBatch(const std::vector<QueueItem>& items);
+  // Those of its items that are Processing, by Id.
+  absl::StatusOr<std::vector<QueueItem>> ListBatch(const std::string& batch_id);
+  absl::Status CompleteItems(std::vector<int64_t> ids, absl::Time at);
+  // None of its items is Processing any more.
+  absl::Status CloseBatch(const std::string& batch_id);
+  // By the order of their sending.
   absl::StatusOr<std::vector<std::string>> OpenBatches();
   absl::StatusOr<std::vector<QueueItem>> ListItems(bool include_done, int64_t after_id,
                                                    size_t limit);
   absl::StatusOr<QueueHealth> Health();
+  // For what accompanies each batch: of a long queue as it was some batches ago, for
+  // counting a million items would cost more than sending a thousand.
+  absl::StatusOr<QueueHealth> RecentHealth();
   absl::StatusOr<uint32_t> CountHeld();
   absl::StatusOr<std::optional<absl::Time>> NextDue();
   absl::StatusOr<int64_t> PruneCompleted(absl::Time before, size_t keep_max);
@@ -195,6 +209,8 @@ class Ledger {
   // States.
   absl::StatusOr<std::optional<RowState>> FindState(const EntityKey& key);
   absl::Status PutState(const RowState& state);
+  // False, changing nothing, if there is one of this key.
+  absl::StatusOr<bool> InsertState(const RowState& state);
   absl::Status DeleteState(const EntityKey& key);
   absl::StatusOr<std::vector<RowState>> ListStates(absl::string_view type,
                                                    absl::string_view after_id, size_t limit);
@@ -236,6 +252,7 @@ class Ledger {
   absl::Status ClearSetAside(const EntityKey& key, Revision up_to = kGreatestRevision);
   absl::StatusOr<std::optional<SetAside>> FindSetAside(const EntityKey& key);
   absl::StatusOr<std::vector<SetAside>> ListSetAside(size_t limit);
+  absl::StatusOr<uint32_t> CountSetAside();
 
   // Intents.
   absl::StatusOr<std::optional<Intent>> OpenIntent();
@@ -261,7 +278,29 @@ class Ledger {
   // Nothing that was rolled back is remembered.
   void ForgetRolledBack();
   void ForgetAll();
+
+  // Ids from `first` to `last`.
+  struct IdRun {
+    int64_t first;
+    int64_t last;
+  };
+  // What an item was sent with.
+  struct Sent {
+    RowHashes row;
+    Revision base;
+  };
+  using SentItems = absl::flat_hash_map<int64_t, Sent>;
+  static std::vector<IdRun> RunsOf(std::vector<int64_t> ids);
+  absl::StatusOr<const SentItems*> SentOf(const std::string& batch_id);
+  absl::Status FillSent(QueueItem* item);
+  absl::Status ReadItems(sqlite::Statement& stmt, std::vector<QueueItem>* items);
+  absl::Status ReadRun(const IdRun& run, absl::string_view batch_id, std::vector<QueueItem>* items);
   absl::StatusOr<std::vector<QueueItem>> Items(sqlite::Statement stmt);
+  absl::StatusOr<std::optional<QueueItem>> OneItem(sqlite::Statement stmt);
+  absl::StatusOr<uint32_t> CountProcessing();
+  absl::Status Mend();
+  // Whether a table has any row, as remembered in `known`.
+  absl::StatusOr<bool> HasRows(std::optional<bool>* known, const char* sql);
 
   sqlite::Database db_;
   SipKey hash_key_{};
@@ -271,6 +310,12 @@ class Ledger {
   std::map<std::string, int64_t, std::less<>> type_ids_;
   std::map<std::string, Value, std::less<>> values_;
   bool no_intent_ = false;
+  std::optional<bool> has_open_;
+  std::optional<bool> has_stale_;
+  std::optional<bool> has_set_aside_;
+  std::map<std::string, SentItems> sent_;  // of open batches
+  std::optional<QueueHealth> health_;
+  uint32_t health_uses_ = 0;   // that it is still good for
   int64_t rollbacks_ = 0;      // of the connection, when they were last forgotten
   int64_t data_version_ = -1;  // at the last look
 };

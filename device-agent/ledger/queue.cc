@@ -1,4 +1,5 @@
 // The queue's part of the ledger: plain storage of SyncQueueItems.
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -35,6 +36,10 @@ void SetFlags(int64_t flags, QueueItem* item) {
   item->held = (flags & kHeld) != 0;
 }
 
+bool IsOpen(ItemStatus status) {
+  return status != ItemStatus::kCompleted && status != ItemStatus::kCancelled;
+}
+
 // People may write these columns: what cannot be read counts as absent.
 std::optional<absl::Time> TimeColumn(const sqlite::Statement& stmt, int index) {
   if (stmt.IsNull(index)) return std::nullopt;
@@ -51,6 +56,7 @@ void BindTime(sqlite::Statement& stmt, int index, const std::optional<absl::Time
   }
 }
 
+// What was sent is filled in by Items().
 absl::StatusOr<QueueItem> ReadItem(const sqlite::Statement& stmt) {
   QueueItem item;
   item.id = stmt.Int(0);
@@ -82,7 +88,12 @@ void BindItem(const QueueItem& item, sqlite::Statement& stmt) {
   BindTextOrNull(stmt, 9, item.error_message);
   BindTextOrNull(stmt, 10, item.batch_id);
   BindTime(stmt, 11, item.next_attempt_at);
-  BindTime(stmt, 12, item.completed_at);
+  // The index of open items goes by it.
+  if (IsOpen(item.status)) {
+    stmt.BindNull(12);
+  } else {
+    stmt.Bind(12, FormatUtc(item.completed_at.value_or(item.enqueued_at)));
+  }
   stmt.Bind(13, item.time).Bind(14, FlagsOf(item)).Bind(15, item.drain);
   if (item.status == ItemStatus::kProcessing) {
     stmt.BindBlob(16, EncodeRowHashes(item.sent)).Bind(17, item.sent_base);
@@ -92,66 +103,93 @@ void BindItem(const QueueItem& item, sqlite::Statement& stmt) {
 }
 
 // What is over stays for a day. A query for what is open says so in the words of
-// the partial indexes, or it does not use them and reads the whole past.
-constexpr char kOpen[] = "(Status = 0 OR Status = 1 OR Status = 3)";
+// the partial indexes, or it does not use them and reads the whole past. The
+// statuses count beside: people write them by hand.
+constexpr char kOfEntity[] =
+    "WHERE EntityType = ?1 AND EntityId = ?2 AND CompletedAt IS NULL AND +Status ";
+
+// So many items may be counted for each batch that is sent.
+constexpr uint32_t kCountedForEachBatch = 5'000;
 
 std::string Select(absl::string_view tail) {
   return absl::StrCat("SELECT ", kColumns, " FROM SyncQueueItems ", tail);
 }
 
-absl::StatusOr<std::optional<QueueItem>> One(absl::StatusOr<sqlite::Statement> stmt) {
-  PT_ASSIGN_OR_RETURN(const bool found, stmt->Step());
-  if (!found) return std::nullopt;
-  PT_ASSIGN_OR_RETURN(QueueItem item, ReadItem(*stmt));
-  return item;
-}
-
 }  // namespace
+
+absl::Status Ledger::ReadItems(sqlite::Statement& stmt, std::vector<QueueItem>* items) {
+  while (true) {
+    PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
+    if (!found) return absl::OkStatus();
+    PT_ASSIGN_OR_RETURN(QueueItem item, ReadItem(stmt));
+    if (item.status == ItemStatus::kProcessing && stmt.IsNull(15)) {
+      PT_RETURN_IF_ERROR(FillSent(&item));
+    }
+    items->push_back(std::move(item));
+  }
+}
 
 absl::StatusOr<std::vector<QueueItem>> Ledger::Items(sqlite::Statement stmt) {
   std::vector<QueueItem> items;
-  while (true) {
-    PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
-    if (!found) return items;
-    PT_ASSIGN_OR_RETURN(QueueItem item, ReadItem(stmt));
-    items.push_back(std::move(item));
-  }
+  PT_RETURN_IF_ERROR(ReadItems(stmt, &items));
+  return items;
+}
+
+absl::StatusOr<std::optional<QueueItem>> Ledger::OneItem(sqlite::Statement stmt) {
+  PT_ASSIGN_OR_RETURN(std::vector<QueueItem> items, Items(std::move(stmt)));
+  if (items.empty()) return std::nullopt;
+  return std::move(items.front());
+}
+
+absl::Status Ledger::ReadRun(const IdRun& run, absl::string_view batch_id,
+                             std::vector<QueueItem>* items) {
+  static const std::string& sql = *new std::string(
+      Select("WHERE Id BETWEEN ?1 AND ?2 AND +Status = 1 AND BatchId = ?3 ORDER BY Id"));
+  PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare(sql));
+  stmt.Bind(1, run.first).Bind(2, run.last).Bind(3, batch_id);
+  return ReadItems(stmt, items);
 }
 
 absl::StatusOr<std::optional<QueueItem>> Ledger::FindItem(int64_t id) {
   static const std::string& sql = *new std::string(Select("WHERE Id = ?1"));
   PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare(sql));
   stmt.Bind(1, id);
-  return One(std::move(stmt));
+  return OneItem(std::move(stmt));
 }
 
 absl::StatusOr<std::optional<QueueItem>> Ledger::FindWaiting(const EntityKey& key) {
   static const std::string& sql =
-      *new std::string(Select(absl::StrCat("WHERE EntityType = ?1 AND EntityId = ?2 AND ", kOpen,
-                                           " AND +Status IN (0, 3) ORDER BY Id LIMIT 1")));
+      *new std::string(Select(absl::StrCat(kOfEntity, "IN (0, 3) ORDER BY Id LIMIT 1")));
   PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare(sql));
   stmt.Bind(1, key.type).Bind(2, key.id);
-  return One(std::move(stmt));
+  return OneItem(std::move(stmt));
 }
 
 absl::StatusOr<std::optional<QueueItem>> Ledger::FindProcessing(const EntityKey& key) {
   static const std::string& sql =
-      *new std::string(Select(absl::StrCat("WHERE EntityType = ?1 AND EntityId = ?2 AND ", kOpen,
-                                           " AND +Status = 1 ORDER BY Id LIMIT 1")));
+      *new std::string(Select(absl::StrCat(kOfEntity, "= 1 ORDER BY Id LIMIT 1")));
   PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare(sql));
   stmt.Bind(1, key.type).Bind(2, key.id);
-  return One(std::move(stmt));
+  return OneItem(std::move(stmt));
 }
 
 absl::StatusOr<bool> Ledger::HasOpenItem(const EntityKey& key) {
+  PT_ASSIGN_OR_RETURN(const bool any, HasAnyOpenItem());
+  if (!any) return false;
   static const std::string& sql = *new std::string(
-      absl::StrCat("SELECT 1 FROM SyncQueueItems WHERE EntityType = ?1 AND EntityId = ?2 AND ",
-                   kOpen, " LIMIT 1"));
+      absl::StrCat("SELECT 1 FROM SyncQueueItems ", kOfEntity, "IN (0, 1, 3) LIMIT 1"));
   PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare(sql));
   return stmt.Bind(1, key.type).Bind(2, key.id).Step();
 }
 
+absl::StatusOr<bool> Ledger::HasAnyOpenItem() {
+  return HasRows(&has_open_,
+                 "SELECT EXISTS(SELECT 1 FROM SyncQueueItems WHERE CompletedAt IS NULL AND "
+                 "+Status IN (0, 1, 3))");
+}
+
 absl::StatusOr<int64_t> Ledger::InsertItem(const QueueItem& item) {
+  has_open_.reset();
   PT_ASSIGN_OR_RETURN(
       auto stmt,
       db_.Prepare("INSERT INTO SyncQueueItems(Id, EntityType, EntityId, Operation, EnqueuedAt, "
@@ -170,6 +208,7 @@ absl::StatusOr<int64_t> Ledger::InsertItem(const QueueItem& item) {
 }
 
 absl::Status Ledger::UpdateItem(const QueueItem& item) {
+  has_open_.reset();
   PT_ASSIGN_OR_RETURN(
       auto stmt,
       db_.Prepare("UPDATE SyncQueueItems SET EntityType = ?2, EntityId = ?3, Operation = ?4, "
@@ -190,47 +229,34 @@ absl::Status Ledger::DeleteItem(int64_t id) {
 absl::StatusOr<std::vector<QueueItem>> Ledger::ListSendable(absl::Time now,
                                                             bool ignore_next_attempt,
                                                             int64_t after_id, size_t limit) {
-  // Pending and due Failed ones are read apart, each in the order of its part
-  // of the index, and merged: one OR would sort a million rows.
-  static const std::string& sql = *new std::string(absl::StrCat(
-      "SELECT * FROM (",
-      Select(absl::StrCat("WHERE Status = 0 AND ", kOpen, " AND Id > ?1 ORDER BY Id LIMIT ?2")),
-      ") UNION ALL SELECT * FROM (",
-      Select(absl::StrCat("WHERE Status = 3 AND ", kOpen,
-                          " AND Id > ?1 AND RetryCount < MaxRetries AND (?3 OR NextAttemptAt IS "
-                          "NULL OR NextAttemptAt <= ?4) ORDER BY Id LIMIT ?2")),
-      ") ORDER BY 1 LIMIT ?2"));
-  PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare(sql));
-  stmt.Bind(1, after_id).Bind(2, static_cast<int64_t>(limit)).Bind(3, ignore_next_attempt);
-  stmt.Bind(4, FormatUtc(now));
-  return Items(std::move(stmt));
-}
-
-absl::StatusOr<std::vector<QueueItem>> Ledger::ListBatch(absl::string_view batch_id) {
-  static const std::string& sql =
-      *new std::string(Select("WHERE Status = 1 AND BatchId = ?1 ORDER BY Id"));
-  PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare(sql));
-  stmt.Bind(1, batch_id);
-  return Items(std::move(stmt));
-}
-
-absl::StatusOr<std::vector<std::string>> Ledger::OpenBatches() {
-  PT_ASSIGN_OR_RETURN(auto stmt,
-                      db_.Prepare("SELECT BatchId, min(Id) FROM SyncQueueItems WHERE Status = 1 "
-                                  "GROUP BY BatchId ORDER BY 2"));
-  std::vector<std::string> batches;
-  while (true) {
-    PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
-    if (!found) return batches;
-    batches.emplace_back(stmt.Text(0));
-  }
+  // Read apart, each in the order of its part of the index, and merged: one OR would
+  // sort a million rows.
+  static const std::string& pending_sql =
+      *new std::string(Select("WHERE Status = 0 AND Id > ?1 ORDER BY Id LIMIT ?2"));
+  static const std::string& failed_sql = *new std::string(
+      Select("WHERE Status = 3 AND Id > ?1 AND RetryCount < MaxRetries AND (?3 OR NextAttemptAt IS "
+             "NULL OR NextAttemptAt <= ?4) ORDER BY Id LIMIT ?2"));
+  std::vector<QueueItem> items;
+  PT_ASSIGN_OR_RETURN(auto pending, db_.Prepare(pending_sql));
+  pending.Bind(1, after_id).Bind(2, static_cast<int64_t>(limit));
+  PT_RETURN_IF_ERROR(ReadItems(pending, &items));
+  const auto failed_from = static_cast<std::ptrdiff_t>(items.size());
+  PT_ASSIGN_OR_RETURN(auto failed, db_.Prepare(failed_sql));
+  failed.Bind(1, after_id).Bind(2, static_cast<int64_t>(limit)).Bind(3, ignore_next_attempt);
+  failed.Bind(4, FormatUtc(now));
+  PT_RETURN_IF_ERROR(ReadItems(failed, &items));
+  std::inplace_merge(items.begin(), items.begin() + failed_from, items.end(),
+                     [](const QueueItem& a, const QueueItem& b) { return a.id < b.id; });
+  if (items.size() > limit)
+    items.erase(items.begin() + static_cast<std::ptrdiff_t>(limit), items.end());
+  return items;
 }
 
 absl::StatusOr<std::vector<QueueItem>> Ledger::ListItems(bool include_done, int64_t after_id,
                                                          size_t limit) {
   static const std::string& all = *new std::string(Select("WHERE Id > ?1 ORDER BY Id LIMIT ?2"));
   static const std::string& open =
-      *new std::string(Select(absl::StrCat("WHERE Id > ?1 AND ", kOpen, " ORDER BY Id LIMIT ?2")));
+      *new std::string(Select("WHERE Id > ?1 AND Status IN (0, 1, 3) ORDER BY Id LIMIT ?2"));
   PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare(include_done ? all : open));
   stmt.Bind(1, after_id).Bind(2, static_cast<int64_t>(limit));
   return Items(std::move(stmt));
@@ -239,19 +265,15 @@ absl::StatusOr<std::vector<QueueItem>> Ledger::ListItems(bool include_done, int6
 absl::StatusOr<QueueHealth> Ledger::Health() {
   QueueHealth health;
   {
-    PT_ASSIGN_OR_RETURN(auto stmt,
-                        db_.Prepare(absl::StrCat("SELECT Status, count(*) FROM SyncQueueItems "
-                                                 "WHERE ",
-                                                 kOpen, " GROUP BY Status")));
+    PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare("SELECT Status, count(*) FROM SyncQueueItems WHERE "
+                                               "Status = 0 OR Status = 3 GROUP BY Status"));
     while (true) {
       PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
       if (!found) break;
-      const auto count = static_cast<uint32_t>(stmt.Int(1));
-      if (stmt.Int(0) == 0) health.pending = count;
-      if (stmt.Int(0) == 1) health.processing = count;
-      if (stmt.Int(0) == 3) health.failed = count;
+      (stmt.Int(0) == 0 ? health.pending : health.failed) = static_cast<uint32_t>(stmt.Int(1));
     }
   }
+  PT_ASSIGN_OR_RETURN(health.processing, CountProcessing());
   PT_ASSIGN_OR_RETURN(auto oldest,
                       db_.Prepare("SELECT min(EnqueuedAt) FROM SyncQueueItems WHERE Status = 0"));
   PT_ASSIGN_OR_RETURN(const bool row, oldest.Step());
@@ -260,23 +282,32 @@ absl::StatusOr<QueueHealth> Ledger::Health() {
       const int64_t open,
       db_.QueryInt("SELECT count(*) FROM SyncConflictArchives WHERE IsResolved = 0"));
   health.open_conflicts = static_cast<uint32_t>(open);
-  PT_ASSIGN_OR_RETURN(const int64_t aside, db_.QueryInt("SELECT count(*) FROM SyncSetAside"));
-  health.set_aside = static_cast<uint32_t>(aside);
+  PT_ASSIGN_OR_RETURN(health.set_aside, CountSetAside());
   PT_ASSIGN_OR_RETURN(const int64_t last_sync, GetInt("last_sync_ns", 0));
   if (last_sync != 0) health.last_sync_at = FromTimeNs(last_sync);
   PT_ASSIGN_OR_RETURN(const int64_t caught_up, GetInt("caught_up", 0));
   PT_ASSIGN_OR_RETURN(const int64_t first_upload,
-                      db_.QueryInt(absl::StrCat("SELECT EXISTS(SELECT 1 FROM SyncQueueItems "
-                                                "WHERE ",
-                                                kOpen, " AND (Flags & 8) != 0)")));
+                      db_.QueryInt("SELECT EXISTS(SELECT 1 FROM SyncQueueItems WHERE (Flags & 8) "
+                                   "!= 0 AND CompletedAt IS NULL AND +Status IN (0, 1, 3))"));
   health.initial = caught_up == 0 || first_upload != 0;
   return health;
 }
 
+absl::StatusOr<QueueHealth> Ledger::RecentHealth() {
+  ForgetRolledBack();
+  if (health_.has_value() && health_uses_ > 0) {
+    --health_uses_;
+    return *health_;
+  }
+  PT_ASSIGN_OR_RETURN(health_, Health());
+  health_uses_ = (health_->pending + health_->failed) / kCountedForEachBatch;
+  return *health_;
+}
+
 absl::StatusOr<uint32_t> Ledger::CountHeld() {
   PT_ASSIGN_OR_RETURN(const int64_t held,
-                      db_.QueryInt(absl::StrCat("SELECT count(*) FROM SyncQueueItems WHERE ", kOpen,
-                                                " AND (Flags & 16) != 0 AND Status = 0")));
+                      db_.QueryInt("SELECT count(*) FROM SyncQueueItems WHERE (Flags & 16) != 0 "
+                                   "AND CompletedAt IS NULL AND +Status = 0"));
   return static_cast<uint32_t>(held);
 }
 

@@ -39,6 +39,10 @@ SetAside ReadSetAside(const sqlite::Statement& stmt) {
   return entry;
 }
 
+// Mostly there are none, and one look does for all rows.
+constexpr char kAnyStale[] = "SELECT EXISTS(SELECT 1 FROM SyncStale)";
+constexpr char kAnySetAside[] = "SELECT EXISTS(SELECT 1 FROM SyncSetAside)";
+
 constexpr char kSetAsideColumns[] =
     "SELECT EntityType, EntityId, Revision, Code, ConstraintName, Attempts, CheckBytes, Deleted, "
     "LastModifiedNs, ModifiedByUserId, Content FROM SyncSetAside ";
@@ -82,6 +86,18 @@ absl::Status Ledger::PutState(const RowState& state) {
   stmt.Bind(1, type).Bind(2, state.key.id).Bind(3, state.revision).BindBlob(4, state.check);
   stmt.Bind(5, state.time).BindBlob(6, EncodeRowHashes(state.row)).Bind(7, state.unconfirmed);
   return stmt.Run();
+}
+
+absl::StatusOr<bool> Ledger::InsertState(const RowState& state) {
+  PT_ASSIGN_OR_RETURN(const int64_t type, TypeId(state.key.type));
+  PT_ASSIGN_OR_RETURN(
+      auto stmt, db_.Prepare("INSERT INTO SyncRowStates(TypeId, EntityId, Revision, CheckBytes, "
+                             "LastModifiedNs, RowHashes, Unconfirmed) VALUES(?1, ?2, ?3, ?4, ?5, "
+                             "?6, ?7) ON CONFLICT DO NOTHING"));
+  stmt.Bind(1, type).Bind(2, state.key.id).Bind(3, state.revision).BindBlob(4, state.check);
+  stmt.Bind(5, state.time).BindBlob(6, EncodeRowHashes(state.row)).Bind(7, state.unconfirmed);
+  PT_RETURN_IF_ERROR(stmt.Run());
+  return db_.changes() > 0;
 }
 
 absl::Status Ledger::DeleteState(const EntityKey& key) {
@@ -138,6 +154,8 @@ absl::Status Ledger::DropVoidSetAside() {
       "FROM SyncSetAside WHERE Revision = -1 AND NOT EXISTS (SELECT 1 FROM SyncQueueItems q "
       "WHERE q.EntityType = SyncSetAside.EntityType AND q.EntityId = SyncSetAside.EntityId AND "
       "(q.Status = 0 OR q.Status = 1 OR q.Status = 3))";
+  has_stale_.reset();
+  has_set_aside_.reset();
   return db_.Exec(
       absl::StrCat("INSERT OR REPLACE INTO SyncStale(EntityType, EntityId, Revision, PutBack) "
                    "SELECT EntityType, EntityId, 0, 1 ",
@@ -166,6 +184,7 @@ absl::StatusOr<std::vector<RowState>> Ledger::ListUnconfirmed(size_t limit) {
 }
 
 absl::Status Ledger::NoteStale(const StaleNote& note) {
+  has_stale_.reset();
   PT_ASSIGN_OR_RETURN(
       auto stmt,
       db_.Prepare("INSERT INTO SyncStale(EntityType, EntityId, Revision, PutBack, RowHashes) "
@@ -185,6 +204,8 @@ absl::Status Ledger::NoteStale(const StaleNote& note) {
 }
 
 absl::StatusOr<std::optional<StaleNote>> Ledger::FindStale(const EntityKey& key) {
+  PT_ASSIGN_OR_RETURN(const bool any, HasRows(&has_stale_, kAnyStale));
+  if (!any) return std::nullopt;
   PT_ASSIGN_OR_RETURN(auto stmt,
                       db_.Prepare("SELECT Revision, PutBack, RowHashes FROM SyncStale WHERE "
                                   "EntityType = ?1 AND EntityId = ?2"));
@@ -199,6 +220,9 @@ absl::StatusOr<std::optional<StaleNote>> Ledger::FindStale(const EntityKey& key)
 }
 
 absl::Status Ledger::ClearStale(const EntityKey& key) {
+  PT_ASSIGN_OR_RETURN(const bool any, HasRows(&has_stale_, kAnyStale));
+  if (!any) return absl::OkStatus();
+  has_stale_.reset();
   PT_ASSIGN_OR_RETURN(auto stmt,
                       db_.Prepare("DELETE FROM SyncStale WHERE EntityType = ?1 AND EntityId = ?2"));
   return stmt.Bind(1, key.type).Bind(2, key.id).Run();
@@ -237,6 +261,7 @@ absl::StatusOr<uint32_t> Ledger::CountBackfill() {
 }
 
 absl::Status Ledger::PutSetAside(const SetAside& entry) {
+  has_set_aside_.reset();
   PT_ASSIGN_OR_RETURN(
       auto stmt,
       db_.Prepare("INSERT INTO SyncSetAside(EntityType, EntityId, Revision, Code, ConstraintName, "
@@ -257,12 +282,17 @@ absl::Status Ledger::PutSetAside(const SetAside& entry) {
 }
 
 absl::Status Ledger::ClearSetAside(const EntityKey& key, Revision up_to) {
+  PT_ASSIGN_OR_RETURN(const bool any, HasRows(&has_set_aside_, kAnySetAside));
+  if (!any) return absl::OkStatus();
+  has_set_aside_.reset();
   PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare("DELETE FROM SyncSetAside WHERE EntityType = ?1 AND "
                                              "EntityId = ?2 AND Revision <= ?3"));
   return stmt.Bind(1, key.type).Bind(2, key.id).Bind(3, up_to).Run();
 }
 
 absl::StatusOr<std::optional<SetAside>> Ledger::FindSetAside(const EntityKey& key) {
+  PT_ASSIGN_OR_RETURN(const bool any, HasRows(&has_set_aside_, kAnySetAside));
+  if (!any) return std::nullopt;
   static const std::string& sql =
       *new std::string(std::string(kSetAsideColumns) + "WHERE EntityType = ?1 AND EntityId = ?2");
   PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare(sql));
@@ -270,6 +300,11 @@ absl::StatusOr<std::optional<SetAside>> Ledger::FindSetAside(const EntityKey& ke
   PT_ASSIGN_OR_RETURN(std::vector<SetAside> found, ReadAllSetAside(std::move(stmt)));
   if (found.empty()) return std::nullopt;
   return std::move(found.front());
+}
+
+absl::StatusOr<uint32_t> Ledger::CountSetAside() {
+  PT_ASSIGN_OR_RETURN(const int64_t count, db_.QueryInt("SELECT count(*) FROM SyncSetAside"));
+  return static_cast<uint32_t>(count);
 }
 
 absl::StatusOr<std::vector<SetAside>> Ledger::ListSetAside(size_t limit) {

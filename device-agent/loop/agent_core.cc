@@ -242,8 +242,10 @@ void AgentCore::Do(const actions::Maintain&) {
 
 // --- Calls of the Peer.
 
-QueueHealth AgentCore::Queue() {
-  absl::StatusOr<QueueHealth> health = replica_.ledger().Health();
+// A report alone is exact: it is the last word of a cycle.
+QueueHealth AgentCore::Queue(bool exact) {
+  Ledger& ledger = replica_.ledger();
+  absl::StatusOr<QueueHealth> health = exact ? ledger.Health() : ledger.RecentHealth();
   return health.ok() ? *health : QueueHealth{};
 }
 
@@ -266,7 +268,7 @@ void AgentCore::Do(const actions::OpenPush&) {
 void AgentCore::Do(const actions::SendBatch& action) {
   const OutgoingBatch* batch = replica_.InMemory(action.batch_id);
   ShowWitness();
-  if (batch == nullptr) return peer_.SendSettle(action.batch_id, Queue());
+  if (batch == nullptr) return peer_.SendSettle(action.batch_id, Queue(/*exact=*/false));
   const absl::StatusOr<std::string> cursor = replica_.Cursor();
   if (PT_PLANTED("rebuild a batch on re-sending") && batch->changes.size() > 1) {
     // As if the last of its rows had changed back meanwhile.
@@ -274,21 +276,21 @@ void AgentCore::Do(const actions::SendBatch& action) {
     static std::string sent_once;
     if (sent_once == batch->batch_id) rebuilt.changes.pop_back();
     sent_once = batch->batch_id;
-    return peer_.SendBatch(rebuilt, cursor.ok() ? *cursor : std::string(), Queue());
+    return peer_.SendBatch(rebuilt, cursor.ok() ? *cursor : std::string(), Queue(/*exact=*/false));
   }
   // Without a cursor the service checks nothing; it decides all the same.
-  if (PT_PLANTED("push without cursor")) return peer_.SendBatch(*batch, "", Queue());
-  peer_.SendBatch(*batch, cursor.ok() ? *cursor : std::string(), Queue());
+  if (PT_PLANTED("push without cursor")) return peer_.SendBatch(*batch, "", Queue(/*exact=*/false));
+  peer_.SendBatch(*batch, cursor.ok() ? *cursor : std::string(), Queue(/*exact=*/false));
 }
 
 void AgentCore::Do(const actions::SendSettle& action) {
   ShowWitness();
-  peer_.SendSettle(action.batch_id, Queue());
+  peer_.SendSettle(action.batch_id, Queue(/*exact=*/false));
 }
 
 void AgentCore::Do(const actions::SendReport&) {
   ShowWitness();
-  peer_.SendReport(Queue());
+  peer_.SendReport(Queue(/*exact=*/true));
 }
 
 void AgentCore::Do(const actions::ClosePush&) {
@@ -311,7 +313,7 @@ void AgentCore::Do(const actions::OpenPull& action) {
                                        "A type is synced again that was not for a while.")});
   }
   ShowWitness();
-  peer_.OpenPull(*cursor, types, action.follow, Queue());
+  peer_.OpenPull(*cursor, types, action.follow, Queue(/*exact=*/false));
 }
 
 void AgentCore::Do(const actions::ClosePull&) {

@@ -119,7 +119,7 @@ class AgentCore final : public PeerEvents {
   void Do(const actions::RecordSync& action);
   void Do(const actions::CompleteRequest& action);
 
-  QueueHealth Queue();
+  QueueHealth Queue(bool exact);
   void Failed(const absl::Status& status);
 
   Replica& replica_;

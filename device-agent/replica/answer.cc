@@ -15,6 +15,7 @@ struct ReplicaImpl::Answering {
   const IncomingAnswer& answer;
   AnswerReport report;
   std::vector<std::pair<QueueItem, const ChangeResult*>> losers;
+  std::vector<int64_t> completed;
 };
 
 namespace {
@@ -94,13 +95,16 @@ ArchiveEntry ReplicaImpl::LossOf(const EntityKey& key, const std::string& confli
 
 absl::StatusOr<AnswerReport> ReplicaImpl::Finish(const IncomingAnswer& answer) {
   PT_ASSIGN_OR_RETURN(const FileState state, Ready());
-  Answering answering{answer, {}, {}};
+  Answering answering{answer, {}, {}, {}};
   const auto partial = partial_answers_.find(answer.batch_id);
   if (partial != partial_answers_.end()) answering.report = partial->second;
   PT_RETURN_IF_ERROR(SettleResults(answering));
   answering.report.file = state == FileState::kReady ? News() : state;
   if (!answering.losers.empty() && answering.report.file == FileState::kReady) {
     PT_ASSIGN_OR_RETURN(answering.report.file, ReplaceLosers(answering));
+    if (answering.report.file == FileState::kReady) {
+      PT_RETURN_IF_ERROR(ledger_->CloseBatch(answer.batch_id));
+    }
   }
   if (answering.losers.empty() || answering.report.file == FileState::kReady) {
     if (answering.report.file != FileState::kRecovering) answering.report.file = FileState::kReady;
@@ -126,7 +130,7 @@ bool ReplicaImpl::RemoveAnswered(const std::string& batch_id) {
 absl::Status ReplicaImpl::SettleResults(Answering& answering) {
   const IncomingAnswer& answer = answering.answer;
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
-  PT_ASSIGN_OR_RETURN(const std::vector<QueueItem> items, ledger_->ListBatch(answer.batch_id));
+  PT_ASSIGN_OR_RETURN(std::vector<QueueItem> items, ledger_->ListBatch(answer.batch_id));
   absl::flat_hash_map<EntityKey, const ChangeResult*> results;
   for (const ChangeResult& result : answer.results) results[result.key] = &result;
   if (!answer.voided && !Recovering()) {
@@ -140,7 +144,7 @@ absl::Status ReplicaImpl::SettleResults(Answering& answering) {
       PT_RETURN_IF_ERROR(ledger_->Put("cursor", answer.witness));
     }
   }
-  for (const QueueItem& item : items) {
+  for (QueueItem& item : items) {
     const auto found = results.find(item.key);
     if (PT_PLANTED("a void batch counts as taken") && answer.voided) {
       QueueItem taken = item;
@@ -150,11 +154,14 @@ absl::Status ReplicaImpl::SettleResults(Answering& answering) {
     }
     // During a recovery answers move nothing: everything is asked anew.
     if (answer.voided || Recovering() || found == results.end()) {
-      PT_RETURN_IF_ERROR(BackToWaiting(item));
+      PT_RETURN_IF_ERROR(BackToWaiting(std::move(item)));
     } else {
-      PT_RETURN_IF_ERROR(SettleResult(answering, item, *found->second));
+      PT_RETURN_IF_ERROR(SettleResult(answering, std::move(item), *found->second));
     }
   }
+  PT_RETURN_IF_ERROR(ledger_->CompleteItems(std::move(answering.completed), clock_.Now()));
+  // What lost is still under way until its row is replaced.
+  if (answering.losers.empty()) PT_RETURN_IF_ERROR(ledger_->CloseBatch(answer.batch_id));
   PT_RETURN_IF_ERROR(At("answered"));
   return tx.Commit();
 }
@@ -191,8 +198,8 @@ absl::Status ReplicaImpl::SettleResult(Answering& answering, QueueItem item,
     return absl::OkStatus();
   }
   PT_RETURN_IF_ERROR(MoveState(item, result));
-  Complete(&item, clock_.Now());
-  return ledger_->UpdateItem(item);
+  answering.completed.push_back(item.id);
+  return absl::OkStatus();
 }
 
 // The app has gained a column since the base was known, or since the row was
@@ -207,9 +214,13 @@ absl::StatusOr<bool> ReplicaImpl::HasGainedColumns(const QueueItem& item) {
 }
 
 absl::Status ReplicaImpl::MoveState(const QueueItem& item, const ChangeResult& result) {
-  PT_ASSIGN_OR_RETURN(const bool gained, HasGainedColumns(item));
-  PT_RETURN_IF_ERROR(
-      ledger_->PutState({item.key, result.revision, result.check, item.time, item.sent, false}));
+  const RowState state{item.key, result.revision, result.check, item.time, item.sent, false};
+  PT_ASSIGN_OR_RETURN(const bool is_new, ledger_->InsertState(state));
+  bool gained = false;
+  if (!is_new) {
+    PT_ASSIGN_OR_RETURN(gained, HasGainedColumns(item));
+    PT_RETURN_IF_ERROR(ledger_->PutState(state));
+  }
   if (gained) PT_RETURN_IF_ERROR(ledger_->NoteStale({item.key, result.revision, true, true}));
   PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(item.key));
   if (!gained && note.has_value() && note->revision <= result.revision) {

@@ -190,6 +190,8 @@ absl::Status ReplicaImpl::WriteAll(Writing& writing) {
   for (Target& target : writing.work.targets) {
     if (GoesIntoTheApp(target)) todo.push_back({&target, absl::OkStatus()});
   }
+  PT_ASSIGN_OR_RETURN(const bool plain, WritePlainly(writing, todo));
+  if (plain) todo.clear();
   bool parked = false;
   while (!todo.empty()) {
     const size_t before = todo.size();
@@ -210,6 +212,38 @@ absl::Status ReplicaImpl::WriteAll(Writing& writing) {
   PT_RETURN_IF_ERROR(PutTouchedBack(writing));
   PT_RETURN_IF_ERROR(CheckForeignKeys(writing));
   return RebuildSearchIndexes(writing);
+}
+
+// Mostly a statement writes its row and that row's line of the log, and no more.
+// Then one savepoint and one look at the log do for all of them. False, and nothing
+// is written, where anything else happens: each is judged by itself then.
+absl::StatusOr<bool> ReplicaImpl::WritePlainly(Writing& writing, const std::vector<Todo>& todo) {
+  constexpr int64_t kRowAndItsLogRow = 2;
+  const bool plain_tables = std::all_of(todo.begin(), todo.end(), [](const Todo& entry) {
+    const TablePlan& plan = entry.target->table->plan;
+    return plan.apply_mode == ApplyMode::kTriggersOn && !plan.logs_local_key;
+  });
+  if (!plain_tables || todo.size() < 2) return false;
+  PT_RETURN_IF_ERROR(SetTriggers(true));
+  PT_ASSIGN_OR_RETURN(sqlite::Savepoint savepoint, sqlite::Savepoint::Begin(*app_));
+  for (const Todo& entry : todo) {
+    const int64_t before = app_->total_changes();
+    const absl::StatusOr<bool> taken = WriteValues(writing, *entry.target);
+    if (!taken.ok() && !IsRefusal(taken.status())) return taken.status();
+    if (!taken.ok() && !app_->in_transaction()) {
+      // RAISE(ROLLBACK) of the app has ended everything.
+      writing.Refuse(entry.target->version.key, RefusalOf(taken.status()));
+      return true;
+    }
+    const bool plain = taken.ok() && *taken && app_->total_changes() - before == kRowAndItsLogRow;
+    if (!plain) return false;
+  }
+  PT_ASSIGN_OR_RETURN(const int64_t last, app_->QueryInt("SELECT max(Seq) FROM SyncLog"));
+  if (last - writing.log_seq != static_cast<int64_t>(todo.size())) return false;
+  PT_RETURN_IF_ERROR(savepoint.Release());
+  writing.log_seq = last;
+  for (const Todo& entry : todo) writing.written.push_back(entry.target);
+  return true;
 }
 
 absl::Status ReplicaImpl::WriteRound(Writing& writing, std::vector<Todo>* todo) {

@@ -155,7 +155,7 @@ bool ReplicaImpl::IsNewKey(const LogRow& before, const LogRow& row) {
 absl::Status ReplicaImpl::RetryDangling() {
   return ledger_->db().Exec(
       absl::StrCat("UPDATE SyncQueueItems SET Status = 0, RetryCount = 0, ErrorMessage = NULL "
-                   "WHERE Status = 3 AND Status IN (0, 1, 3) AND ErrorMessage GLOB '",
+                   "WHERE Status = 3 AND ErrorMessage GLOB '",
                    kDangling, "*'"));
 }
 

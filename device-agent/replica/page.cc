@@ -155,8 +155,8 @@ absl::Status ReplicaImpl::RetrySetAside(bool caught_up, PageReport* report) {
     PT_ASSIGN_OR_RETURN(const uint32_t passed, RetrySomeSetAside(report, &tried));
     if (report->file != FileState::kReady) return absl::OkStatus();
     without_success = passed > 0 ? 0 : without_success + tried;
-    PT_ASSIGN_OR_RETURN(const QueueHealth health, ledger_->Health());
-    const bool all_tried = without_success >= health.set_aside;
+    PT_ASSIGN_OR_RETURN(const uint32_t set_aside, ledger_->CountSetAside());
+    const bool all_tried = without_success >= set_aside;
     if (tried == 0 || all_tried || (passed == 0 && !caught_up)) break;
   }
   if (caught_up) set_aside_may_pass_ = false;

@@ -201,6 +201,7 @@ class ReplicaImpl final : public Replica {
   absl::Status WriteAll(Writing& writing);
   // Writes what can be written; the rest stays in `todo` with its error.
   struct Todo;
+  absl::StatusOr<bool> WritePlainly(Writing& writing, const std::vector<Todo>& todo);
   absl::Status WriteRound(Writing& writing, std::vector<Todo>* todo);
   absl::Status WriteOne(Writing& writing, Target& target);
   absl::StatusOr<bool> WriteValues(Writing& writing, Target& target);

@@ -426,6 +426,7 @@ absl::StatusOr<Table> MakeTable(const Plan& whole, const TablePlan& plan,
   }
   PT_RETURN_IF_ERROR(ReadDefaults(db, ledger, &table));
   PT_ASSIGN_OR_RETURN(const Value encoding, db.QueryValue("PRAGMA encoding"));
+  MakeInsertSql(&table);
   table.utf16 = encoding.type() == Value::Type::kText && encoding.bytes() != "UTF-8";
   return table;
 }

@@ -66,6 +66,7 @@ struct Table {
   std::string slice_sql;          // rows after a key, in key order; last parameter: limit
   std::string first_slice_sql;    // the same from the start
   std::string delete_sql;
+  std::string insert_sql[2];             // a whole row without stamps, and with them
   std::vector<std::string> default_sql;  // per column; empty = NULL
   // Of defaults that are the same every time: their hash; else absent.
   std::vector<std::optional<uint64_t>> default_hash;

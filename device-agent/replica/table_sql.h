@@ -37,6 +37,9 @@ inline std::string From(const Table& table) {
   return absl::StrCat("main.", QuoteName(table.plan.table));
 }
 
+// Fills insert_sql; last of all, for it depends on the rest.
+void MakeInsertSql(Table* table);
+
 inline void BindAll(sqlite::Statement& stmt, int first, std::span<const Value> values) {
   for (const Value& value : values) stmt.Bind(first++, value);
 }

@@ -21,6 +21,7 @@ struct ReplicaImpl::Taking {
   size_t bytes = 0;
   bool full = false;
   absl::flat_hash_map<EntityKey, int64_t> taken;  // with the item's Id
+  std::vector<QueueItem> items;                   // of batch.changes, in their order
   std::set<EntityKey> visiting;  // children of integer keys, while their parents are taken
 };
 
@@ -88,10 +89,11 @@ absl::StatusOr<TakeReport> ReplicaImpl::TakeFrom(sqlite::Database& db, const Tak
   DrainReport drained;
   PT_RETURN_IF_ERROR(At("snapshot"));
   PT_RETURN_IF_ERROR(DrainIn(PT_PLANTED("drain behind the snapshot") ? *app_ : db, &drained));
-  Taking taking{db, limits, report, {}, 0, false, {}, {}};
+  Taking taking{db, limits, report, {}, 0, false, {}, {}, {}};
   taking.batch.batch_id = NewUuid(rng_);
   PT_RETURN_IF_ERROR(ChooseItems(taking));
   const bool any = !taking.batch.changes.empty();
+  if (any) PT_RETURN_IF_ERROR(ledger_->PutBatch(taking.items));
   if (any || report.completed > 0) {
     PT_ASSIGN_OR_RETURN(const LogMark last, LastMark(db));
     PT_RETURN_IF_ERROR(PutMark("sent", last));
@@ -173,6 +175,9 @@ absl::Status ReplicaImpl::TakeItem(Taking& taking, QueueItem item) {
   }
   Table* table = TableOf(item.key.type);
   if (table == nullptr) return absl::OkStatus();  // Away for now; status says so.
+  const TimeNs time_before = item.time;
+  const Operation operation_before = item.operation;
+  const bool reoffer_before = item.reoffer;
   const absl::StatusOr<std::vector<Value>> key = table->KeyFromId(item.key.id);
   if (!key.ok()) return FailItem(std::move(item), "INVALID_KEY: the key cannot be read");
   // An error of the disk is no fault of this row: all of it is tried again.
@@ -230,12 +235,15 @@ absl::Status ReplicaImpl::TakeItem(Taking& taking, QueueItem item) {
                 (!taking.batch.changes.empty() && taking.bytes + size > taking.limits.bytes);
   if (taking.full) return absl::OkStatus();
   taking.bytes += size;
+  const bool changed = item.time != time_before || item.operation != operation_before ||
+                       item.reoffer != reoffer_before;
+  if (changed) PT_RETURN_IF_ERROR(ledger_->UpdateItem(item));
   item.status = ItemStatus::kProcessing;
   item.batch_id = taking.batch.batch_id;
   item.sent = row->hashes;
   item.sent_base = change.base_revision;
   taking.taken[item.key] = item.id;
-  PT_RETURN_IF_ERROR(ledger_->UpdateItem(item));
+  taking.items.push_back(std::move(item));
   if (PT_PLANTED("a debug line tells the row")) {
     for (const Field& field : change.fields) {
       Log(LogLevel::kDebug, "taken", {LogField::Code("value", field.value.bytes())});
@@ -314,9 +322,6 @@ absl::StatusOr<Change> ReplicaImpl::MakeChange(QueueItem& item, Table& table, co
   const bool anew = item.recreated || (based && state->row.absent);
   change.operation = !based || anew ? Operation::kCreate : Operation::kUpdate;
   if (item.operation == Operation::kDelete) item.operation = change.operation;
-  // Where a winner was set aside the row is not what its base holds, nor does
-  // the state say in what they differ.
-  PT_ASSIGN_OR_RETURN(const std::optional<SetAside> aside, ledger_->FindSetAside(item.key));
   if (!based || anew) {
     change.complete = true;
     const bool known = item.reoffer && state.has_value() && !state->row.absent;
@@ -327,6 +332,9 @@ absl::StatusOr<Change> ReplicaImpl::MakeChange(QueueItem& item, Table& table, co
     PT_ASSIGN_OR_RETURN(change.fields, KnownFields(table, *ledger_, state->row, row));
     return change;
   }
+  // Where a winner was set aside the row is not what its base holds, nor does
+  // the state say in what they differ.
+  PT_ASSIGN_OR_RETURN(const std::optional<SetAside> aside, ledger_->FindSetAside(item.key));
   if (item.whole || aside.has_value()) {
     change.complete = true;
     PT_ASSIGN_OR_RETURN(change.fields, KnownFields(table, *ledger_, state->row, row));
@@ -367,7 +375,7 @@ absl::StatusOr<std::string> ReplicaImpl::OutOfRange(const Table& table, const Ro
 // Only in one batch with it may they go: that is refused whole if it collides.
 absl::StatusOr<bool> ReplicaImpl::ParentIsUndecided(Taking& taking, const EntityKey& child,
                                                     const Table& table, const Row& row) {
-  if (row.absent) return false;
+  if (row.absent || table.parents.empty()) return false;
   taking.visiting.insert(child);
   for (const Reference& reference : table.parents) {
     const TablePlan* plan = plan_.ByTable(reference.parent_table);

@@ -143,9 +143,7 @@ absl::Status ReplicaImpl::VerifyRowsOf(sqlite::Database& db, Table& table, Verif
                                        std::vector<EntityKey>* ask) {
   const SipKey digest_key = KeyOf(*next);
   VerifyCount& count = next->counts[table.type()];
-  PT_ASSIGN_OR_RETURN(const int64_t any_open,
-                      ledger_->db().QueryInt("SELECT EXISTS(SELECT 1 FROM SyncQueueItems WHERE "
-                                             "Status IN (0, 1, 3))"));
+  PT_ASSIGN_OR_RETURN(const bool any_open, ledger_->HasAnyOpenItem());
   PT_ASSIGN_OR_RETURN(const std::vector<Row> rows,
                       ReadSlice(db, table, *ledger_, next->after, kSliceRows));
   for (const Row& row : rows) {
@@ -158,7 +156,7 @@ absl::Status ReplicaImpl::VerifyRowsOf(sqlite::Database& db, Table& table, Verif
     const bool live = state.has_value() && IsLive(*state);
     if (live) AddLeaf(digest_key, *state, next);
     if (live) ++next->live_states;
-    if (any_open != 0) {
+    if (any_open) {
       PT_ASSIGN_OR_RETURN(const bool open, ledger_->HasOpenItem(key));
       if (open) ++count.waiting_here;
       if (open) continue;

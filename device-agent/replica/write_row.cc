@@ -45,7 +45,26 @@ std::vector<Stamp> StampsOf(const Table& table, const Version* version) {
   return stamps;
 }
 
+std::string InsertSql(const Table& table, const std::vector<std::string>& more) {
+  std::vector<std::string> columns = table.plan.columns;
+  columns.insert(columns.end(), more.begin(), more.end());
+  return absl::StrCat("INSERT ", table.or_abort, "INTO ", From(table), "(", QuotedList(columns),
+                      ") VALUES(", Marks(1, columns.size()), ")");
+}
+
+std::vector<std::string> ColumnsOf(const std::vector<Stamp>& stamps) {
+  std::vector<std::string> columns;
+  for (const Stamp& stamp : stamps) columns.push_back(stamp.column);
+  return columns;
+}
+
 }  // namespace
+
+void MakeInsertSql(Table* table) {
+  const Version any;
+  table->insert_sql[0] = InsertSql(*table, {});
+  table->insert_sql[1] = InsertSql(*table, ColumnsOf(StampsOf(*table, &any)));
+}
 
 std::optional<EntityKey> MissingParent(const absl::Status& status) {
   const auto type = status.GetPayload(kMissingType);
@@ -95,15 +114,16 @@ absl::StatusOr<int64_t> NextLocalId(sqlite::Database& db, const Table& table,
 
 absl::Status InsertRow(sqlite::Database& db, const Table& table, const std::vector<Value>& values,
                        const int64_t* local_id, const Version* version) {
-  std::vector<std::string> columns = table.plan.columns;
   const std::vector<Stamp> stamps = StampsOf(table, version);
-  for (const Stamp& stamp : stamps) columns.push_back(stamp.column);
   const bool chosen = local_id != nullptr && table.Find(table.plan.local_key) < 0;
-  if (chosen) columns.push_back(table.plan.local_key);
-  PT_ASSIGN_OR_RETURN(
-      sqlite::Statement stmt,
-      db.Prepare(absl::StrCat("INSERT ", table.or_abort, "INTO ", From(table), "(",
-                              QuotedList(columns), ") VALUES(", Marks(1, columns.size()), ")")));
+  std::string sql;
+  if (chosen) {
+    std::vector<std::string> more = ColumnsOf(stamps);
+    more.push_back(table.plan.local_key);
+    sql = InsertSql(table, more);
+  }
+  PT_ASSIGN_OR_RETURN(sqlite::Statement stmt,
+                      db.Prepare(chosen ? sql : table.insert_sql[version == nullptr ? 0 : 1]));
   BindAll(stmt, 1, values);
   int next = static_cast<int>(values.size()) + 1;
   for (const Stamp& stamp : stamps) stmt.Bind(next++, stamp.value);

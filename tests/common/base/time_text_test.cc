@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/time/civil_time.h"
+
 namespace ptdoc::sync {
 namespace {
 
@@ -18,6 +20,28 @@ TEST(TimeTextTest, TimeIsReadWithAnyFraction) {
   EXPECT_EQ(ParseTime("2026-02-17T04:45:00.5Z").value(), second + absl::Milliseconds(500));
   EXPECT_EQ(ParseTime("2026-02-17T04:45:00.123456789Z").value(),
             second + absl::Nanoseconds(123'456'789));
+}
+
+// Both have a way of their own for the usual times: as absl would have it.
+TEST(TimeTextTest, EveryTimeIsWrittenAndReadAsByAbseil) {
+  constexpr char kFormat[] = "%Y-%m-%dT%H:%M:%E3SZ";
+  const int64_t first =
+      absl::ToUnixMillis(absl::FromCivil(absl::CivilDay(1968, 12, 30), absl::UTCTimeZone()));
+  const int64_t last =
+      absl::ToUnixMillis(absl::FromCivil(absl::CivilDay(10'001, 1, 3), absl::UTCTimeZone()));
+  // A prime step of about two months, so that every hour, minute and month comes.
+  for (int64_t ms = first; ms < last; ms += 5'270'400'007) {
+    const absl::Time time = absl::FromUnixMillis(ms);
+    const std::string text = absl::FormatTime(kFormat, time, absl::UTCTimeZone());
+
+    ASSERT_EQ(FormatUtc(time), text);
+    if (ms < 0 || text.size() != 24) continue;
+    ASSERT_EQ(ParseTime(text).value(), time) << text;
+  }
+  EXPECT_EQ(FormatUtc(absl::FromUnixMillis(253'402'300'799'999)), "9999-12-31T23:59:59.999Z");
+  EXPECT_EQ(ParseTime("2024-02-29T23:59:59.999Z").value(), absl::FromUnixMillis(1'709'251'199'999));
+  EXPECT_FALSE(ParseTime("2023-02-29T23:59:59.999Z").ok());
+  EXPECT_EQ(ParseTime("1969-12-31T23:59:59.999Z").value(), absl::FromUnixMillis(-1));
 }
 
 TEST(TimeTextTest, TextThatIsNoTimeIsRefused) {
