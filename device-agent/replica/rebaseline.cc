@@ -37,10 +37,9 @@ absl::Status ReplicaImpl::BeginRebaseline(Revision shared_revision) {
     }
     if (items.size() < kSliceRows) break;
   }
+  PT_RETURN_IF_ERROR(RememberShared(shared_revision));
   PT_RETURN_IF_ERROR(ledger_->Put("cursor", ""));
   PT_RETURN_IF_ERROR(ledger_->PutInt("cursor_of_left", 0));
-  PT_RETURN_IF_ERROR(ledger_->Put("witness", ""));
-  PT_RETURN_IF_ERROR(ledger_->PutInt("witness_revision", 0));
   PT_RETURN_IF_ERROR(ledger_->Put("epoch", ""));
   PT_RETURN_IF_ERROR(ledger_->Put("mode", "rebaselining"));
   PT_RETURN_IF_ERROR(ledger_->PutInt("shared_revision", shared_revision));
@@ -48,6 +47,19 @@ absl::Status ReplicaImpl::BeginRebaseline(Revision shared_revision) {
   mode_ = Mode::kRebaselining;
   shared_revision_ = shared_revision;
   return absl::OkStatus();
+}
+
+// What is shared was proven by the cursor or the witness. The store may be set back
+// before the pull begins: the proof goes on being shown.
+absl::Status ReplicaImpl::RememberShared(Revision shared_revision) {
+  PT_ASSIGN_OR_RETURN(const Revision known, ledger_->GetInt("witness_revision", 0));
+  if (shared_revision > 0 && known >= shared_revision) return absl::OkStatus();
+  std::string witness;
+  if (shared_revision > 0) {
+    PT_ASSIGN_OR_RETURN(witness, ledger_->Get("cursor"));
+  }
+  PT_RETURN_IF_ERROR(ledger_->Put("witness", witness));
+  return ledger_->PutInt("witness_revision", shared_revision);
 }
 
 // Original time and author: nothing that is merely old may win.

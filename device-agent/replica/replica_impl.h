@@ -358,6 +358,7 @@ class ReplicaImpl final : public Replica {
   absl::Status NoteGoneRows(sqlite::Database& db, Table& table);
 
   // --- rebaseline.cc
+  absl::Status RememberShared(Revision shared_revision);
   absl::Status OfferUnconfirmed(const RowState& state);
   absl::Status EndRebaseline(bool* blocked);
   absl::StatusOr<bool> PlanUnconfirmed(const Findings& findings, Work* work);

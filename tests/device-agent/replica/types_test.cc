@@ -77,6 +77,25 @@ TEST_F(TypesTest, AnEditThatWaitsIsNoConflictWhenTheListOfTypesChanges) {
   EXPECT_THAT(ServiceArchives(), IsEmpty());
 }
 
+// What the service proved then was true then.
+TEST_F(TypesTest, NothingIsLostIfTheStoreIsSetBackAfterItToldOfAnotherList) {
+  ASSERT_TRUE(service_.store().Backup(dir_ + "/backup.db").ok());
+  b_.Sql("INSERT INTO Patient VALUES('p2', 'Bob', '2')");
+  Sync(b_);
+  Leave(b_);
+  const absl::Status scope = b_.PullAll(service_);
+  ASSERT_EQ(ReasonOf(scope), "SCOPE_CHANGED") << scope;
+
+  service_.RollBackTo(dir_ + "/backup.db");
+  const Revision shared = std::stoll(ReasonMetadata(scope)[kMetaSharedRevision]);
+  ASSERT_TRUE(b_.replica().BeginRebaseline(shared).ok());
+  Sync(b_);
+  Sync(a_);
+
+  EXPECT_THAT(b_.Query("SELECT Id FROM Patient ORDER BY Id"), ElementsAre("p1", "p2"));
+  EXPECT_THAT(a_.Query("SELECT Id FROM Patient ORDER BY Id"), ElementsAre("p1", "p2"));
+}
+
 TEST_F(TypesTest, NothingIsDeletedOnEitherSideWhenOneLeavesTheEntityList) {
   b_.options().plan.all_tables = false;
   EntityConfig patient;
