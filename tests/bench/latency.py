@@ -1,6 +1,9 @@
 """live, capture and app_latency: what somebody waits for."""
+import threading
+
 from report import Figure
-from setting import (LOOK_S, STEP_LIMIT_S, in_turn, make_table, resume, wait_pushed, wait_until)
+from setting import (LOOK_S, STEP_LIMIT_S, connection, in_turn, make_table, resume, wait_pushed,
+                     wait_until)
 
 ROWS_ONE_BY_ONE = 1_000
 # Each case of `capture` is cut into so many turns, ours and the floor's in turn.
@@ -8,6 +11,13 @@ CAPTURE_TURNS = 4
 # More than an app can commit while a phase lasts.
 APP_WRITES_MAX = 1_000_000
 APP_PATIENCE_MS = 250
+# A colleague on another device, who works as people do; and how many transactions
+# the app makes beside him, in multiples of Sizes.writes.
+COLLEAGUE_EVERY_S = 1.5
+COLLEAGUE_WRITES = 8
+COLLEAGUE_ROW = """
+    INSERT INTO Patient(Id, RecordNumber, FirstName, LastName, DateOfBirth)
+    VALUES(lower(hex(randomblob(16))), hex(randomblob(6)), 'Ada', 'Byron', '1990-01-01')"""
 
 
 def live(bench, ours_first):
@@ -90,6 +100,24 @@ class BusyDevice:
                     "SELECT 1 FROM Patient WHERE Id = ?", last), STEP_LIMIT_S, LOOK_S)
             return helper.finish()
 
+    def beside_a_colleague(self, writes, **app):
+        """The same while somebody commits on the other device now and then."""
+        over = threading.Event()
+        colleague = threading.Thread(target=self._commit_until, args=(over,))
+        with self.bench.helper("app", db=self.b.db, rows=writes, **app) as helper:
+            colleague.start()
+            try:
+                return helper.result()
+            finally:
+                over.set()
+                colleague.join()
+
+    def _commit_until(self, over):
+        with connection(self.a.db) as app:
+            while not over.wait(COLLEAGUE_EVERY_S):
+                with app:
+                    app.execute(COLLEAGUE_ROW)
+
     def at_rest(self, writes):
         """The same with the agent stopped."""
         self.b.agent.stop()
@@ -109,12 +137,14 @@ def app_latency(bench, ours_first):
             lambda: devices.at_rest(bench.sizes.writes), ours_first)
         pushing = devices.while_it_works(True, False, reads_first=1)
         pulling = devices.while_it_works(False, True, reads_first=1)
+        beside = devices.beside_a_colleague(COLLEAGUE_WRITES * bench.sizes.writes, reads_first=1)
     return {
         "app_latency_p99": Figure(both["p99_ms"], rest["p99_ms"]),
         "app_latency_p50": Figure(both["p50_ms"], rest["p50_ms"]),
         "app_latency_busy": Figure(both["refused"], rest["refused"], of=both["writes"]),
         "app_latency_push": Figure(refused_of_1000(pushing), of=pushing["writes"]),
-        "app_latency_pull": Figure(refused_of_1000(pulling), of=pulling["writes"]),
+        "app_latency_pull": Figure(refused_of_1000(beside), of=beside["writes"]),
+        "app_latency_flood": Figure(refused_of_1000(pulling), of=pulling["writes"]),
     }
 
 
