@@ -221,9 +221,11 @@ absl::Status ReplicaImpl::MoveState(const QueueItem& item, const ChangeResult& r
     PT_ASSIGN_OR_RETURN(gained, HasGainedColumns(item));
     PT_RETURN_IF_ERROR(ledger_->PutState(state));
   }
-  if (gained) PT_RETURN_IF_ERROR(ledger_->NoteStale({item.key, result.revision, true, true}));
   PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(item.key));
-  if (!gained && note.has_value() && note->revision <= result.revision) {
+  // An edit that was sent meanwhile brings nothing of what is to be filled in.
+  if (gained || (note.has_value() && note->backfill)) {
+    PT_RETURN_IF_ERROR(ledger_->NoteStale({item.key, result.revision, true, true}));
+  } else if (note.has_value() && note->revision <= result.revision) {
     PT_RETURN_IF_ERROR(ledger_->ClearStale(item.key));
   }
   return ledger_->ClearSetAside(item.key, result.revision);

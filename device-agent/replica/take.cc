@@ -311,7 +311,9 @@ absl::StatusOr<Change> ReplicaImpl::MakeChange(QueueItem& item, Table& table, co
   if (based) {
     change.base_revision = state->revision;
     change.base_check = state->check;
-    if (!item.reoffer) item.time = std::max(item.time, state->time + 1);
+    // Also where the service may have lost what was deleted: somebody may offer it.
+    const bool is_edit = !item.reoffer || !state->row.absent;
+    if (is_edit) item.time = std::max(item.time, state->time + 1);
   }
   change.last_modified = item.time;
   if (row.absent) {

@@ -57,6 +57,19 @@ TEST_F(BackfillTest, ComesAfterATouchThatWaitedWhenTheColumnWasAdded) {
   EXPECT_THAT(a_.Query("SELECT * FROM Patient"), ElementsAre("p1|Ann|1|kept"));
 }
 
+TEST_F(BackfillTest, ComesAfterTwoEditsThatTheServiceTookBefore) {
+  a_.Sql("UPDATE Patient SET Name = 'Bea'");
+  a_.Drain();
+  GainColumn();
+  ASSERT_TRUE(a_.PushAll(service_).ok());
+  a_.Sql("UPDATE Patient SET Name = 'Cy'");
+  ASSERT_TRUE(a_.PushAll(service_).ok());
+
+  Sync(a_);
+
+  EXPECT_THAT(a_.Query("SELECT * FROM Patient"), ElementsAre("p1|Cy|1|kept"));
+}
+
 TEST_F(BackfillTest, ComesAfterAnEditThatWasBeingSentWhenTheColumnWasAdded) {
   a_.Sql("UPDATE Patient SET Name = 'Bea'");
   const TakeReport taken = a_.Take();
