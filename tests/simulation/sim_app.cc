@@ -1,5 +1,6 @@
 #include "tests/simulation/sim_app.h"
 
+#include <iterator>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -302,6 +303,7 @@ bool SimApp::WriteSilently() {
 }
 
 bool SimApp::Statement() {
+  if (world_.merges_fields() && world_.Chance(0.4)) return WriteField();
   switch (world_.rng().Below(12)) {
     case 0:
     case 1:
@@ -373,6 +375,16 @@ bool SimApp::WritePatient() {
       return Change("UPDATE Patient SET Name = 'x' || Name WHERE Id = " + id) &&
              Change("UPDATE Patient SET Name = substr(Name, 2) WHERE Id = " + id);
   }
+}
+
+// Of few patients one column or two, so that devices meet in a row or a field.
+bool SimApp::WriteField() {
+  const std::string id = Quote(absl::StrCat("p", world_.rng().Below(3)));
+  const std::string sets[] = {"Name = " + Text(), "Visits = " + absl::StrCat(world_.rng().Below(3)),
+                              "Weight = " + absl::StrCat(70 + world_.rng().Below(3), ".5"),
+                              "Visits = 1, Name = " + Text(), "Name = NULL"};
+  return Change("UPDATE Patient SET " + sets[world_.rng().Below(std::size(sets))] +
+                " WHERE Id = " + id);
 }
 
 bool SimApp::WriteNote() {

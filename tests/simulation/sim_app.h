@@ -84,6 +84,7 @@ class SimApp {
   bool Statement();
   bool Exec(const std::string& sql);
   bool WritePatient();
+  bool WriteField();
   bool WriteNote();
   bool WriteForm();
   bool WriteTag();

@@ -84,6 +84,31 @@ Change SimClient::MakeEdit(const Version& known) {
   return change;
 }
 
+// One column or two, or all of them with these changed.
+Change SimClient::MakeFieldEdit(const Version& known) {
+  Change change;
+  change.key = known.key;
+  change.last_modified = ClaimedTime();
+  change.base_revision = known.revision;
+  if (world_.Chance(0.5)) change.base_check = known.check;
+  change.operation = Operation::kUpdate;
+  if (world_.Chance(0.3)) change.fields = known.fields;
+  for (uint64_t i = 0; i <= world_.rng().Below(2); ++i) {
+    const uint64_t value = world_.rng().Below(3);
+    switch (world_.rng().Below(3)) {
+      case 0:
+        change.fields.Set("Name", Value::Text(absl::StrCat(kContentMark, " ", value)));
+        break;
+      case 1:
+        change.fields.Set("Visits", Value::Integer(static_cast<int64_t>(value)));
+        break;
+      default:
+        change.fields.Set("Weight", Value::Real(70.5 + static_cast<double>(value)));
+    }
+  }
+  return change;
+}
+
 // What it knows is any version that the service ever told, so most of what it
 // writes meets something newer.
 Change SimClient::MakeChange() {
@@ -100,6 +125,8 @@ Change SimClient::MakeChange() {
   const std::vector<Version>& versions = entry->second;
   const Version& known =
       world_.Chance(0.5) ? versions.back() : versions[world_.rng().Below(versions.size())];
+  const bool is_patient = entry->first.type == "Patient" && !known.deleted;
+  if (world_.merges_fields() && is_patient && world_.Chance(0.7)) return MakeFieldEdit(known);
   change.key = entry->first;
   change.last_modified = ClaimedTime();
   if (!world_.Chance(0.2)) change.base_revision = known.revision;

@@ -28,6 +28,7 @@ class SimClient {
   Change MakeChange();
   const Version* FindDouble();
   Change MakeEdit(const Version& known);
+  Change MakeFieldEdit(const Version& known);
   void Rewrite(Change* change);
   TimeNs ClaimedTime();
 

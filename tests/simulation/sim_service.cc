@@ -1,5 +1,6 @@
 #include "tests/simulation/sim_service.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -18,6 +19,16 @@ bool IsOwn(const ChangeResult& result) {
   return result.outcome == Outcome::kAccepted || result.resolution == Resolution::kLocalWins ||
          result.resolution == Resolution::kSignedWins ||
          result.resolution == Resolution::kLockedWins;
+}
+
+// Something that was sent does not stand.
+bool HasLost(const Change& change, const ChangeResult& result) {
+  if (result.resolution != Resolution::kMerged) return !IsOwn(result);
+  if (!result.current.has_value()) return false;
+  return std::any_of(change.fields.begin(), change.fields.end(), [&](const Field& field) {
+    const Value* const stands = result.current->fields.Find(field.name);
+    return stands == nullptr || *stands != field.value;
+  });
 }
 
 }  // namespace
@@ -78,6 +89,11 @@ void SimService::Start() {
 // The engine holds no state but these.
 void SimService::Configure() {
   EngineOptions options = Options();
+  if (world_.merges_fields()) {
+    TypePolicy merging;
+    merging.policy = ConflictPolicy::kMergeFields;
+    for (const char* const type : {"Patient", "ClinicalNote"}) options.policies.Set(type, merging);
+  }
   options.tombstone_retention = retention_;
   if (refuses_long_) options.max_row_bytes = 400;
   if (!refused_type_.empty()) {
@@ -101,6 +117,7 @@ void SimService::Crash() {
 
 void SimService::Bury() {
   process_.Kill();
+  record_.merges.Forget();
   waiting_.clear();
   commit_due_ = false;
   engine_.reset();
@@ -214,6 +231,7 @@ bool SimService::Mirror() {
     record_.newest = covered;
   }
   unread_ = false;
+  record_.merges.Judge(world_, record_.history);
   CheckTaken();
   return true;
 }
@@ -426,9 +444,13 @@ void SimService::Note(const PushBatch& batch, const PushAnswer& answer) {
                               ErrorCodeName(result.error_code)));
     if (!result.conflict_id.empty()) {
       record_.losses[result.conflict_id] = {change.key, result.resolution, batch.who.device,
-                                            !IsOwn(result), batch.batch_id};
+                                            HasLost(change, result), batch.batch_id};
     }
     Overhear(world_, "a result", result.error_message);
+    if (world_.merges_fields() &&
+        (change.key.type == "Patient" || change.key.type == "ClinicalNote")) {
+      record_.merges.Hear(batch.who.device, change, result, world_.clock().Now(), record_.newest);
+    }
     record_.audited += result.outcome == Outcome::kUnchanged ? 0 : 1;
     if (result.error_code != ErrorCode::kNone) {
       world_.Count(absl::StrCat("refused ", ErrorCodeName(result.error_code)));

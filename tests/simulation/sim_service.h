@@ -14,6 +14,7 @@
 #include "sync-service/store/sqlite_store.h"
 #include "tests/simulation/disk.h"
 #include "tests/simulation/feed_referee.h"
+#include "tests/simulation/merge_referee.h"
 #include "tests/simulation/referee.h"
 #include "tests/simulation/world.h"
 
@@ -93,6 +94,7 @@ class SimService {
     std::set<std::string> noted;  // batches by device and id
     Referee referee;
     FeedReferee feed;
+    MergeReferee merges;
     uint64_t audited = 0;  // results that one row of the audit tells of
   };
   const Record& record() const { return record_; }

@@ -39,7 +39,7 @@ class Run {
       device->Boot();
       device->StartWriting();
     }
-    if (world_.Chance(0.3)) client_.Start(2 * chaos_.app_pause);
+    if (world_.Chance(0.3) || world_.merges_fields()) client_.Start(2 * chaos_.app_pause);
     service_.OnSetBack([this](bool new_epoch) {
       if (!healed_ && service_.has_backup()) RestoreService(new_epoch);
     });
