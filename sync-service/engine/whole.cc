@@ -110,11 +110,14 @@ StoredVersion MakeIncoming(const Change& change, const Head& head, const Base& b
   incoming.user = who.user;
   incoming.claimed_time = change.last_modified.value_or(now_ns);
   incoming.content_hash = ContentHash(change.key, version.deleted, version.fields);
-  const bool merges = options.policies.For(change.key.type).policy == ConflictPolicy::kMergeFields;
+  if (options.policies.For(change.key.type).policy != ConflictPolicy::kMergeFields) {
+    StampFields(source, nullptr, &incoming);
+    return incoming;
+  }
   const bool clamped =
       IsClamped(change.last_modified, now_ns, absl::ToInt64Nanoseconds(options.max_clock_skew));
-  const std::string writer = clamped ? std::string() : who.device;
-  StampFields(source, merges ? &writer : nullptr, &incoming);
+  const std::string nobody;
+  StampFields(source, clamped ? &nobody : &who.device, &incoming);
   return incoming;
 }
 
