@@ -105,17 +105,18 @@ std::string FormatMillis(int64_t ms) {
 }
 
 // A text of kMillisShape. False, changing nothing, for what is better looked at
-// closely: a day that not every month has, a leap second, no time at all.
+// closely: a leap second, or no time at all.
 bool ReadMillis(absl::string_view text, absl::Time* time) {
   const int month = ReadDigits(text, 5, 2);
   const int day = ReadDigits(text, 8, 2);
   const int hour = ReadDigits(text, 11, 2);
   const int minute = ReadDigits(text, 14, 2);
   const int second = ReadDigits(text, 17, 2);
-  if (month < 1 || month > 12 || day < 1 || day > 28) return false;
+  // Of a day that the month does not have it makes another month's.
+  const absl::CivilDay date(ReadDigits(text, 0, 4), month, day);
+  if (date.month() != month || date.day() != day) return false;
   if (hour > 23 || minute > 59 || second > 59) return false;
-  const int64_t days =
-      absl::CivilDay(ReadDigits(text, 0, 4), month, day) - absl::CivilDay(1970, 1, 1);
+  const int64_t days = date - absl::CivilDay(1970, 1, 1);
   const int64_t seconds = int64_t{hour} * 3'600 + int64_t{minute} * 60 + second;
   *time = absl::FromUnixMillis(days * kDayMs + seconds * 1'000 + ReadDigits(text, 20, 3));
   return true;

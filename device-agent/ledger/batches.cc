@@ -82,13 +82,19 @@ absl::Status Ledger::FillSent(QueueItem* item) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<QueueItem>> Ledger::ListBatch(const std::string& batch_id) {
+absl::StatusOr<std::vector<Ledger::IdRun>> Ledger::RunsOfBatch(const std::string& batch_id) {
   PT_ASSIGN_OR_RETURN(const SentItems* sent, SentOf(batch_id));
   std::vector<int64_t> ids;
+  ids.reserve(sent->size());
   for (const auto& [id, row] : *sent) ids.push_back(id);
   std::vector<IdRun> runs = RunsOf(std::move(ids));
   // Of an earlier form, or made by hand: whatever says that it belongs here.
   if (runs.empty()) runs.push_back({0, std::numeric_limits<int64_t>::max()});
+  return runs;
+}
+
+absl::StatusOr<std::vector<QueueItem>> Ledger::ListBatch(const std::string& batch_id) {
+  PT_ASSIGN_OR_RETURN(const std::vector<IdRun> runs, RunsOfBatch(batch_id));
   std::vector<QueueItem> items;
   for (const IdRun& run : runs) PT_RETURN_IF_ERROR(ReadRun(run, batch_id, &items));
   return items;
@@ -125,13 +131,20 @@ absl::StatusOr<std::vector<std::string>> Ledger::OpenBatches() {
 }
 
 absl::StatusOr<uint32_t> Ledger::CountProcessing() {
-  uint32_t count = 0;
+  int64_t count = 0;
   PT_ASSIGN_OR_RETURN(const std::vector<std::string> batches, OpenBatches());
+  PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare("SELECT count(*) FROM SyncQueueItems WHERE Id BETWEEN "
+                                             "?1 AND ?2 AND +Status = 1 AND BatchId = ?3"));
   for (const std::string& batch : batches) {
-    PT_ASSIGN_OR_RETURN(const std::vector<QueueItem> items, ListBatch(batch));
-    count += static_cast<uint32_t>(items.size());
+    PT_ASSIGN_OR_RETURN(const std::vector<IdRun> runs, RunsOfBatch(batch));
+    for (const IdRun& run : runs) {
+      stmt.Bind(1, run.first).Bind(2, run.last).Bind(3, batch);
+      PT_RETURN_IF_ERROR(stmt.Step().status());
+      count += stmt.Int(0);
+      stmt.Reset();
+    }
   }
-  return count;
+  return static_cast<uint32_t>(count);
 }
 
 // What people write by hand is a status and no more: an item that is open again

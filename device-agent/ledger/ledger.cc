@@ -14,6 +14,10 @@ namespace ptdoc::sync {
 namespace {
 
 constexpr char kHashKeyName[] = "hash_key";
+// Pages (16 MiB). SQLite moves the write-ahead log inside of the commit that makes it
+// longer than that; mostly Checkpoint() comes before. A long push writes the same
+// pages again and again: they are moved once for many batches.
+constexpr char kMoveLogRarely[] = "PRAGMA wal_autocheckpoint=4000";
 
 absl::StatusOr<std::string> LoadOrMakeHashKey(Ledger& ledger, Rng& rng) {
   PT_ASSIGN_OR_RETURN(std::string key, ledger.Get(kHashKeyName));
@@ -51,6 +55,7 @@ absl::StatusOr<std::unique_ptr<Ledger>> Ledger::Open(const std::string& path, bo
   // Only people's SQLite clients compete for this file.
   options.busy_timeout = absl::Seconds(5);
   PT_ASSIGN_OR_RETURN(sqlite::Database db, sqlite::Database::Open(path, options));
+  PT_RETURN_IF_ERROR(db.Exec(kMoveLogRarely));
   PT_RETURN_IF_ERROR(sqlite::Migrate(db, LedgerMigrations()));
   // What a dead process committed may not be on the disk yet: once it is relied
   // upon, a power cut must not take it back.
@@ -70,6 +75,10 @@ absl::StatusOr<bool> Ledger::Look() {
   ForgetAll();
   PT_RETURN_IF_ERROR(Mend());
   return true;
+}
+
+absl::Status Ledger::Checkpoint() {
+  return db_.QueryValue("PRAGMA wal_checkpoint(PASSIVE)").status();
 }
 
 void Ledger::ForgetAll() {

@@ -158,6 +158,10 @@ class Ledger {
   // into order then. Not inside a transaction.
   absl::StatusOr<bool> Look();
 
+  // Moves the write-ahead log into the file, as far as nobody reads what it would
+  // overwrite: when there is time for it, so that no commit has to.
+  absl::Status Checkpoint();
+
   // Named values (device id, file id, cursor, marks, modes). Empty if absent.
   absl::StatusOr<std::string> Get(absl::string_view name);
   absl::StatusOr<int64_t> GetInt(absl::string_view name, int64_t fallback);
@@ -292,6 +296,7 @@ class Ledger {
   using SentItems = absl::flat_hash_map<int64_t, Sent>;
   static std::vector<IdRun> RunsOf(std::vector<int64_t> ids);
   absl::StatusOr<const SentItems*> SentOf(const std::string& batch_id);
+  absl::StatusOr<std::vector<IdRun>> RunsOfBatch(const std::string& batch_id);
   absl::Status FillSent(QueueItem* item);
   absl::Status ReadItems(sqlite::Statement& stmt, std::vector<QueueItem>* items);
   absl::Status ReadRun(const IdRun& run, absl::string_view batch_id, std::vector<QueueItem>* items);

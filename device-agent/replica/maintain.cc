@@ -80,6 +80,7 @@ absl::StatusOr<bool> ReplicaImpl::Maintain() {
   PT_RETURN_IF_ERROR(
       ledger_->PruneCompleted(now - options_.completed_retention, options_.completed_max).status());
   PT_RETURN_IF_ERROR(ledger_->PruneArchives(now - options_.archive_retention).status());
+  PT_RETURN_IF_ERROR(ledger_->Checkpoint());
   return false;
 }
 

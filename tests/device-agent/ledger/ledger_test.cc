@@ -534,9 +534,10 @@ TEST_F(LedgerTest, QueriesForOpenItemsUseAnIndexAndSortNothing) {
     }
   }
 
-  EXPECT_EQ(plans.size(), 9u);
+  EXPECT_EQ(plans.size(), 10u);
   const std::string quick[] = {"SyncQueueItems_Entity (EntityType=? AND EntityId=?)",
                                "SyncQueueItems_Waiting (Status=? AND rowid>?)",
+                               "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
                                "INDEX SyncQueueItems_Initial",
                                "INDEX SyncQueueItems_Held",
                                "SyncQueueItems USING INDEX SyncQueueItems_Entity",
