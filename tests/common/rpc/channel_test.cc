@@ -32,7 +32,8 @@ TEST(ChannelTest, KnowsWhichAddressesLeaveThisMachine) {
                            "[::1]:5171", "unix:///tmp/x.sock"}) {
     EXPECT_TRUE(IsOnThisMachine(here)) << here;
   }
-  for (const char* away : {"192.0.2.1:5171", "https://sync.example:443", "127.evil.example:1", ""}) {
+  for (const char* away :
+       {"192.0.2.1:5171", "https://sync.example:443", "127.evil.example:1", ""}) {
     EXPECT_FALSE(IsOnThisMachine(away)) << away;
   }
 }
