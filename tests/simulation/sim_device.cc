@@ -449,6 +449,16 @@ bool SimDevice::HasNewerItem(const EntityKey& key, const std::string& batch_id) 
   return *found;
 }
 
+bool SimDevice::WasAnswered(const EntityKey& key) {
+  absl::StatusOr<sqlite::Statement> answered = replica_->ledger().db().Prepare(
+      "SELECT Status = 2 AND BatchId IS NOT NULL FROM SyncQueueItems WHERE EntityType = ?1 AND "
+      "EntityId = ?2 ORDER BY Id DESC LIMIT 1");
+  PT_CHECK(answered.ok());
+  const absl::StatusOr<bool> found = answered->Bind(1, key.type).Bind(2, key.id).Step();
+  PT_CHECK(found.ok());
+  return *found && answered->Int(0) != 0;
+}
+
 // Only while the agent is alive; else nothing is promised of a deletion. Nor of
 // one that is made before a recovery ended: the row reappears.
 bool SimDevice::KnownToService(const EntityKey& key) {

@@ -101,6 +101,8 @@ class SimDevice {
   bool has_own_files() const { return has_own_files_; }
   // Whether another item of the entity came after that batch's.
   bool HasNewerItem(const EntityKey& key, const std::string& batch_id);
+  // Whether the entity's last item was sent, and answered.
+  bool WasAnswered(const EntityKey& key);
 
  private:
   void WriteOnce();
