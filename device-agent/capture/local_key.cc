@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
-#include "common/model/entity_id.h"
+#include "device-agent/capture/entity_key.h"
 
 namespace ptdoc::sync {
 namespace {
@@ -69,13 +69,13 @@ absl::StatusOr<std::optional<std::string>> IdOfLocal(sqlite::Database& db, const
   }
   PT_ASSIGN_OR_RETURN(const auto shared, SharedKey(db, plan, parent, key));
   if (!shared.has_value()) return std::optional<std::string>();
-  const absl::StatusOr<std::string> id = EncodeEntityId(*shared, parent.key_affinities);
+  const absl::StatusOr<std::string> id = EntityIdOf(parent, *shared);
   return id.ok() ? std::optional(*id) : std::nullopt;
 }
 
 absl::StatusOr<std::optional<Value>> LocalOfId(sqlite::Database& db, const Plan& plan,
                                                const TablePlan& parent, absl::string_view id) {
-  const absl::StatusOr<std::vector<Value>> shared = DecodeEntityId(id, parent.key_affinities);
+  const absl::StatusOr<std::vector<Value>> shared = KeyOfEntityId(parent, id);
   if (!shared.ok()) return std::optional<Value>();
   PT_ASSIGN_OR_RETURN(const auto key, LocalKey(db, plan, parent, *shared));
   if (!key.has_value()) return std::optional<Value>();

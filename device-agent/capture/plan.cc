@@ -201,6 +201,7 @@ TablePlan BuildTable(const Candidate& candidate, const ReferenceMap& references)
   for (const std::string& column : entry.key) {
     entry.key_affinities.push_back(table.Column(column)->affinity);
   }
+  entry.ignores_case = KeyIgnoresCase(table, entry.key);
   for (const ColumnInfo& column : table.columns) {
     const bool in_key = Contains(entry.key, column.name);
     // A local integer is content only where it says to which row this one belongs.
@@ -385,6 +386,10 @@ absl::Status Complete(sqlite::Database& db, const PlanRequest& request,
 }
 
 }  // namespace
+
+bool TablePlan::IgnoresCase() const {
+  return std::find(ignores_case.begin(), ignores_case.end(), true) != ignores_case.end();
+}
 
 const TablePlan* Plan::ByType(absl::string_view type) const {
   const auto found = std::find_if(tables.begin(), tables.end(),

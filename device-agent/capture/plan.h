@@ -75,6 +75,9 @@ struct TablePlan {
   std::string table;
   std::vector<std::string> key;
   std::vector<Affinity> key_affinities;  // as others see the values: TEXT of a translated one
+  // Of each key column: its collation is NOCASE. RED and red are one row then, one
+  // EntityId, and how it is written is content like any other.
+  std::vector<bool> ignores_case;
   // Columns whose values are content: not generated, not excluded, not stamped,
   // and no rowid alias that is not the key (such an integer is each device's
   // own). Sorted bytewise; the key's columns are among them.
@@ -92,7 +95,13 @@ struct TablePlan {
   std::vector<std::string> warnings;  // each a sentence for people
   int64_t rows = 0;
   int64_t rows_with_null_key = 0;  // not synced (INVALID_KEY)
+
+  // True if any column of the key ignores case.
+  bool IgnoresCase() const;
 };
+
+// The column that Refusal::sql adds.
+inline constexpr char kKeyColumnName[] = "sync_id";
 
 // A table that is not synced: why, and what would make it possible.
 struct Refusal {
@@ -101,6 +110,9 @@ struct Refusal {
   std::string what;                          // a sentence
   std::string remedy;                        // a sentence
   std::vector<std::string> useful_key = {};  // for `key`, where such columns are there
+  // SQL that gives the table a column for `key`, kKeyColumnName, where nothing in it
+  // would do. For a person to run: the agent adds no column to an app's table.
+  std::vector<std::string> sql = {};
 };
 
 struct Plan {

@@ -4,6 +4,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 
 namespace ptdoc::sync {
 namespace {
@@ -133,6 +134,21 @@ std::string ReferenceMap::UnsyncedParent(const Candidate& child, const std::stri
   if (Translate(child, column).has_value()) return std::string();
   Seen seen;
   return FollowUnsynced(*child.table, &child, column, &seen);
+}
+
+std::string ReferenceMap::LikelyParent(absl::string_view column) const {
+  std::string stem = absl::AsciiStrToLower(column);
+  for (const absl::string_view end : {"_id", "id"}) {
+    if (stem.size() > end.size() && absl::EndsWith(stem, end)) {
+      stem.resize(stem.size() - end.size());
+      break;
+    }
+  }
+  for (const absl::string_view plural : {"", "s", "es"}) {
+    const TableInfo* table = FindTable(absl::StrCat(stem, plural));
+    if (table != nullptr && !table->is_virtual) return table->name;
+  }
+  return std::string();
 }
 
 bool ReferenceMap::ReachesByKey(const Candidate& from, const Candidate& to,

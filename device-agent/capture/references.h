@@ -33,6 +33,9 @@ class ReferenceMap {
   // The table (or type) that is not synced, but whose integers this column
   // holds; empty = none.
   std::string UnsyncedParent(const Candidate& child, const std::string& column) const;
+  // A table whose rows the column may number, to judge by its name alone ("book" or
+  // "book_id" by "books"); empty if no table is called so.
+  std::string LikelyParent(absl::string_view column) const;
   // True if the identity of the table's rows hangs on rows of the same table.
   bool HasKeyCycle(const Candidate& candidate) const;
 

@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "common/base/bytes.h"
 #include "common/base/status.h"
+#include "device-agent/capture/remedy.h"
 
 namespace ptdoc::sync {
 namespace {
@@ -27,12 +28,18 @@ bool SameColumns(std::vector<std::string> a, std::vector<std::string> b) {
   return a == b;
 }
 
-// The index that keeps `key` unique; null for a rowid alias, or if there is none.
+// The index that keeps `key` unique, byte by byte if there is one; null for a rowid
+// alias, or if there is none.
 const UniqueIndex* KeyIndex(const TableInfo& table, const std::vector<std::string>& key) {
+  const UniqueIndex* found = nullptr;
   for (const UniqueIndex& index : table.uniques) {
-    if (!index.partial && !index.expression && SameColumns(index.columns, key)) return &index;
+    if (index.partial || index.expression || !SameColumns(index.columns, key)) continue;
+    const bool binary =
+        std::all_of(index.collations.begin(), index.collations.end(), IsBinaryCollation);
+    if (binary) return &index;
+    if (found == nullptr) found = &index;
   }
-  return nullptr;
+  return found;
 }
 
 // "or name ... with key=", where the table has a column that would do.
@@ -49,7 +56,7 @@ std::string KeyColumnHint(const TableInfo& table) {
 
 Refusal Refuse(const TableInfo& table, absl::string_view reason, std::string what,
                std::string remedy) {
-  return Refusal{table.name, std::string(reason), std::move(what), std::move(remedy), {}};
+  return Refusal{table.name, std::string(reason), std::move(what), std::move(remedy), {}, {}};
 }
 
 std::optional<Refusal> RefuseKind(const TableInfo& table) {
@@ -66,8 +73,15 @@ std::optional<Refusal> RefuseKind(const TableInfo& table) {
 std::optional<Refusal> RefuseMissingKey(const TableInfo& table,
                                         const std::vector<std::string>& key) {
   if (key.empty()) {
-    return Refuse(table, "NO_KEY", "it has no PRIMARY KEY",
-                  absl::StrCat("declare a PRIMARY KEY", KeyColumnHint(table)));
+    Refusal refusal = Refuse(table, "NO_KEY", "it has no PRIMARY KEY",
+                             absl::StrCat("declare a PRIMARY KEY", KeyColumnHint(table)));
+    refusal.sql = KeyColumnSql(table);
+    if (!refusal.sql.empty()) {
+      absl::StrAppend(&refusal.remedy,
+                      "; or give it a column that names its rows everywhere (the "
+                      "SQL is below)");
+    }
+    return refusal;
   }
   if (SameColumns(key, table.primary_key) || KeyIndex(table, key) != nullptr) return std::nullopt;
   return Refuse(table, "NO_KEY",
@@ -93,91 +107,65 @@ std::optional<Refusal> RefuseKeyShape(const TableInfo& table, const std::vector<
   return std::nullopt;
 }
 
-Refusal CaseInsensitiveKey(const TableInfo& table, const std::string& column) {
-  return Refuse(table, "CASE_INSENSITIVE_KEY",
+Refusal OtherCollation(const TableInfo& table, const std::string& column) {
+  return Refuse(table, "KEY_COLLATION",
                 absl::StrCat("its key column \"", column,
-                             "\" has a collation other than BINARY: keys that are two for other "
-                             "devices are one here"),
-                "declare the column with COLLATE BINARY (SQLite's default)");
+                             "\" has a collation other than BINARY and NOCASE, or another one than "
+                             "its UNIQUE index: keys that are two for other devices are one here"),
+                "declare the column, and the index, with COLLATE BINARY (SQLite's default)");
 }
 
-// True if the column takes two texts for one. SQL has no better way to ask for
-// its collation, which need not be that of the key's index: the column of a
-// compound select has the collation of its first part. No row is read.
-absl::StatusOr<bool> IgnoresCase(sqlite::Database& db, const TableInfo& table,
-                                 const std::string& column) {
+enum class Comparison : uint8_t { kBinary, kNoCase, kOther };
+
+// How the column compares texts. SQL has no better way to ask for its collation,
+// which need not be that of the key's index: the column of a compound select has
+// the collation of its first part. No row is read.
+absl::StatusOr<Comparison> ComparisonOf(sqlite::Database& db, const TableInfo& table,
+                                        const std::string& column) {
   const std::string name = sqlite::QuoteName(column);
-  return db.QueryInt(absl::StrCat("SELECT count(*) FROM (SELECT x FROM (SELECT ", name,
-                                  " AS x FROM main.", sqlite::QuoteName(table.name),
-                                  " LIMIT 0) UNION ALL SELECT 'a') WHERE x = 'A' OR x = 'a '"));
+  const absl::StatusOr<int64_t> equal = db.QueryInt(absl::StrCat(
+      "SELECT sum((x = 'A') + 2 * (x = 'a ')) FROM (SELECT x FROM (SELECT ", name,
+      " AS x FROM main.", sqlite::QuoteName(table.name), " LIMIT 0) UNION ALL SELECT 'a')"));
+  if (!equal.ok() && !IsAboutSchema(equal.status())) return equal.status();
+  // A collation that only the app knows is an error here.
+  if (!equal.ok() || *equal > 1) return Comparison::kOther;
+  return *equal == 1 ? Comparison::kNoCase : Comparison::kBinary;
 }
 
 absl::StatusOr<std::optional<Refusal>> RefuseCollation(sqlite::Database& db, const TableInfo& table,
                                                        const std::vector<std::string>& key) {
+  const std::vector<bool> ignores_case = KeyIgnoresCase(table, key);
   const UniqueIndex* index = KeyIndex(table, key);
   for (size_t i = 0; index != nullptr && i < index->columns.size(); ++i) {
-    if (absl::EqualsIgnoreCase(index->collations[i], "BINARY")) continue;
-    return std::optional(CaseInsensitiveKey(table, index->columns[i]));
+    const std::string& collation = index->collations[i];
+    if (IsBinaryCollation(collation) || IsNoCaseCollation(collation)) continue;
+    return std::optional(OtherCollation(table, index->columns[i]));
   }
-  for (const std::string& column : key) {
-    const absl::StatusOr<bool> ignores = IgnoresCase(db, table, column);
-    if (!ignores.ok() && !IsAboutSchema(ignores.status())) return ignores.status();
-    // A collation that only the app knows is an error here, and not BINARY.
-    if (!ignores.ok() || *ignores) return std::optional(CaseInsensitiveKey(table, column));
+  for (size_t i = 0; i < key.size(); ++i) {
+    PT_ASSIGN_OR_RETURN(const Comparison comparison, ComparisonOf(db, table, key[i]));
+    const Comparison expected = ignores_case[i] ? Comparison::kNoCase : Comparison::kBinary;
+    if (comparison != expected) return std::optional(OtherCollation(table, key[i]));
   }
   return std::optional<Refusal>();
 }
 
-std::string ToConfig(const TableInfo& table, const std::vector<std::string>& columns) {
-  return absl::StrCat("key = \"", absl::StrJoin(columns, ", "), "\" in the [[entity]] of \"",
-                      table.name, "\"");
-}
-
-// The key, or other columns in UNIQUE indexes, that would name a row on every
-// device.
-std::vector<std::string> UsefulKey(const Candidate& candidate, const ReferenceMap& references) {
-  const TableInfo& table = *candidate.table;
-  const std::vector<std::string>* best = nullptr;
-  for (const UniqueIndex& index : table.uniques) {
-    if (index.partial || index.expression || index.columns.size() > kKeyColumnsMax) continue;
-    const bool means_the_same =
-        std::all_of(index.columns.begin(), index.columns.end(), [&](const std::string& name) {
-          const ColumnInfo* column = table.Column(name);
-          if (column == nullptr || !column->not_null || column->generated) return false;
-          return column->affinity == Affinity::kText || column->affinity == Affinity::kBlob ||
-                 references.Translate(candidate, column->name).has_value();
-        });
-    const bool binary = std::all_of(
-        index.collations.begin(), index.collations.end(),
-        [](const std::string& collation) { return absl::EqualsIgnoreCase(collation, "BINARY"); });
-    if (!means_the_same || !binary) continue;
-    if (best == nullptr || index.columns.size() < best->size()) best = &index.columns;
-  }
-  return best == nullptr ? std::vector<std::string>() : *best;
-}
-
 Refusal RefuseIntegerKey(const Candidate& candidate, const ReferenceMap& references) {
   const TableInfo& table = *candidate.table;
-  const std::vector<std::string> useful = UsefulKey(candidate, references);
-  std::string remedy;
-  if (!useful.empty()) {
-    remedy = absl::StrCat("name rows by what is UNIQUE NOT NULL in it: ", ToConfig(table, useful),
-                          "; the integer stays local, and foreign keys follow");
-  } else {
-    remedy = absl::StrCat(
-        "give it a UNIQUE NOT NULL column that every device can fill by itself, such as a uuid, "
-        "and name it with key=; or ",
-        table.autoincrement ? "give each device numbers of its own (integer_key = \"range\" with "
-                              "id_range); or "
-                            : "",
-        "if one device alone creates its rows, say so with integer_key = \"one_side\"");
-  }
   Refusal refusal =
       Refuse(table, "INTEGER_KEY",
              "its key is made of integers: two devices that create rows offline pick the same "
              "number, and one row would overwrite the other",
-             std::move(remedy));
-  refusal.useful_key = useful;
+             "");
+  if (const UniqueIndex* useful = UsefulKey(candidate, references)) {
+    refusal.useful_key = useful->columns;
+    refusal.remedy = absl::StrCat(
+        "name rows by what is UNIQUE in it: ", ToConfig(table, useful->columns),
+        "; the integer stays local, and foreign keys follow",
+        NullableColumns(table, *useful) > 0 ? "; rows with a NULL there are not synced" : "");
+    return refusal;
+  }
+  refusal.sql = KeyColumnSql(table);
+  refusal.remedy = OtherWays(table, references, !refusal.sql.empty());
   return refusal;
 }
 
@@ -221,18 +209,30 @@ Refusal IntegerReference(const TableInfo& table, const std::string& column,
 
 absl::StatusOr<std::optional<Refusal>> RefuseName(sqlite::Database& db, const std::string& name) {
   if (IsOurTable(name)) {
-    return std::optional(Refusal{name, "SYNC_TABLE", "it is this agent's own", "leave it out", {}});
+    return std::optional(Refusal{name, "SYNC_TABLE", "it is this agent's own", "leave it out"});
   }
   if (absl::StartsWithIgnoreCase(name, "sqlite_")) {
-    return std::optional(Refusal{name, "SYSTEM_TABLE", "it is SQLite's own", "leave it out", {}});
+    return std::optional(Refusal{name, "SYSTEM_TABLE", "it is SQLite's own", "leave it out"});
   }
   PT_ASSIGN_OR_RETURN(sqlite::Statement rows,
                       db.Prepare("SELECT name FROM main.sqlite_master WHERE type = 'view' AND "
                                  "name = ?1 COLLATE NOCASE"));
   PT_ASSIGN_OR_RETURN(const bool view, rows.Bind(1, name).Step());
   if (!view) return std::optional<Refusal>();
-  return std::optional(Refusal{
-      std::string(rows.Text(0)), "VIEW", "it is a view", "sync the tables that it shows", {}});
+  return std::optional(
+      Refusal{std::string(rows.Text(0)), "VIEW", "it is a view", "sync the tables that it shows"});
+}
+
+std::vector<bool> KeyIgnoresCase(const TableInfo& table, const std::vector<std::string>& key) {
+  std::vector<bool> ignores(key.size(), false);
+  const UniqueIndex* index = KeyIndex(table, key);
+  for (size_t i = 0; index != nullptr && i < key.size(); ++i) {
+    const auto at = std::find(index->columns.begin(), index->columns.end(), key[i]);
+    ignores[i] =
+        at != index->columns.end() &&
+        IsNoCaseCollation(index->collations[static_cast<size_t>(at - index->columns.begin())]);
+  }
+  return ignores;
 }
 
 absl::StatusOr<std::optional<Refusal>> RefuseTable(sqlite::Database& db, const TableInfo& table,

@@ -92,12 +92,13 @@ class TriggerWriter {
     return absl::StrCat(InsertIntoLog(), "VALUES (", LogValues(op, row), "); ");
   }
 
-  // True in SQL if a column's two values are one by type and by every byte. IS
-  // alone follows the column's collation, and takes 1 for 1.0.
-  std::string Same(const std::string& column, absl::string_view a, absl::string_view b) const {
+  // True in SQL if a column's two values are one by type and, under BINARY, by every
+  // byte. IS alone follows the column's collation, and takes 1 for 1.0.
+  std::string Same(const std::string& column, absl::string_view a, absl::string_view b,
+                   absl::string_view collation = "BINARY") const {
     const std::string name = QuoteName(column);
     const ColumnInfo* info = table_.Column(column);
-    std::string sql = absl::StrCat(a, name, " COLLATE BINARY IS ", b, name);
+    std::string sql = absl::StrCat(a, name, " COLLATE ", collation, " IS ", b, name);
     // A column of TEXT affinity holds no numbers.
     if (info == nullptr || info->affinity != Affinity::kText) {
       absl::StrAppend(&sql, " AND typeof(", a, name, ") = typeof(", b, name, ")");
@@ -113,8 +114,18 @@ class TriggerWriter {
     return absl::StrJoin(parts, " AND ");
   }
 
+  bool IgnoresCase(size_t key_column) const {
+    return key_column < plan_.ignores_case.size() && plan_.ignores_case[key_column];
+  }
+
   std::string SameKey(absl::string_view a, absl::string_view b) const {
-    return SameOfAll(plan_.key, a, b);
+    std::vector<std::string> parts;
+    parts.reserve(plan_.key.size());
+    for (size_t i = 0; i < plan_.key.size(); ++i) {
+      // Another case is an edit of the same row.
+      parts.push_back(Same(plan_.key[i], a, b, IgnoresCase(i) ? "NOCASE" : "BINARY"));
+    }
+    return absl::StrJoin(parts, " AND ");
   }
 
   bool InKey(const std::string& column) const {
@@ -126,15 +137,20 @@ class TriggerWriter {
   // Only columns without affinity, and NUMERIC ones under old versions, keep 1
   // and 1.0 apart.
   bool CoversKey(const UniqueIndex& index) const {
-    return std::all_of(plan_.key.begin(), plan_.key.end(), [&](const std::string& column) {
-      const auto at = std::find(index.columns.begin(), index.columns.end(), column);
+    for (size_t i = 0; i < plan_.key.size(); ++i) {
+      const auto at = std::find(index.columns.begin(), index.columns.end(), plan_.key[i]);
       if (at == index.columns.end()) return false;
-      const ColumnInfo* info = table_.Column(column);
+      const ColumnInfo* info = table_.Column(plan_.key[i]);
       const std::string& collation =
           index.collations[static_cast<size_t>(at - index.columns.begin())];
-      return absl::EqualsIgnoreCase(collation, "BINARY") && info != nullptr &&
-             info->affinity != Affinity::kBlob && info->affinity != Affinity::kNumeric;
-    });
+      const bool equal_keys = absl::EqualsIgnoreCase(collation, "BINARY") ||
+                              (IgnoresCase(i) && absl::EqualsIgnoreCase(collation, "NOCASE"));
+      if (!equal_keys || info == nullptr || info->affinity == Affinity::kBlob ||
+          info->affinity == Affinity::kNumeric) {
+        return false;
+      }
+    }
+    return true;
   }
 
   // What a row will hold in `column`: REPLACE puts the default in place of a

@@ -12,8 +12,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/bytes.h"
 #include "common/base/status.h"
-#include "common/model/entity_id.h"
 #include "common/model/reason.h"
+#include "device-agent/capture/entity_key.h"
 #include "device-agent/capture/stamp.h"
 #include "device-agent/replica/replica.h"
 
@@ -155,7 +155,7 @@ class Adoption {
   // what time.
   absl::Status TakeEdit(const TablePlan& table, const Value& key, const EfItem& item) {
     const std::vector<Value> keys = {key};
-    absl::StatusOr<std::string> id = EncodeEntityId(keys, table.key_affinities);
+    absl::StatusOr<std::string> id = EntityIdOf(table, keys);
     if (!id.ok()) {
       ++out_.unknown;
       return absl::OkStatus();
@@ -176,7 +176,7 @@ class Adoption {
     PT_ASSIGN_OR_RETURN(const bool upper, WritesUpperCase(app_, table));
     const std::string spelled = upper && IsUuid(item.id) ? absl::AsciiStrToUpper(item.id) : item.id;
     const std::vector<Value> keys = {Value::Text(spelled)};
-    absl::StatusOr<std::string> id = EncodeEntityId(keys, table.key_affinities);
+    absl::StatusOr<std::string> id = EntityIdOf(table, keys);
     if (!id.ok()) {
       ++out_.unknown;
       return absl::OkStatus();

@@ -90,26 +90,47 @@ Json PlanJson(const ShownPlan& shown) {
     refused.push_back({{"table", refusal.table},
                        {"reason", refusal.reason},
                        {"message", refusal.what},
-                       {"remedy", refusal.remedy}});
+                       {"remedy", refusal.remedy},
+                       {"sql", refusal.sql}});
   }
   return {{"tables", tables}, {"refused", refused}, {"proposed", ProposalsJson(shown.proposed)}};
 }
 
-// Tables that are refused for one reason stand together.
+// Tables with one reason stand together, and among them those with one way out.
 void PrintRefusals(const Plan& plan) {
   if (plan.refusals.empty()) return;
   std::printf("\nNot synced:\n");
   std::vector<std::string> reasons;
-  reasons.reserve(plan.refusals.size());
-  std::map<std::string, std::vector<std::string>> tables;
+  std::map<std::string, std::vector<std::string>> remedies;
+  std::map<std::pair<std::string, std::string>, std::vector<std::string>> tables;
   for (const Refusal& refusal : plan.refusals) {
-    const std::string text =
-        absl::StrCat(refusal.reason, ": ", refusal.what, ". To sync it: ", refusal.remedy, ".");
-    if (!tables.contains(text)) reasons.push_back(text);
-    tables[text].push_back(refusal.table);
+    const std::string reason = absl::StrCat(refusal.reason, ": ", refusal.what, ".");
+    if (!remedies.contains(reason)) reasons.push_back(reason);
+    std::vector<std::string>& of_reason = remedies[reason];
+    std::vector<std::string>& of_remedy = tables[{reason, refusal.remedy}];
+    if (of_remedy.empty()) of_reason.push_back(refusal.remedy);
+    of_remedy.push_back(refusal.table);
   }
   for (const std::string& reason : reasons) {
-    std::printf("  %s\n    %s\n", absl::StrJoin(tables[reason], ", ").c_str(), reason.c_str());
+    std::printf("  %s To sync it:\n", reason.c_str());
+    for (const std::string& remedy : remedies[reason]) {
+      std::printf("    %s: %s.\n", absl::StrJoin(tables[{reason, remedy}], ", ").c_str(),
+                  remedy.c_str());
+    }
+  }
+}
+
+// For tables in which nothing names a row.
+void PrintKeySql(const Plan& plan) {
+  const auto has_sql = [](const Refusal& refusal) { return !refusal.sql.empty(); };
+  if (std::none_of(plan.refusals.begin(), plan.refusals.end(), has_sql)) return;
+  std::printf(
+      "\nSQL that gives a table a key of its own, if the app bears a column that it does not know. "
+      "Run it\nonce, before the file goes to other devices, and name key = \"%s\" on every one:\n",
+      kKeyColumnName);
+  for (const Refusal& refusal : plan.refusals) {
+    if (!refusal.sql.empty()) std::printf("\n");
+    for (const std::string& sql : refusal.sql) std::printf("  %s\n", sql.c_str());
   }
 }
 
@@ -158,6 +179,7 @@ void PrintPlan(const Plan& plan, const std::string& database) {
     }
   }
   PrintRefusals(plan);
+  PrintKeySql(plan);
 }
 
 // A table that was asked for by name and is refused stops init; with

@@ -9,6 +9,7 @@
 #include "common/base/status.h"
 #include "common/model/entity_id.h"
 #include "common/model/row_json.h"
+#include "device-agent/capture/entity_key.h"
 #include "device-agent/replica/planning.h"
 
 namespace ptdoc::sync {
@@ -55,6 +56,22 @@ absl::Status ResolveReviewed(Ledger& ledger, Work& work, absl::Time now, const V
   PT_ASSIGN_OR_RETURN(const std::optional<ArchiveEntry> kept, ledger.FindArchive(id));
   if (!kept.has_value() || kept->is_resolved || kept->conflict_id != id) return absl::OkStatus();
   return ledger.ResolveArchive(id, now, version.modified_by, action(*kept));
+}
+
+// The key says what stands in its columns; where it ignores case, the version says
+// how that is written. False if the two contradict each other.
+bool FillKey(const Table& table, Target* target) {
+  for (size_t i = 0; i < target->key.size(); ++i) {
+    const size_t at = table.key_at[i];
+    if (table.IsFixed(at) || !target->written[at]) {
+      target->values[at] = target->key[i];
+    } else if (FoldedKeyValue(table.plan, i, target->values[at]) != target->key[i]) {
+      target->code = "INVALID_KEY";
+      return false;
+    }
+    target->written[at] = true;
+  }
+  return true;
 }
 
 }  // namespace
@@ -362,10 +379,7 @@ absl::StatusOr<bool> ReplicaImpl::FillTarget(Target* target, const Row* row) {
     target->values[i] = *value;
     target->written[i] = true;
   }
-  for (size_t i = 0; i < target->key.size(); ++i) {
-    target->values[table.key_at[i]] = target->key[i];
-    target->written[table.key_at[i]] = true;
-  }
+  if (!FillKey(table, target)) return false;
   if (!complete) PT_RETURN_IF_ERROR(FillMissing(target, row));
   target->after = HashesOf(table, *ledger_, target->values);
   return true;

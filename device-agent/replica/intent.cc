@@ -172,6 +172,7 @@ absl::Status ReplicaImpl::SettleInLedger(const Work& work, const Intent* intent)
     // From here on the file counts as another one: what was known is void.
     PT_RETURN_IF_ERROR(ledger_->ForgetEverythingSynced());
     PT_RETURN_IF_ERROR(ledger_->Drop("key:"));
+    PT_RETURN_IF_ERROR(ledger_->Drop("key_case:"));
     PT_RETURN_IF_ERROR(ledger_->Drop("references:"));
     PT_RETURN_IF_ERROR(ledger_->Put("file_id", work.file_id));
     PT_RETURN_IF_ERROR(ledger_->PutInt("recovery_ready", 1));

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "common/base/status.h"
-#include "common/model/entity_id.h"
+#include "device-agent/capture/entity_key.h"
 #include "device-agent/capture/local_key.h"
 
 namespace ptdoc::sync {
@@ -88,7 +88,7 @@ absl::StatusOr<LogKeys::Name> LogKeys::NameOf(const LogRow& row) {
     }
     key[i] = Value::Text(*std::move(owner));
   }
-  absl::StatusOr<std::string> id = EncodeEntityId(key, table->key_affinities);
+  absl::StatusOr<std::string> id = EntityIdOf(*table, key);
   if (!id.ok()) return Name{};
   return Name{Verdict::kKnown, *std::move(id)};
 }

@@ -46,6 +46,28 @@ std::string ReferencesText(const TablePlan& table) {
   return text.empty() ? "none" : text;
 }
 
+// The key's columns that ignore case; never empty.
+std::string IgnoredCaseText(const TablePlan& table) {
+  std::vector<std::string> columns;
+  for (size_t i = 0; i < table.key.size(); ++i) {
+    const bool ignores_case = i < table.ignores_case.size() && table.ignores_case[i];
+    if (ignores_case) columns.push_back(table.key[i]);
+  }
+  return columns.empty() ? "none" : absl::StrJoin(columns, ", ");
+}
+
+// What of the key is not as the ledger knows it; empty = nothing.
+absl::StatusOr<std::string> OtherKey(Ledger& ledger, const TablePlan& table) {
+  const std::string now = absl::StrJoin(table.key, ", ");
+  PT_ASSIGN_OR_RETURN(const std::string known, ledger.Get(absl::StrCat("key:", table.type)));
+  if (!known.empty() && known != now) return absl::StrCat("its key was ", known, " and is ", now);
+  const std::string ignores = IgnoredCaseText(table);
+  PT_ASSIGN_OR_RETURN(const std::string ignored, ledger.Get(absl::StrCat("key_case:", table.type)));
+  if (ignored.empty() || ignored == ignores) return std::string();
+  return absl::StrCat("the columns of its key that ignore case (COLLATE NOCASE) were ", ignored,
+                      " and are ", ignores);
+}
+
 }  // namespace
 
 Table* ReplicaImpl::TableOf(absl::string_view type) {
@@ -90,12 +112,11 @@ absl::Status ReplicaImpl::LeaveOutOtherKeys(Plan* plan) {
           "`device-agent init` takes it so for good."));
       continue;
     }
-    const std::string now = absl::StrJoin(table.key, ", ");
-    PT_ASSIGN_OR_RETURN(const std::string known, ledger_->Get(absl::StrCat("key:", table.type)));
-    if (known.empty() || known == now || accepts_new_keys_) continue;
+    PT_ASSIGN_OR_RETURN(const std::string other_key, OtherKey(*ledger_, table));
+    if (other_key.empty() || accepts_new_keys_) continue;
     others.insert(table.type);
     problems_.push_back(absl::StrCat(
-        table.table, " is not as it was: its key was ", known, " and is ", now,
+        table.table, " is not as it was: ", other_key,
         ". Its changes stay queued and nothing is applied to it until its key is the old one, or "
         "`device-agent init` takes the new one for good."));
   }
@@ -176,6 +197,7 @@ absl::Status ReplicaImpl::RememberPlan() {
   for (const TablePlan& plan : plan_.tables) {
     PT_RETURN_IF_ERROR(
         ledger_->Put(absl::StrCat("key:", plan.type), absl::StrJoin(plan.key, ", ")));
+    PT_RETURN_IF_ERROR(ledger_->Put(absl::StrCat("key_case:", plan.type), IgnoredCaseText(plan)));
     const std::string name = absl::StrCat("references:", plan.type);
     const std::string refers = ReferencesText(plan);
     PT_ASSIGN_OR_RETURN(const std::string referred, ledger_->Get(name));

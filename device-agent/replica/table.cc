@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/bytes.h"
 #include "common/base/status.h"
-#include "common/model/entity_id.h"
+#include "device-agent/capture/entity_key.h"
 #include "device-agent/capture/local_key.h"
 #include "device-agent/capture/stamp.h"
 #include "device-agent/replica/table_sql.h"
@@ -324,6 +324,13 @@ bool Table::IsKey(size_t column) const {
   return std::find(key_at.begin(), key_at.end(), column) != key_at.end();
 }
 
+bool Table::IsFixed(size_t column) const {
+  const auto at = std::find(key_at.begin(), key_at.end(), column);
+  if (at == key_at.end()) return false;
+  const auto which = static_cast<size_t>(at - key_at.begin());
+  return which >= plan.ignores_case.size() || !plan.ignores_case[which];
+}
+
 int Table::Find(absl::string_view column) const {
   for (size_t i = 0; i < plan.columns.size(); ++i) {
     if (plan.columns[i] == column) return static_cast<int>(i);
@@ -364,11 +371,11 @@ const Value* Table::LocalValue(const Row& row, absl::string_view column) const {
 }
 
 absl::StatusOr<std::string> Table::IdOf(std::span<const Value> key) const {
-  return EncodeEntityId(key, plan.key_affinities);
+  return EntityIdOf(plan, key);
 }
 
 absl::StatusOr<std::vector<Value>> Table::KeyFromId(absl::string_view id) const {
-  return DecodeEntityId(id, plan.key_affinities);
+  return KeyOfEntityId(plan, id);
 }
 
 // SQLite has U+FFFD for what it cannot convert, U+FFFE and U+FFFF among it.
@@ -453,7 +460,8 @@ absl::StatusOr<Row> ReadRow(sqlite::Database& db, const Table& table, const Ledg
   if (!*found) return row;
   PT_ASSIGN_OR_RETURN(Row there, RowFrom(db, table, ledger, stmt));
   for (size_t i = 0; i < key.size(); ++i) {
-    if (there.values[table.key_at[i]] == key[i]) continue;
+    const Value& spelled = there.values[table.key_at[i]];
+    if (FoldedKeyValue(table.plan, i, spelled) == FoldedKeyValue(table.plan, i, key[i])) continue;
     row.other_spelling = true;
     return row;
   }

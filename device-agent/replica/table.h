@@ -85,6 +85,9 @@ struct Table {
 
   const std::string& type() const { return plan.type; }
   bool IsKey(size_t column) const;
+  // True if the EntityId alone says what stands in it: a key column whose case is not
+  // ignored.
+  bool IsFixed(size_t column) const;
   int Find(absl::string_view column) const;  // -1 if it is not synced
   int FindAnyCase(absl::string_view column) const;
   std::vector<Value> KeyOf(const std::vector<Value>& values) const;

@@ -141,7 +141,7 @@ absl::Status UpdateRow(sqlite::Database& db, const Table& table, std::span<const
     absl::StrAppend(&sets, sets.empty() ? "" : ", ", QuoteName(column), " = ?", bound.size());
   };
   for (size_t i = 0; i < values.size(); ++i) {
-    if (written[i] && !table.IsKey(i)) set(table.plan.columns[i], values[i]);
+    if (written[i] && !table.IsFixed(i)) set(table.plan.columns[i], values[i]);
   }
   for (const Stamp& stamp : StampsOf(table, version)) set(stamp.column, stamp.value);
   if (bound.empty()) return absl::OkStatus();

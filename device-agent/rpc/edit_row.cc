@@ -8,9 +8,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status.h"
-#include "common/model/entity_id.h"
 #include "common/model/reason.h"
 #include "common/sqlite/sqlite.h"
+#include "device-agent/capture/entity_key.h"
 #include "device-agent/capture/local_key.h"
 #include "device-agent/replica/replica.h"
 #include "device-agent/rpc/control_errors.h"
@@ -41,7 +41,7 @@ absl::Status CheckFields(const TablePlan& table, const EntityKey& key, const Fie
     }
     values.push_back(*found);
   }
-  const absl::StatusOr<std::string> id = EncodeEntityId(values, table.key_affinities);
+  const absl::StatusOr<std::string> id = EntityIdOf(table, values);
   if (id.ok() && *id == key.id) return absl::OkStatus();
   return BadContent("The key in the content is not that of the row in conflict");
 }

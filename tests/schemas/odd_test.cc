@@ -113,9 +113,9 @@ TEST_F(OddSchemaTest, KeysWhoseCollationTakesTwoForOneAreRefusedWithTheWayOut) {
       "CREATE TABLE B(K TEXT COLLATE BACKWARDS PRIMARY KEY, A);"
       "CREATE TABLE T(K TEXT PRIMARY KEY, A)");
 
-  EXPECT_EQ(ModeOf(a_, "N"), "CASE_INSENSITIVE_KEY");
-  EXPECT_EQ(ModeOf(a_, "R"), "CASE_INSENSITIVE_KEY");
-  EXPECT_EQ(ModeOf(a_, "B"), "CASE_INSENSITIVE_KEY");
+  EXPECT_EQ(ModeOf(a_, "N"), "two-way");
+  EXPECT_EQ(ModeOf(a_, "R"), "KEY_COLLATION");
+  EXPECT_EQ(ModeOf(a_, "B"), "KEY_COLLATION");
   EXPECT_EQ(ModeOf(a_, "T"), "two-way");
 }
 

@@ -112,14 +112,13 @@ TEST(MakePlanTest, RefusesWhatCannotBeSynced) {
   EXPECT_EQ(ReasonFor("CREATE TABLE t(a INT, b INTEGER, PRIMARY KEY (a, b))"), "INTEGER_KEY");
   EXPECT_EQ(ReasonFor("CREATE TABLE t(id PRIMARY KEY); INSERT INTO t VALUES ('x'), (7)"),
             "INTEGER_KEY");
-  EXPECT_EQ(ReasonFor("CREATE TABLE t(id TEXT COLLATE NOCASE PRIMARY KEY)"),
-            "CASE_INSENSITIVE_KEY");
+  EXPECT_EQ(ReasonFor("CREATE TABLE t(id TEXT COLLATE RTRIM PRIMARY KEY)"), "KEY_COLLATION");
   EXPECT_EQ(ReasonFor("CREATE TABLE t(id TEXT, PRIMARY KEY (id COLLATE RTRIM)) WITHOUT ROWID"),
-            "CASE_INSENSITIVE_KEY");
+            "KEY_COLLATION");
   for (const char* collation : {"NOCASE", "RTRIM"}) {
     EXPECT_EQ(ReasonFor(absl::StrCat("CREATE TABLE t(id TEXT COLLATE ", collation,
                                      ", PRIMARY KEY (id COLLATE BINARY))")),
-              "CASE_INSENSITIVE_KEY");
+              "KEY_COLLATION");
   }
   EXPECT_EQ(ReasonFor("CREATE TABLE t(a TEXT,b TEXT,c TEXT,d TEXT,e TEXT,f TEXT,g TEXT,h TEXT,"
                       "i TEXT, PRIMARY KEY (a,b,c,d,e,f,g,h,i))"),
@@ -136,6 +135,14 @@ TEST(MakePlanTest, PlansKeysOfWhichAPartIsNoInteger) {
   EXPECT_EQ(ReasonFor("CREATE TABLE t(a TEXT,b TEXT,c TEXT,d TEXT,e TEXT,f TEXT,g TEXT,h TEXT,"
                       "PRIMARY KEY (a,b,c,d,e,f,g,h))"),
             "");
+}
+
+TEST(MakePlanTest, KnowsWhichColumnsOfAKeyIgnoreCase) {
+  const Plan plan = PlanOf("CREATE TABLE t(a TEXT, b TEXT COLLATE NOCASE, PRIMARY KEY (b, a))");
+
+  ASSERT_EQ(plan.tables.size(), 1u);
+  EXPECT_THAT(plan.tables[0].ignores_case, ElementsAre(true, false));
+  EXPECT_TRUE(plan.tables[0].IgnoresCase());
 }
 
 TEST(MakePlanTest, RefusesVirtualTablesAndTheirShadows) {
@@ -273,7 +280,7 @@ TEST(MakePlanTest, WarnsOfKeysThatCarryAMeaning) {
 }
 
 TEST(MakePlanTest, WarnsOfReferencesThatLeadOut) {
-  EXPECT_THAT(WarningsFor("CREATE TABLE p(a TEXT COLLATE NOCASE PRIMARY KEY); CREATE TABLE t("
+  EXPECT_THAT(WarningsFor("CREATE TABLE p(a TEXT COLLATE RTRIM PRIMARY KEY); CREATE TABLE t("
                           "a TEXT PRIMARY KEY NOT NULL, p REFERENCES p)"),
               ElementsAre(HasSubstr("\"p\", which is not synced")));
 }

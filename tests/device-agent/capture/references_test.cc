@@ -209,7 +209,7 @@ TEST(ReferencesTest, InitProposesWhatTheTablesCanBeNamedBy) {
     lines.push_back(absl::StrCat(entity.table, ": ", absl::StrJoin(entity.key, ", ")));
   }
   EXPECT_THAT(lines, testing::UnorderedElementsAre("author: uuid", "book: uuid", "tag: slug",
-                                                   "book_tags: book_id, tag_id"));
+                                                   "word: w", "book_tags: book_id, tag_id"));
 }
 
 TEST(ReferencesTest, ARangeNeedsAKeyThatSqliteCounts) {
