@@ -31,6 +31,12 @@ def upgrade_2(op):
                     sa.Column("text", sa.Text()))
 
 
+def upgrade_3(op):
+    with op.batch_alter_table("person") as batch:
+        batch.drop_column("age")
+    op.rename_table("visit", "meeting")
+
+
 def main():
     if len(sys.argv) < 4:
         raise SystemExit(__doc__)
@@ -39,12 +45,14 @@ def main():
     with engine.begin() as connection:
         if verb == "migrate":
             op = Operations(MigrationContext.configure(connection))
-            {"1": upgrade_1, "2": upgrade_2}[args[0]](op)
+            {"1": upgrade_1, "2": upgrade_2, "3": upgrade_3}[args[0]](op)
             return
         meta = sa.MetaData()
         person = sa.Table("person", meta, autoload_with=connection)
         if verb == "add":
-            visit = sa.Table("visit", meta, autoload_with=connection)
+            there = sa.inspect(connection).get_table_names()
+            visit = sa.Table("meeting" if "meeting" in there else "visit", meta,
+                             autoload_with=connection)
             connection.execute(person.insert().values(id=args[0], name=args[1]))
             connection.execute(visit.insert().values(id=f"v-{args[0]}", person_id=args[0],
                                                      note="first"))

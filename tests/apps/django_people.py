@@ -1,7 +1,7 @@
 """A small Django application with migrations of its own, on uuid-like keys.
 
 Usage:
-  python3 django_people.py app.db migrate 1|2
+  python3 django_people.py app.db migrate 1|2|3
   python3 django_people.py app.db add KEY NAME       # with a visit
   python3 django_people.py app.db rename KEY NAME
   python3 django_people.py app.db nick KEY NICK      # after migration 2
@@ -57,6 +57,15 @@ class Second(migrations.Migration):
     ]
 
 
+class Third(migrations.Migration):
+    """A column goes, a table has another name."""
+    dependencies = [("people", "0002_second")]
+    operations = [
+        migrations.RemoveField("Person", "age"),
+        migrations.RenameModel("Visit", "Meeting"),
+    ]
+
+
 def module(name, **content):
     made = types.ModuleType(name)
     made.__file__ = __file__
@@ -71,6 +80,7 @@ def configure(database):
     module("people.migrations")
     module("people.migrations.0001_initial", Migration=Initial)
     module("people.migrations.0002_second", Migration=Second)
+    module("people.migrations.0003_third", Migration=Third)
     settings.configure(
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": database,
                                "OPTIONS": {"timeout": 20}}},
@@ -79,7 +89,7 @@ def configure(database):
 
 
 class InMemory:
-    """Django's loader of migrations, told of the two above."""
+    """Django's loader of migrations, told of the three above."""
 
     @staticmethod
     def executor():
@@ -87,7 +97,8 @@ class InMemory:
         from django.db.migrations.executor import MigrationExecutor
         from django.db.migrations.loader import MigrationLoader
         disk = {("people", "0001_initial"): Initial("0001_initial", "people"),
-                ("people", "0002_second"): Second("0002_second", "people")}
+                ("people", "0002_second"): Second("0002_second", "people"),
+                ("people", "0003_third"): Third("0003_third", "people")}
 
         class Loader(MigrationLoader):
             def load_disk(self):
@@ -100,7 +111,7 @@ class InMemory:
 
 
 def migrate(number):
-    target = {"1": "0001_initial", "2": "0002_second"}[number]
+    target = {"1": "0001_initial", "2": "0002_second", "3": "0003_third"}[number]
     InMemory.executor().migrate([("people", target)])
 
 
@@ -109,7 +120,8 @@ def state_models():
     executor = InMemory.executor()
     applied = [key for key in executor.loader.applied_migrations if key[0] == "people"]
     apps = executor.loader.project_state(max(applied)).apps
-    return apps.get_model("people", "Person"), apps.get_model("people", "Visit")
+    visit = "Meeting" if ("people", "0003_third") in applied else "Visit"
+    return apps.get_model("people", "Person"), apps.get_model("people", visit)
 
 
 def run(verb, args):

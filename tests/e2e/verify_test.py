@@ -1,5 +1,6 @@
 """verify: what differs between a device and the service is found and mended."""
 import json
+import subprocess
 import unittest
 
 from cli_case import CliCase
@@ -101,6 +102,48 @@ class VerifyTest(CliCase):
         self.assertEqual(report["found"], 0)
         self.assertEqual(self.patients(report)["waiting"], 2)
         self.assertEqual(self.patients(report)["equal"], 1498)
+
+    def verify_until_it_stands_in_the_ledger(self, device):
+        """Kills one after it has saved where it is; False if it ended before."""
+        verify = subprocess.Popen(
+            [self.world.bin / "device-agent", "verify", "--config", device.config],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            while verify.poll() is None:
+                if device.ledger("SELECT 1 FROM SyncMeta WHERE Name = 'verify'"):
+                    break
+        finally:
+            verify.kill()
+            verify.wait()
+        return bool(device.ledger("SELECT 1 FROM SyncMeta WHERE Name = 'verify'"))
+
+    def test_killed_in_the_middle_it_goes_on_and_forgets_nothing(self):
+        self.world.setup("c")
+        rows = 60_000  # Where it is is saved after each 20,000.
+        c = Device(self.world, "c", interval="1h", tables=("T",), stamps=False, schema=None)
+        c.shell("CREATE TABLE T(K TEXT PRIMARY KEY, V TEXT);"
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < "
+                f"{rows}) INSERT INTO T SELECT printf('k%06d', i), 'value' FROM n;")
+        c.init()
+        c.agent_run("run")
+        # In what it has seen before it is killed, and in what it has not.
+        self.silently(c, f"UPDATE T SET V = '{SECRET}' WHERE K IN ('k000007', 'k059999');"
+                         "DELETE FROM T WHERE K = 'k000009';")
+
+        killed = any(self.verify_until_it_stands_in_the_ledger(c) for _ in range(20))
+        self.assertTrue(killed, "it always ended before it could be killed")
+        report = self.report(c, code=3)
+
+        self.assertTrue(report["resumed"])
+        self.assertEqual({(f["entityId"], f["kind"]) for f in report["findings"]},
+                         {("k000007", "different"), ("k059999", "different"),
+                          ("k000009", "missingHere")})
+        self.assertEqual([kind["equal"] for kind in report["types"]], [rows - 3])
+        whole = self.report(c, "--repair", code=3)
+        self.assertFalse(whole["resumed"])
+        self.assertEqual([kind["rows"] for kind in report["types"]],
+                         [kind["rows"] for kind in whole["types"]])
+        self.assertEqual(self.report(c)["found"], 0)
 
     def test_without_a_service_the_exit_code_is_4(self):
         self.world.service.stop()

@@ -248,6 +248,7 @@ class FormTest : public SchemaTest, public testing::WithParamInterface<Form> {
     EXPECT_EQ(a_.Query(form.query), form.expected);
     EXPECT_EQ(b_.Query(form.query), form.expected);
     ExpectSame();
+    ExpectUninstallLeavesNothing(b_, pragmas + form.schema);
   }
 };
 

@@ -11,10 +11,10 @@
 
 namespace ptdoc::sync {
 
-// Every value of every synced table by type and byte, in the key's order.
-inline std::vector<std::string> ContentOf(TestDevice& device) {
+// Every value of every table of the plan by type and byte, in the key's order.
+inline std::vector<std::string> ContentOf(TestDevice& device, const Plan& tables) {
   std::vector<std::string> lines;
-  for (const TablePlan& plan : device.replica().plan().tables) {
+  for (const TablePlan& plan : tables.tables) {
     std::vector<std::string> columns;
     for (const std::string& column : plan.columns) columns.push_back(sqlite::QuoteName(column));
     std::vector<std::string> key;
@@ -30,6 +30,9 @@ inline std::vector<std::string> ContentOf(TestDevice& device) {
     }
   }
   return lines;
+}
+inline std::vector<std::string> ContentOf(TestDevice& device) {
+  return ContentOf(device, device.replica().plan());
 }
 
 // Two devices that sync one schema.
@@ -48,6 +51,20 @@ class SchemaTest : public ReplicaTest {
       EXPECT_THAT(device->Query("PRAGMA foreign_key_check"), testing::IsEmpty());
       EXPECT_THAT(device->Query("SELECT Applying FROM SyncControl"), testing::ElementsAre("0"));
     }
+  }
+  // `uninstall` leaves the schema as `sql` makes it, and every row as it is.
+  void ExpectUninstallLeavesNothing(TestDevice& device, const std::string& sql) {
+    constexpr char kSchema[] = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY 1, 2";
+    const Plan plan = device.replica().plan();
+    const std::vector<std::string> content = ContentOf(device, plan);
+    device.Close();
+    const absl::Status removed = Replica::Uninstall(device.options(), clock_, rng_);
+    ASSERT_TRUE(removed.ok()) << removed;
+    TestDevice fresh(dir_, "fresh", clock_, rng_);
+    fresh.Sql(sql);
+    EXPECT_EQ(device.Query(kSchema), fresh.Query(kSchema));
+    EXPECT_TRUE(ContentOf(device, plan) == content) << "uninstall has changed a row";
+    EXPECT_THAT(device.Query("PRAGMA integrity_check"), testing::ElementsAre("ok"));
   }
   // The plan's mode of a table: "two-way", "off", "captured", or the refusal's code.
   static std::string ModeOf(TestDevice& device, const std::string& table) {
