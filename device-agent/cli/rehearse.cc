@@ -3,20 +3,25 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status.h"
-#include "common/model/entity_id.h"
 #include "common/model/reason.h"
 #include "common/sqlite/sqlite.h"
 #include "device-agent/capture/capture.h"
+#include "device-agent/capture/entity_key.h"
+#include "device-agent/capture/local_key.h"
 #include "device-agent/replica/replica.h"
 
 namespace ptdoc::sync {
@@ -67,31 +72,64 @@ absl::StatusOr<std::vector<std::string>> SchemaOf(sqlite::Database& db) {
 // A row that stands in the table, as a version of another device would bring it.
 struct Probe {
   EntityKey key;
-  std::vector<Value> key_values;
-  Fields fields;
+  std::vector<Value> local_key;  // as it stands in this file
+  Fields fields;                 // as others know it
 };
 
-absl::StatusOr<std::optional<Probe>> ProbeOf(sqlite::Database& db, const TablePlan& table) {
+std::vector<Value> ReadLocal(const sqlite::Statement& row, size_t columns) {
+  std::vector<Value> values;
+  values.reserve(columns);
+  for (size_t i = 0; i < columns; ++i) values.push_back(row.ColumnValue(static_cast<int>(i)));
+  return values;
+}
+
+std::string SelectColumns(const TablePlan& table) {
   std::vector<std::string> names;
   names.reserve(table.columns.size());
   for (const std::string& column : table.columns) names.push_back(QuoteName(column));
-  PT_ASSIGN_OR_RETURN(sqlite::Statement row,
-                      db.Prepare(absl::StrCat("SELECT ", absl::StrJoin(names, ", "), " FROM main.",
-                                              QuoteName(table.table), " LIMIT 1")));
-  PT_ASSIGN_OR_RETURN(const bool found, row.Step());
-  if (!found) return std::nullopt;
+  return absl::StrCat("SELECT ", absl::StrJoin(names, ", "), " FROM main.", QuoteName(table.table));
+}
+
+// The integers of this file as ids; absent: one refers to a row that is not there.
+absl::StatusOr<std::optional<Fields>> SharedFields(sqlite::Database& db, const Plan& plan,
+                                                   const TablePlan& table,
+                                                   const std::vector<Value>& local) {
   std::vector<Field> fields;
   for (size_t i = 0; i < table.columns.size(); ++i) {
-    fields.push_back({table.columns[i], row.ColumnValue(static_cast<int>(i))});
+    Value value = local[i];
+    if (const Translation* translation = TranslationOf(table, table.columns[i])) {
+      PT_ASSIGN_OR_RETURN(std::optional<Value> shared, ToShared(db, plan, *translation, value));
+      if (!shared.has_value()) return std::optional<Fields>();
+      value = *std::move(shared);
+    }
+    fields.push_back({table.columns[i], std::move(value)});
   }
+  return std::optional(Fields(std::move(fields)));
+}
+
+absl::StatusOr<std::optional<Probe>> ProbeOf(sqlite::Database& db, const Plan& plan,
+                                             const TablePlan& table) {
+  std::vector<Value> local;
+  {
+    PT_ASSIGN_OR_RETURN(sqlite::Statement row,
+                        db.Prepare(absl::StrCat(SelectColumns(table), " LIMIT 1")));
+    PT_ASSIGN_OR_RETURN(const bool found, row.Step());
+    if (!found) return std::nullopt;
+    local = ReadLocal(row, table.columns.size());
+  }
+  PT_ASSIGN_OR_RETURN(std::optional<Fields> fields, SharedFields(db, plan, table, local));
+  if (!fields.has_value()) return std::nullopt;
   Probe probe;
-  probe.fields = Fields(std::move(fields));
+  probe.fields = *std::move(fields);
+  std::vector<Value> key;
   for (const std::string& column : table.key) {
     const Value* const value = probe.fields.Find(column);
     if (value == nullptr) return std::nullopt;
-    probe.key_values.push_back(*value);
+    key.push_back(*value);
+    const auto at = std::find(table.columns.begin(), table.columns.end(), column);
+    probe.local_key.push_back(local[static_cast<size_t>(at - table.columns.begin())]);
   }
-  absl::StatusOr<std::string> id = EncodeEntityId(probe.key_values, table.key_affinities);
+  absl::StatusOr<std::string> id = EntityIdOf(table, key);
   if (!id.ok()) return std::nullopt;
   probe.key = {table.type, *std::move(id)};
   return probe;
@@ -107,8 +145,8 @@ std::string WhereKey(const TablePlan& table) {
 
 absl::Status RunWithKey(sqlite::Database& db, const std::string& sql, const Probe& probe) {
   PT_ASSIGN_OR_RETURN(sqlite::Statement statement, db.Prepare(sql));
-  for (size_t i = 0; i < probe.key_values.size(); ++i) {
-    statement.Bind(static_cast<int>(i) + 1, probe.key_values[i]);
+  for (size_t i = 0; i < probe.local_key.size(); ++i) {
+    statement.Bind(static_cast<int>(i) + 1, probe.local_key[i]);
   }
   return statement.Run();
 }
@@ -133,9 +171,9 @@ class Rehearsal {
       return Rehearsed{table.table, "captured only", table.reason, false};
     }
     PT_ASSIGN_OR_RETURN(sqlite::Database db, OpenCopy(options_.database));
-    PT_ASSIGN_OR_RETURN(const std::optional<Probe> probe, ProbeOf(db, table));
+    PT_ASSIGN_OR_RETURN(const std::optional<Probe> probe, ProbeOf(db, plan(), table));
     if (!probe.has_value()) {
-      out.why = "by its schema; it is empty, so no row could be tried";
+      out.why = "by its schema; it is empty, or its first row refers to one that is not there";
       return out;
     }
     PT_ASSIGN_OR_RETURN(const std::string not_captured, TryCapture(db, table, *probe));
@@ -167,7 +205,7 @@ class Rehearsal {
     PT_ASSIGN_OR_RETURN(const std::vector<LogRow> rows,
                         ReadLog(db, replica_->plan(), before.seq, 1000));
     for (const LogRow& row : rows) {
-      if (row.table == table.number && row.key == probe.key_values) return std::string();
+      if (row.table == table.number && row.key == probe.local_key) return std::string();
     }
     return std::string("a write to it leaves no row in the capture log");
   }
@@ -200,32 +238,26 @@ class Rehearsal {
     }
     if (report.applied == 0)
       return std::string("a row of it that another device sends is not applied");
-    PT_ASSIGN_OR_RETURN(const std::optional<Probe> after, ProbeAgain(db, table, probe));
-    if (after.has_value() && after->fields == probe.fields) return std::string();
+    PT_ASSIGN_OR_RETURN(const std::optional<Fields> after, FieldsAgain(db, table, probe));
+    if (after.has_value() && *after == probe.fields) return std::string();
     return std::string("a row of it that another device sends does not stand there as it was sent");
   }
 
-  static absl::StatusOr<std::optional<Probe>> ProbeAgain(sqlite::Database& db,
-                                                         const TablePlan& table,
-                                                         const Probe& probe) {
-    std::vector<std::string> names;
-    for (const std::string& column : table.columns) names.push_back(QuoteName(column));
-    PT_ASSIGN_OR_RETURN(
-        sqlite::Statement row,
-        db.Prepare(absl::StrCat("SELECT ", absl::StrJoin(names, ", "), " FROM main.",
-                                QuoteName(table.table), " WHERE ", WhereKey(table))));
-    for (size_t i = 0; i < probe.key_values.size(); ++i) {
-      row.Bind(static_cast<int>(i) + 1, probe.key_values[i]);
+  absl::StatusOr<std::optional<Fields>> FieldsAgain(sqlite::Database& db, const TablePlan& table,
+                                                    const Probe& probe) const {
+    std::vector<Value> local;
+    {
+      PT_ASSIGN_OR_RETURN(
+          sqlite::Statement row,
+          db.Prepare(absl::StrCat(SelectColumns(table), " WHERE ", WhereKey(table))));
+      for (size_t i = 0; i < probe.local_key.size(); ++i) {
+        row.Bind(static_cast<int>(i) + 1, probe.local_key[i]);
+      }
+      PT_ASSIGN_OR_RETURN(const bool found, row.Step());
+      if (!found) return std::nullopt;
+      local = ReadLocal(row, table.columns.size());
     }
-    PT_ASSIGN_OR_RETURN(const bool found, row.Step());
-    if (!found) return std::nullopt;
-    Probe again;
-    std::vector<Field> fields;
-    for (size_t i = 0; i < table.columns.size(); ++i) {
-      fields.push_back({table.columns[i], row.ColumnValue(static_cast<int>(i))});
-    }
-    again.fields = Fields(std::move(fields));
-    return again;
+    return SharedFields(db, plan(), table, local);
   }
 
   AgentContext& context_;
@@ -233,6 +265,25 @@ class Rehearsal {
   std::unique_ptr<Replica> replica_;
   Revision revision_ = 0;
 };
+
+// A row that goes and comes back has another integer then: what refers to it by the
+// old one is tried before.
+std::vector<const TablePlan*> ChildrenFirst(const Plan& plan) {
+  std::vector<const TablePlan*> ordered;
+  std::set<const TablePlan*> seen;
+  const std::function<void(const TablePlan&)> visit = [&](const TablePlan& table) {
+    if (!seen.insert(&table).second) return;
+    for (const TablePlan& other : plan.tables) {
+      const bool refers = std::any_of(
+          other.translations.begin(), other.translations.end(),
+          [&](const Translation& translation) { return translation.parent == table.type; });
+      if (refers) visit(other);
+    }
+    ordered.push_back(&table);
+  };
+  for (const TablePlan& table : plan.tables) visit(table);
+  return ordered;
+}
 
 absl::Status CopyTo(const std::string& database, const std::string& copy) {
   sqlite::OpenOptions options;
@@ -269,10 +320,12 @@ absl::StatusOr<std::vector<Rehearsed>> RehearseOn(AgentContext& context, const s
   std::vector<Rehearsed> out;
   Rehearsal rehearsal(context, options);
   PT_RETURN_IF_ERROR(rehearsal.Begin());
-  for (const TablePlan& table : Plan(rehearsal.plan()).tables) {
-    PT_ASSIGN_OR_RETURN(Rehearsed tried, rehearsal.Try(table));
-    out.push_back(std::move(tried));
+  const Plan plan = rehearsal.plan();
+  std::map<std::string, Rehearsed> tried;
+  for (const TablePlan* table : ChildrenFirst(plan)) {
+    PT_ASSIGN_OR_RETURN(tried[table->table], rehearsal.Try(*table));
   }
+  for (const TablePlan& table : plan.tables) out.push_back(tried[table.table]);
   for (const Refusal& refusal : rehearsal.plan().refusals) {
     out.push_back(
         {refusal.table, "refused",

@@ -350,6 +350,31 @@ class RehearseTest(CliCase):
         self.assert_error(self.agent("init", "--rehearse", "--database", device.dir / "none.db",
                                      "--all-tables"), 1, "DATABASE_MISSING")
 
+    def test_tables_whose_integers_stay_local_are_tried_by_what_they_mean(self):
+        device = self.database(
+            "CREATE TABLE author(id INTEGER PRIMARY KEY, name TEXT NOT NULL COLLATE NOCASE UNIQUE);"
+            "INSERT INTO author VALUES(3, 'Ann'), (9, 'Bob');"
+            "CREATE TABLE book(id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE,"
+            " author INTEGER NOT NULL REFERENCES author(id));"
+            "INSERT INTO book VALUES(5, 'b5', 3), (6, 'b6', 9);"
+            "CREATE TABLE link(id INTEGER PRIMARY KEY, book INTEGER NOT NULL REFERENCES book(id),"
+            " author INTEGER NOT NULL REFERENCES author(id), UNIQUE(book, author));"
+            "INSERT INTO link VALUES(1, 5, 9), (2, 6, 3);"
+            "CREATE TABLE note(id TEXT PRIMARY KEY, book INTEGER REFERENCES book(id));"
+            "INSERT INTO note VALUES('n', 777);")
+        keys = {"author": "name", "book": "uuid", "link": "book, author", "note": "id"}
+        text = device.config.read_text()
+        device.config.write_text(text[:text.index("[[entity]]")] + "".join(
+            f'[[entity]]\ntable = "{table}"\nkey = "{key}"\n' for table, key in keys.items()))
+
+        tables = self.rehearse(device, code=0)
+
+        self.assertEqual({name: (item["how"], item["why"]) for name, item in tables.items()},
+                         {"author": ("two-way", ""), "book": ("two-way", ""),
+                          "link": ("two-way", ""),
+                          "note": ("two-way", "by its schema; it is empty, or its first row refers "
+                                   "to one that is not there")})
+
     def test_synced_file_can_be_rehearsed_too(self):
         device = self.initialised()
         device.shell("INSERT INTO Good VALUES('g1', 1);")
