@@ -1,7 +1,9 @@
 """Programs on the ORMs that people write their own applications with."""
+import os
 import pathlib
+import subprocess
 
-from real_app import PYTHON, RealApp, check
+from real_app import PYTHON, Missing, RealApp, check
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -23,7 +25,7 @@ class People(RealApp):
         self.tool(home, "add", f"p{number}", f"Name {number}")
 
     def change(self, home, number):
-        self.tool(home, "rename", f"p{number}", f"Changed {number}")
+        self.tool(home, "rename", f"p{number}", f"Changed {number} on {home.name}")
 
     def remove(self, home, number):
         # Not every one of the scripts has a verb for it.
@@ -64,13 +66,8 @@ class Alembic(People):
     entities = "".join(f'[[entity]]\ntable = "{table}"\n' for table in tables)
 
 
-class ActiveRecord(People):
-    name = "rails"
-    programs = ("ruby",)
-    script = "active_record.rb"
-    runner = "ruby"
-    tables = ("visits", "people")
-    entities = "".join(f'[[entity]]\ntable = "{table}"\n' for table in tables)
+class Listed(People):
+    """One whose script has a verb for everything."""
 
     def remove(self, home, number):
         self.tool(home, "remove", f"p{number}")
@@ -79,3 +76,86 @@ class ActiveRecord(People):
         shown = self.tool(home, "list")
         check("p0" in shown, shown)
         return shown
+
+
+class ActiveRecord(Listed):
+    name = "rails"
+    programs = ("ruby",)
+    script = "active_record.rb"
+    runner = "ruby"
+    tables = ("visits", "people")
+    entities = "".join(f'[[entity]]\ntable = "{table}"\n' for table in tables)
+
+
+class Eloquent(Listed):
+    """Laravel's own ids, which stay local; the uuid beside them is the key."""
+    name = "laravel"
+    programs = ("php",)
+    script = "eloquent.php"
+    runner = "php"
+    entities = "".join(f'[[entity]]\ntable = "{table}"\nkey = "uuid"\n'
+                       for table in ("people", "visits"))
+
+    def require(self):
+        super().require()
+        if not pathlib.Path("/usr/share/php/Illuminate/Database").exists():
+            raise Missing("php-illuminate-database")
+
+
+class TypeOrm(Listed):
+    """Generated ids, which stay local, and a table of links between them. Its modules
+    are looked for in NODE_PATH."""
+    name = "typeorm"
+    programs = ("node",)
+    script = "typeorm_people.js"
+    runner = "node"
+    entities = ("".join(f'[[entity]]\ntable = "{table}"\nkey = "{key}"\n' for table, key in
+                        (("person", "uuid"), ("visit", "uuid"), ("group", "name"),
+                         ("person_groups_group", "personId, groupId"))))
+
+    def env(self):
+        return {"NODE_PATH": os.environ.get("NODE_PATH", "")}
+
+    def require(self):
+        super().require()
+        for module in ("typeorm", "better-sqlite3"):
+            done = subprocess.run(["node", "-e", f"require.resolve('{module}')"], capture_output=True,
+                                  env={**os.environ, **self.env()}, check=False)
+            if done.returncode != 0:
+                raise Missing(f"npm module {module}")
+
+    def tool(self, home, *args):
+        return home.call(self.runner, HERE / self.script, home.db, *args, env=self.env())
+
+
+class DjangoIds(RealApp):
+    """Django's AutoField ids, which stay local: a uuid or a name is the key."""
+    name = "django-ids"
+    modules = ("django",)
+    path = "app.db"
+    entities = "".join(f'[[entity]]\ntable = "library_{table}"\nkey = "{key}"\n' for table, key in
+                       (("author", "uuid"), ("book", "uuid"), ("tag", "name"),
+                        ("book_tags", "book_id, tag_id")))
+
+    def django(self, home, *args):
+        return home.call(PYTHON, HERE / "django_library.py", home.db, *args)
+
+    def make(self, home):
+        self.django(home, "create")
+        self.write(home, 0)
+
+    def write(self, home, number):
+        self.django(home, "add-author", f"Author {number}")
+        self.django(home, "add-book", f"Book {number}", f"Author {number}")
+        self.django(home, "tag", f"Book {number}", f"tag {number}")
+
+    def change(self, home, number):
+        self.django(home, "tag", f"Book {number}", f"of {home.name}")
+        self.django(home, "rename", f"Book {number}", f"Changed {number} on {home.name}")
+
+    def remove(self, home, number):
+        self.django(home, "untag", f"Book {number}", f"tag {number}")
+        self.django(home, "delete-book", f"Book {number}")
+
+    def read(self, home):
+        return self.django(home, "list")

@@ -1,5 +1,6 @@
 """What the replays of real applications have in common (see replay.py)."""
 import contextlib
+import json
 import pathlib
 import shutil
 import sqlite3
@@ -45,6 +46,7 @@ class RealApp:
     modules = ()      # of /usr/bin/python3
     path = ""         # of the file below HOME
     entities = ""     # [[entity]] of agent.toml; empty = nothing can be synced
+    prepare = ""      # SQL that a person runs once, before the file goes to other devices
     tables = ()       # that must hold the same in the end
 
     def require(self):
@@ -65,7 +67,7 @@ class RealApp:
         """Makes an edit that tells `number` apart from others."""
 
     def change(self, home, number):
-        """Changes what write(number) made, maybe on another device."""
+        """Changes what write(number) made, maybe on another device, to what names the home."""
 
     def remove(self, home, number):
         """Deletes what write(number) made."""
@@ -73,6 +75,9 @@ class RealApp:
     def read(self, home):
         """What the application itself shows: text, the same on both devices."""
         return ""
+
+    def own_check(self, home):
+        """Runs the application's own look at its file; raises where that finds something."""
 
     # --- The story.
 
@@ -84,6 +89,8 @@ class RealApp:
             a = Home(world, "a", self.path, self.entities)
             a.home.mkdir()
             self.make(a)
+            if self.prepare:
+                a.shell(self.prepare)
             plan = a.json("init", "--dry-run", "--all-tables", check=False)
             if not self.entities:
                 return "refused", reasons_of(plan)
@@ -110,9 +117,21 @@ class RealApp:
         self.remove(b, 3)
         self.sync(a, b)
         self.same(a, b)
+        # One thing, changed on both: the later one stays, the other is archived.
+        self.write(a, 7)
+        self.sync(a, b)
+        self.change(a, 7)
+        self.change(b, 7)
+        self.sync(a, b, codes=(0, 3))
+        self.same(a, b)
+        conflicts = json.loads(a.world.service_run("conflicts", "list", "--all", "--json").stdout)
+        check(conflicts, "nothing was archived")
         for home in (a, b):
             check(home.queue_empty(), f"{home.name}: items are left")
             check(self.integrity(home) == "ok", f"{home.name}: integrity_check")
+            check(not home.ledger("SELECT * FROM SyncSetAside"), f"{home.name}: set aside")
+            check(not home.rows("PRAGMA foreign_key_check"), f"{home.name}: foreign keys")
+            self.own_check(home)
         before = self.schema(a)
         a.agent_run("uninstall")
         after = self.schema(a)
@@ -120,10 +139,12 @@ class RealApp:
         check(all(str(row[1]).startswith("Sync") for row in ours), "uninstall took more than ours")
         self.write(a, 5)
 
-    def sync(self, *homes):
+    def sync(self, *homes, codes=(0,)):
+        """`codes` with 3 where a conflict is left for a person to look at."""
         for _ in range(2):
             for home in homes:
-                home.agent_run("run")
+                done = home.agent_run("run", check=False)
+                check(done.returncode in codes, f"{home.name}: {done.stdout}{done.stderr}")
 
     def same(self, a, b):
         shown = self.read(a), self.read(b)

@@ -10,12 +10,12 @@ import sys
 import time
 import traceback
 
-from orm_apps import ActiveRecord, Alembic, Django
+from orm_apps import ActiveRecord, Alembic, Django, DjangoIds, Eloquent, TypeOrm
 from desktop_apps import Beets, Buku, Calibre, Fossil, GnuCash, Newsboat
 from real_app import Missing
 
-APPS = [Buku(), GnuCash(), Newsboat(), Django(), Alembic(), ActiveRecord(), Calibre(), Beets(),
-        Fossil()]
+APPS = [Buku(), GnuCash(), Newsboat(), Calibre(), Beets(), Django(), DjangoIds(), Alembic(),
+        ActiveRecord(), Eloquent(), TypeOrm(), Fossil()]
 
 
 def main():
