@@ -18,8 +18,11 @@ DEVICES_MOST = 1_000
 ROWS_BESIDE_DEVICES = 5_000
 LIVE_WRITES = 200
 STATUS_CALLS = 30
-COLUMNS = ("push", "delivered", "pull", "live p50", "live p99", "status", "service")
+COLUMNS = ("push", "delivered", "pull", "live p50", "live p99", "status", "status all")
 UNITS = ("rows/s", "rows/s", "rows/s", "ms", "ms", "ms", "ms")
+# Processor time, which another program on this machine hardly changes.
+WORK = ("push agent", "push serv.", "pull agent", "pull serv.")
+WORK_UNITS = ("us/row",) * len(WORK)
 # A service that uses less of a processor over so long has nothing more to do.
 QUIET_SHARE = 0.1
 QUIET_S = 0.4
@@ -49,24 +52,30 @@ def measure(bench, rows, devices):
             crowd.line()
         a = bench.paused(world, "a")
         bench.insert_offline(a, rows)
-        start = time.perf_counter()
-        push = timed(a, lambda: wait_pushed(a))
-        wait_quiet(world.service.process)
-        delivered = rows * devices / (time.perf_counter() - start - QUIET_S)
+        push, push_all, push_work = timed(world, a, lambda: wait_pushed(a), rows)
+        delivered = rows * devices / push_all
         b = bench.paused(world, "b")
-        pull = timed(b, lambda: wait_pulled(b, rows))
+        pull, _, pull_work = timed(world, b, lambda: wait_pulled(b, rows), rows)
         live = bench.floor("probe", **{"from": a.db, "to": b.db, "rows": LIVE_WRITES})
         figures = (rows / push, delivered, rows / pull, live["p50_ms"], live["p99_ms"],
                    call_ms(f"unix://{a.dir}/agent.sock", "AgentService"),
                    call_ms(world.address, "SyncService", world.token("admin")))
-    return dict(zip(COLUMNS, figures))
+    return dict(zip(COLUMNS + WORK, (*figures, *push_work, *pull_work)))
 
 
-def timed(device, wait):
+def timed(world, device, wait, rows):
+    """Seconds until `wait` returns, and until all is quiet; processor time for each row."""
+    processes = device.agent.process, world.service.process
+    before = [processor_seconds(process) for process in processes]
     start = time.perf_counter()
     resume(device)
     wait()
-    return time.perf_counter() - start
+    done = time.perf_counter() - start
+    wait_quiet(world.service.process)
+    quiet = time.perf_counter() - start - QUIET_S
+    work = [(processor_seconds(process) - was) / rows * 1e6
+            for process, was in zip(processes, before)]
+    return done, max(done, quiet), work
 
 
 def wait_quiet(process):
@@ -90,23 +99,23 @@ def call_ms(address, service, token=None):
     return statistics.median(times)
 
 
-def line(name, figures):
-    cells = [f"{figures[column]:,.0f}" if unit == "rows/s" else f"{figures[column]:,.2f}"
-             for column, unit in zip(COLUMNS, UNITS)]
+def line(name, figures, columns=COLUMNS, units=UNITS):
+    cells = [f"{figures[column]:,.2f}" if unit == "ms" else f"{figures[column]:,.0f}"
+             for column, unit in zip(columns, units)]
     return f"{name:>16}" + "".join(f"{cell:>12}" for cell in cells)
 
 
 def print_tables(found):
-    head = "".join(f"{column:>12}" for column in COLUMNS)
-    units = "".join(f"{unit:>12}" for unit in UNITS)
-    print(f"\n{'':>16}{head}\n{'':>16}{units}")
-    for count, figures in found["rows"].items():
-        print(line(f"{count:,} rows", figures))
-    print(f"\n{ROWS_BESIDE_DEVICES:,} rows, while so many other devices are connected and get each "
-          "change:")
-    for count, figures in found["devices"].items():
-        print(line(f"{count:,} devices", figures))
-    print("""
+    for columns, units in ((COLUMNS, UNITS), (WORK, WORK_UNITS)):
+        head = "".join(f"{column:>12}" for column in columns)
+        print(f"\n{'':>16}{head}\n{'':>16}" + "".join(f"{unit:>12}" for unit in units))
+        for count, figures in found["rows"].items():
+            print(line(f"{count:,} rows", figures, columns, units))
+        for count, figures in found["devices"].items():
+            print(line(f"{count:,} devices", figures, columns, units))
+    print(f"\nOf the devices: {ROWS_BESIDE_DEVICES:,} rows, while so many others are connected and "
+          "get each change.")
+    print("""\
 push, pull: all those rows, by one device. delivered: to all that are connected, together.
 live: COMMIT on A until readable on B, the rows being there. status: a call to the agent,
-and one to the service that lists all devices.""")
+and one to the service that lists all devices. us/row: processor time.""")
