@@ -48,6 +48,21 @@ std::string DanglingReference(const Table& table, const Row& row) {
                       translation->parent, " comes that it can refer to.");
 }
 
+// For the queue: what stands in the way of an item that stays Pending by itself.
+absl::Status SayWhatItWaitsFor(Ledger& ledger, const EntityKey& child, const EntityKey& parent) {
+  PT_ASSIGN_OR_RETURN(std::optional<QueueItem> item, ledger.FindWaiting(child));
+  if (!item.has_value() || item->status != ItemStatus::kPending || item->held) {
+    return absl::OkStatus();
+  }
+  const std::string why = absl::StrCat(
+      "WAITS_FOR_PARENT: the row refers to ", parent.type, " ", parent.id,
+      ", which waits for a person. It goes by itself when that row has gone; `device-agent why ",
+      parent.type, " ", parent.id, "` says what stands in its way.");
+  if (item->error_message == why) return absl::OkStatus();
+  item->error_message = why;
+  return ledger.UpdateItem(*item);
+}
+
 }  // namespace
 
 absl::StatusOr<TakeReport> ReplicaImpl::Take(const TakeLimits& limits) {
@@ -402,7 +417,10 @@ absl::StatusOr<bool> ReplicaImpl::ParentIsUndecided(Taking& taking, const Entity
     PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> item, ledger_->FindWaiting(key));
     // Rows that refer to each other go together.
     if (!item.has_value() || taking.visiting.contains(key)) continue;
-    if (item->status != ItemStatus::kPending || item->held) return true;
+    if (item->status != ItemStatus::kPending || item->held) {
+      PT_RETURN_IF_ERROR(SayWhatItWaitsFor(*ledger_, child, key));
+      return true;
+    }
     PT_RETURN_IF_ERROR(TakeItem(taking, *item));
     if (!taking.taken.contains(key)) return true;
   }

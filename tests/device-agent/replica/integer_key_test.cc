@@ -153,6 +153,8 @@ TEST_F(IntegerKeyTest, TwoPatientsUnderOneNumberAreKeptApart) {
   // Grace waits with all that is hers; the rest of her batch went on.
   EXPECT_THAT(Error(b_, "17"), HasSubstr("KEY_COLLISION"));
   EXPECT_THAT(b_.OpenQueue(), ElementsAre("17|0|3", "1|0|0"));
+  EXPECT_THAT(b_.LedgerQuery("SELECT ErrorMessage FROM SyncQueueItems WHERE EntityId = '1'"),
+              ElementsAre(HasSubstr("WAITS_FOR_PARENT: the row refers to patient 17")));
   EXPECT_THAT(a_.Query("SELECT id, name FROM patient"), ElementsAre("17|Ada", "18|Eve"));
   EXPECT_THAT(a_.Query("SELECT note FROM visit"), ElementsAre("of Eve"));
   EXPECT_THAT(b_.Query("SELECT name FROM patient WHERE id = 17"), ElementsAre("Grace"));
@@ -178,6 +180,9 @@ TEST_F(IntegerKeyTest, AnotherNumberIsTheWayOutOfACollision) {
     EXPECT_THAT(device->Query("SELECT patient_id, note FROM visit"), ElementsAre("40|of Grace"));
     EXPECT_THAT(device->OpenQueue(), IsEmpty());
   }
+  EXPECT_THAT(b_.LedgerQuery("SELECT ErrorMessage FROM SyncQueueItems WHERE ErrorMessage LIKE "
+                             "'WAITS_FOR_PARENT%' AND Status <> 2"),
+              IsEmpty());
 }
 
 TEST_F(IntegerKeyTest, ACollidedRowIsNotCancelledFromUnderItsChildren) {
