@@ -77,9 +77,7 @@ std::optional<Refusal> RefuseMissingKey(const TableInfo& table,
                              absl::StrCat("declare a PRIMARY KEY", KeyColumnHint(table)));
     refusal.sql = KeyColumnSql(table);
     if (!refusal.sql.empty()) {
-      absl::StrAppend(&refusal.remedy,
-                      "; or give it a column that names its rows everywhere (the "
-                      "SQL is below)");
+      absl::StrAppend(&refusal.remedy, "; or ", kKeyColumnRemedy, kKeyColumnSqlHint);
     }
     return refusal;
   }

@@ -136,9 +136,8 @@ std::vector<std::string> KeyColumnSql(const TableInfo& table) {
 
 std::string OtherWays(const TableInfo& table, const ReferenceMap& references, bool has_sql) {
   return absl::StrCat(
-      UniquePromise(table), LinkPromise(table, references),
-      "give it a column that names its rows everywhere",
-      has_sql ? " (the SQL is below)" : ", such as a uuid", ", and name it with key=; or ",
+      UniquePromise(table), LinkPromise(table, references), kKeyColumnRemedy,
+      has_sql ? kKeyColumnSqlHint : "", ", and name it with key=; or ",
       table.autoincrement
           ? "give each device numbers of its own (integer_key = \"range\" with id_range); or "
           : "",

@@ -15,6 +15,11 @@ namespace ptdoc::sync {
 bool IsBinaryCollation(const std::string& collation);
 bool IsNoCaseCollation(const std::string& collation);
 
+inline constexpr char kKeyColumnRemedy[] =
+    "give it a column that names its rows everywhere, such as a uuid";
+inline constexpr char kKeyColumnSqlHint[] =
+    " (`device-agent init --dry-run --all-tables` prints SQL that adds one)";
+
 // `key = "..." in the [[entity]] of "..."`.
 std::string ToConfig(const TableInfo& table, const std::vector<std::string>& columns);
 

@@ -81,7 +81,7 @@ TEST(RemedyTest, TheSqlOfARefusalGivesEveryRowAKey) {
   const std::string table = "my \"albums";
   const Refusal refusal = RefusalOf(kSchema, table);
   ASSERT_THAT(refusal.sql, SizeIs(4));
-  EXPECT_THAT(refusal.remedy, HasSubstr("the SQL is below"));
+  EXPECT_THAT(refusal.remedy, HasSubstr("prints SQL that adds one"));
   sqlite::Database db = OpenMemory();
   Must(db, kSchema);
   for (const std::string& sql : refusal.sql) Must(db, sql);
