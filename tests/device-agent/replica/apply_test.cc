@@ -231,6 +231,20 @@ TEST_F(ApplyTest, CascadeThatWouldDeleteAnUnsentEditSetsItsCauseAside) {
               ElementsAre("p1|TOUCHES_EDIT|Visit/v1"));
 }
 
+TEST_F(ApplyTest, CascadeOfAPageThatWouldDeleteAnUnsentEditSetsItsCauseAloneAside) {
+  a_.Begin(kClinic);
+  a_.Apply(Page({Patient("p1", 1, "Ann"), Patient("p2", 2, "Bob")}));
+  a_.Sql("INSERT INTO Visit(Id, PatientId, Note) VALUES('v1', 'p1', 'typed offline')");
+  a_.Drain();
+
+  a_.Apply(Page({Patient("p2", 3, "Ben"), Gone("Patient", "p1", 4), Patient("p3", 5, "Cid")}));
+
+  EXPECT_THAT(a_.Query("SELECT Note FROM Visit"), ElementsAre("typed offline"));
+  EXPECT_THAT(a_.Query("SELECT Name FROM Patient ORDER BY Id"), ElementsAre("Ann", "Ben", "Cid"));
+  EXPECT_THAT(a_.LedgerQuery("SELECT EntityId, Code, ConstraintName FROM SyncSetAside"),
+              ElementsAre("p1|TOUCHES_EDIT|Visit/v1"));
+}
+
 TEST_F(ApplyTest, CascadeOverASyncedRowIsFetchedAndNotSentAsADeletion) {
   a_.Begin(kClinic);
   a_.Apply(Page({Patient("p1", 1, "Ann"), Visit("v1", 2, "p1", "c")}));
@@ -256,6 +270,21 @@ TEST_F(ApplyTest, WhatTheAppsTriggerChangesInAnAppliedRowIsPutBackAsSent) {
 
   EXPECT_THAT(a_.Query("SELECT * FROM Patient"), ElementsAre("p1|B|2"));
   EXPECT_EQ(a_.Drain().items, 0);
+}
+
+// Rows of one page are written at a stroke only where nothing else happens.
+TEST_F(ApplyTest, WhatTheAppsTriggerChangesInTheRowsOfAPageIsPutBackAsSent) {
+  a_.Begin(absl::StrCat(kClinic,
+                        "CREATE TRIGGER up AFTER UPDATE ON Patient WHEN NEW.Id = 'p2' BEGIN "
+                        "UPDATE Patient SET Phone = 'trigger' WHERE Id IN ('p1', 'p2'); END"));
+  a_.Apply(Page({Patient("p1", 1, "A"), Patient("p2", 2, "B"), Patient("p3", 3, "C")}));
+
+  a_.Apply(Page({Patient("p1", 4, "D"), Patient("p2", 5, "E"), Patient("p3", 6, "F")}));
+
+  EXPECT_THAT(a_.Query("SELECT Name FROM Patient WHERE Phone IS NOT 'trigger' ORDER BY Id"),
+              ElementsAre("D", "E", "F"));
+  EXPECT_EQ(a_.Drain().items, 0);
+  EXPECT_FALSE(a_.Take().batch.has_value());
 }
 
 TEST_F(ApplyTest, SearchIndexFollowsWhatIsApplied) {
