@@ -107,6 +107,7 @@ LINKS = {
     "link_50_loss": {"round_trip_us": 50_000, "lost_of_1000": 10},
     "link_300": {"round_trip_us": 300_000},
 }
+LONG_TRIP_S = 0.3
 
 
 def slow_links(bench, ours_first):
@@ -124,5 +125,9 @@ def slow_links(bench, ours_first):
     def floor(how):
         return rows / bench.floor_run("push", rows, window=WINDOW, **how)["seconds"]
 
-    return {name: Figure(*in_turn(lambda: ours(how), lambda: floor(how), ours_first))
-            for name, how in LINKS.items()}
+    rates = {name: in_turn(lambda how=how: ours(how), lambda how=how: floor(how), ours_first)
+             for name, how in LINKS.items()}
+    trips = [(rows / far - rows / near) / LONG_TRIP_S
+             for far, near in zip(rates["link_300"], rates["link_0"])]
+    return {"link_trips": Figure(*trips),
+            **{name: Figure(*pair) for name, pair in rates.items()}}
