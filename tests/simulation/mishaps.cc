@@ -32,12 +32,37 @@ void SimDevice::ForgetWhatIsGone(bool all) {
 
 void SimDevice::ForgetKept(const Judgement& kept, const Judgement& held) {
   const Rows rows = app_.ReadAll();
-  std::erase_if(promises_, [&](const Promise& promise) {
+  std::erase_if(promises_, [&](Promise& promise) {
     const auto row = rows.find(promise.key);
     const bool stands =
         promise.content.has_value() && row != rows.end() && row->second == *promise.content;
-    return kept(promise.key, promise.content) && !(stands && held(promise.key, promise.content));
+    const bool was_kept = kept(promise.key, promise.content);
+    promise.alone |= was_kept;
+    return was_kept && !(stands && held(promise.key, promise.content));
   });
+}
+
+// A page or an answer of before may still be applied by a device that has not heard
+// of it. What a deletion in it takes along by a cascade is the service's to tell again, and that
+// has lost it.
+void SimDevice::ForgetCascaded() {
+  const bool any_alone = std::any_of(promises_.begin(), promises_.end(),
+                                     [](const Promise& promise) { return promise.alone; });
+  if (!any_alone || app_.in_long()) return;
+  agent_process_.SetQuiet(true);
+  app_process_.SetQuiet(true);
+  const Rows rows = app_.ReadAll();
+  std::erase_if(promises_, [&](const Promise& promise) {
+    if (!promise.alone || rows.contains(promise.key)) return false;
+    const auto state = replica_->ledger().FindState(promise.key);
+    const auto open = replica_->ledger().HasOpenItem(promise.key);
+    if (!state.ok() || !open.ok() || !state->has_value()) return false;
+    const bool told = !(*state)->unconfirmed && !(*state)->row.absent && !*open;
+    if (told) world_.Count("cascaded away after its loss");
+    return told;
+  });
+  app_process_.SetQuiet(false);
+  agent_process_.SetQuiet(false);
 }
 
 void SimDevice::TakeCopy() {

@@ -144,6 +144,10 @@ bool SimDevice::MayGoOn(const Action& action) {
   if (dying_ || agent_process_.dead()) return false;
   Watch();
   world_.Step();
+  const bool applies = std::holds_alternative<actions::Apply>(action) ||
+                       std::holds_alternative<actions::ApplyFetched>(action) ||
+                       std::holds_alternative<actions::Finish>(action);
+  if (std::exchange(has_applied_, applies)) ForgetCascaded();
   world_.Trace(absl::StrCat(name_, ": ", NameOf(action)));
   if (const auto* const send = std::get_if<actions::SendBatch>(&action); send != nullptr) {
     CheckOpenItems();

@@ -95,6 +95,7 @@ class SimDevice {
     std::optional<Fields> content;  // absent = deleted
     bool known = false;             // the row before was one that the service knew
     bool captured = false;          // made while the triggers of the tags stood
+    bool alone = false;             // the service held it, and was set back
   };
   const std::vector<Promise>& promises() const { return promises_; }
   // Its files were never set back, lost, moved or another device's.
@@ -111,6 +112,7 @@ class SimDevice {
   bool KnownToService(const EntityKey& key);
   void Observe();
   void Watch();
+  void ForgetCascaded();
   void Arm();
   bool MayGoOn(const Action& action);
   void DeleteWhatIsSent(const actions::SendBatch& send);
@@ -167,6 +169,7 @@ class SimDevice {
   bool healed_ = false;
   bool column_waits_ = false;  // the app is to have the column that others have
   bool retry_waits_ = false;
+  bool has_applied_ = false;                // its last action
   std::map<int64_t, ItemStatus> statuses_;  // of the items, as last seen
   int64_t seen_changes_ = -1;
   int64_t quiet_changes_ = -1;                     // of the ledger, when nothing waited in it
