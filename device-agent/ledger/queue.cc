@@ -240,15 +240,16 @@ absl::StatusOr<std::vector<QueueItem>> Ledger::ListSendable(absl::Time now,
   PT_ASSIGN_OR_RETURN(auto pending, db_.Prepare(pending_sql));
   pending.Bind(1, after_id).Bind(2, static_cast<int64_t>(limit));
   PT_RETURN_IF_ERROR(ReadItems(pending, &items));
-  const auto failed_from = static_cast<std::ptrdiff_t>(items.size());
+  const size_t pending_count = items.size();
   PT_ASSIGN_OR_RETURN(auto failed, db_.Prepare(failed_sql));
   failed.Bind(1, after_id).Bind(2, static_cast<int64_t>(limit)).Bind(3, ignore_next_attempt);
   failed.Bind(4, FormatUtc(now));
   PT_RETURN_IF_ERROR(ReadItems(failed, &items));
-  std::inplace_merge(items.begin(), items.begin() + failed_from, items.end(),
-                     [](const QueueItem& a, const QueueItem& b) { return a.id < b.id; });
-  if (items.size() > limit)
-    items.erase(items.begin() + static_cast<std::ptrdiff_t>(limit), items.end());
+  // Mostly none has failed.
+  if (items.size() == pending_count) return items;
+  std::sort(items.begin(), items.end(),
+            [](const QueueItem& a, const QueueItem& b) { return a.id < b.id; });
+  if (items.size() > limit) items.resize(limit);
   return items;
 }
 
