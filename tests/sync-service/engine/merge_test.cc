@@ -307,7 +307,7 @@ TEST_F(MergeTest, TheAuditNamesTheRow) {
   Edit("b", {{"Phone", "2"}}, 50);
   Edit("c", {{"City", "d"}}, 40);
 
-  const AuditEvent& event = service_.AuditRows().back().event;
+  const AuditEvent event = service_.AuditRows().back().event;
 
   EXPECT_EQ(event.rule, "9");
   EXPECT_EQ(event.reason, "Merged");
