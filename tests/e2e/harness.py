@@ -231,7 +231,9 @@ class Device:
 
     def log_drained(self):
         """Nothing stands in the capture log that the queue has not taken."""
-        status = self.json("status", check=False)
+        told = self.agent_run("status", "--json", check=False).stdout
+        # An agent that has just been killed, or is slow, says nothing: the caller asks again.
+        status = json.loads(told) if told.strip() else {}
         return status.get("pending") == 0 and status.get("processing") == 0
 
     def content(self, tables=("Patient", "ClinicalNote", "IntakeForm")):

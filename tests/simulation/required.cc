@@ -55,7 +55,6 @@ constexpr const char* kCommon[] = {
     "lines logged",
     "old content offered again",
     "losers of merges looked for",
-    "merged by the field's time against the row's",
     "merged row judged",
     "merged what both had changed",
     "own loss looked for",
@@ -121,6 +120,7 @@ constexpr const char* kRare[] = {
     "ambush: rolled back behind one that was not answered",
     "ambush: written, fetched and set back",
     "client wrote on a base that is lost",
+    "merged by the field's time against the row's",
 };
 
 // Met in every ten thousand.
