@@ -222,7 +222,8 @@ absl::Status Ledger::ForgetType(absl::string_view type, absl::string_view why) {
       auto states,
       db_.Prepare("DELETE FROM SyncRowStates WHERE TypeId = ?1 AND NOT EXISTS (SELECT 1 FROM "
                   "SyncQueueItems q WHERE q.EntityType = ?2 AND q.EntityId = "
-                  "SyncRowStates.EntityId AND q.Status IN (0, 1, 3))"));
+                  "SyncRowStates.EntityId AND q.CompletedAt IS NULL AND +q.Status IN "
+                  "(0, 1, 3))"));
   PT_RETURN_IF_ERROR(states.Bind(1, type_id).Bind(2, type).Run());
   PT_ASSIGN_OR_RETURN(auto wait,
                       db_.Prepare("UPDATE SyncQueueItems SET Status = 0, RetryCount = 0, "

@@ -153,7 +153,7 @@ absl::Status Ledger::DropVoidSetAside() {
   constexpr absl::string_view kVoid =
       "FROM SyncSetAside WHERE Revision = -1 AND NOT EXISTS (SELECT 1 FROM SyncQueueItems q "
       "WHERE q.EntityType = SyncSetAside.EntityType AND q.EntityId = SyncSetAside.EntityId AND "
-      "(q.Status = 0 OR q.Status = 1 OR q.Status = 3))";
+      "q.CompletedAt IS NULL AND +q.Status IN (0, 1, 3))";
   has_stale_.reset();
   has_set_aside_.reset();
   return db_.Exec(
@@ -169,7 +169,7 @@ absl::StatusOr<std::vector<RowState>> Ledger::ListUnconfirmed(size_t limit) {
                   "s.Unconfirmed, t.Name FROM SyncRowStates s JOIN SyncTypes t ON t.Id = s.TypeId "
                   "WHERE s.Unconfirmed = 1 AND NOT EXISTS (SELECT 1 FROM SyncQueueItems q "
                   "WHERE q.EntityType = t.Name AND q.EntityId = s.EntityId AND "
-                  "(q.Status = 0 OR q.Status = 1 OR q.Status = 3)) AND NOT EXISTS (SELECT 1 FROM "
+                  "q.CompletedAt IS NULL AND +q.Status IN (0, 1, 3)) AND NOT EXISTS (SELECT 1 FROM "
                   "SyncSetAside a WHERE "
                   "a.EntityType = t.Name AND a.EntityId = s.EntityId AND a.Revision != -1) "
                   "LIMIT ?1"));
@@ -231,10 +231,11 @@ absl::Status Ledger::ClearStale(const EntityKey& key) {
 absl::StatusOr<std::vector<StaleNote>> Ledger::ListFetchable(size_t limit) {
   PT_ASSIGN_OR_RETURN(
       auto stmt,
-      db_.Prepare("SELECT EntityType, EntityId, Revision, PutBack FROM SyncStale s WHERE NOT "
-                  "EXISTS (SELECT 1 FROM SyncQueueItems q WHERE q.EntityType = s.EntityType AND "
-                  "q.EntityId = s.EntityId AND (q.Status = 0 OR q.Status = 1 OR q.Status = 3) AND "
-                  "(q.Status = 1 OR s.PutBack != 2 OR s.RowHashes IS NOT NULL)) LIMIT ?1"));
+      db_.Prepare(
+          "SELECT EntityType, EntityId, Revision, PutBack FROM SyncStale s WHERE NOT "
+          "EXISTS (SELECT 1 FROM SyncQueueItems q WHERE q.EntityType = s.EntityType AND "
+          "q.EntityId = s.EntityId AND q.CompletedAt IS NULL AND +q.Status IN (0, 1, 3) AND "
+          "(q.Status = 1 OR s.PutBack != 2 OR s.RowHashes IS NOT NULL)) LIMIT ?1"));
   stmt.Bind(1, static_cast<int64_t>(limit));
   std::vector<StaleNote> notes;
   while (true) {
