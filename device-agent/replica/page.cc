@@ -149,6 +149,12 @@ absl::StatusOr<bool> ReplicaImpl::EndCatchUp() {
 // for no page may come for a long time.
 absl::Status ReplicaImpl::RetrySetAside(bool caught_up, PageReport* report) {
   if (mode_ != Mode::kNormal || !set_aside_may_pass_) return absl::OkStatus();
+  {
+    // Those of a history that is gone, which an item held up so far, are fetched.
+    PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
+    PT_RETURN_IF_ERROR(ledger_->DropVoidSetAside());
+    PT_RETURN_IF_ERROR(tx.Commit());
+  }
   size_t without_success = 0;
   while (true) {
     size_t tried = 0;
