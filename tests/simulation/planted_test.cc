@@ -32,7 +32,6 @@ constexpr Catch kCatches[] = {
     {"a set-aside version is tried whatever its revision", 1},
     {"a void batch counts as taken", 6},
     {"a void id is forgotten", 6},
-    {"accept the answer of an old epoch", 885},
     {"acknowledge before COMMIT", 2},
     {"an edit in a re-baseline keeps its base", 6},
     {"an equal time wins", 4},
