@@ -64,7 +64,6 @@ constexpr Catch kCatches[] = {
     {"the check of a base is not compared", 54},
     {"the cursor of a type that left is kept", 1443},
     {"the later arrival wins", 1},
-    {"the page mark is not looked at", 17},
     {"the sequence is not rolled back with its savepoint", 6},
     {"the type list is left out of the cursor", 19},
     {"the witness is not looked at", 6},
