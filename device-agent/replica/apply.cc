@@ -109,6 +109,7 @@ absl::StatusOr<bool> ReplicaImpl::ReadUndrained(Writing& writing) {
     const TablePlan* plan = plan_.ByNumber(row.table);
     Table* table = plan == nullptr ? nullptr : TableOf(plan->type);
     if (table == nullptr || row.key.empty()) continue;
+    writing.undrained_links |= table->translates_key;
     PT_ASSIGN_OR_RETURN(LogKeys::Name name, keys.NameOf(row));
     if (name.verdict != LogKeys::Verdict::kKnown) continue;
     writing.undrained.insert({table->type(), std::move(name.id)});
@@ -130,6 +131,11 @@ absl::StatusOr<Attempt> ReplicaImpl::CheckBeforeWriting(Writing& writing) {
     if (!GoesIntoTheApp(target)) continue;
     const EntityKey& key = target.version.key;
     writing.targets[key] = &target;
+    // What is not drained names rows by an integer that may get another meaning.
+    const bool goes = target.act == Act::kRemove || target.version.deleted;
+    if (goes && writing.undrained_links && target.table->is_translated_to) {
+      verdict = Attempt::kAgain;
+    }
     if (writing.undrained.contains(key) && !PT_PLANTED("overwrite what is not drained")) {
       verdict = Attempt::kAgain;
     }
@@ -163,8 +169,8 @@ absl::StatusOr<Attempt> ReplicaImpl::WriteToApp(Work& work, const Intent& intent
   const bool defers_keys = NeedsDeferredKeys(work, *findings);
   if (defers_keys) PT_RETURN_IF_ERROR(app_->Exec("PRAGMA defer_foreign_keys=ON"));
   const std::map<EntityKey, Refused> refused_before = findings->refused;
-  Writing writing{work,  findings, {}, 0,  0, {}, {}, {}, {},
-                  false, {},       {}, {}, 0, {}, {}, {}, false};
+  Writing writing{work,  findings, {}, 0,  0, {}, false, {}, {},   {},
+                  false, {},       {}, {}, 0, {}, {},    {}, false};
   PT_ASSIGN_OR_RETURN(const Attempt checked, CheckBeforeWriting(writing));
   if (checked != Attempt::kDone) return checked;
   PT_ASSIGN_OR_RETURN(const LogMark last, LastMark(*app_));
@@ -294,13 +300,26 @@ absl::Status ReplicaImpl::WriteOne(Writing& writing, Target& target) {
   return absl::OkStatus();
 }
 
+// Where the row stands now, if it does: what this transaction wrote before may have
+// taken it along, and have given the number that was part of its key to another row.
+absl::StatusOr<std::optional<std::vector<Value>>> ReplicaImpl::LocalKeyNow(const Target& target) {
+  if (!target.is_there) return std::nullopt;
+  if (!target.table->translates_key || PT_PLANTED("a link's row is found by its old numbers")) {
+    return target.table->LocalKeyOf(target.before);
+  }
+  PT_ASSIGN_OR_RETURN(Row row, ReadRow(*app_, *target.table, *ledger_, target.key));
+  if (row.absent) return std::nullopt;
+  return std::move(row.local_key);
+}
+
 // False if a trigger of the app ignored the statement (RAISE(IGNORE)).
 absl::StatusOr<bool> ReplicaImpl::WriteValues(Writing& writing, Target& target) {
   const Table& table = *target.table;
   const int64_t before = app_->total_changes();
+  PT_ASSIGN_OR_RETURN(const std::optional<std::vector<Value>> key, LocalKeyNow(target));
   const bool deletes = target.act == Act::kRemove || target.version.deleted;
   if (!deletes) {
-    const std::vector<bool>* written = target.is_there ? &target.written : nullptr;
+    const std::vector<bool>* written = key.has_value() ? &target.written : nullptr;
     PT_ASSIGN_OR_RETURN(target.local_values,
                         LocalValues(*app_, table, target.values, written, &writing.reserved_ids));
   }
@@ -311,14 +330,12 @@ absl::StatusOr<bool> ReplicaImpl::WriteValues(Writing& writing, Target& target) 
   };
   PT_ASSIGN_OR_RETURN(
       const std::vector<Cascaded> cascades,
-      FindCascades(target, deletes ? nullptr : &target.local_values, target.written));
-  const std::vector<Value> key =
-      target.is_there ? table.LocalKeyOf(target.before) : std::vector<Value>();
-  if (deletes && target.is_there) {
-    PT_RETURN_IF_ERROR(DeleteRow(*app_, table, key));
-  } else if (target.is_there) {
+      FindCascades(target, key, deletes ? nullptr : &target.local_values, target.written));
+  if (deletes && key.has_value()) {
+    PT_RETURN_IF_ERROR(DeleteRow(*app_, table, *key));
+  } else if (key.has_value()) {
     PT_RETURN_IF_ERROR(
-        UpdateRow(*app_, table, key, target.local_values, target.written, &target.version));
+        UpdateRow(*app_, table, *key, target.local_values, target.written, &target.version));
   } else if (!deletes) {
     PT_RETURN_IF_ERROR(insert());
   }
@@ -327,7 +344,7 @@ absl::StatusOr<bool> ReplicaImpl::WriteValues(Writing& writing, Target& target) 
     return true;
   }
   PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, table, *ledger_, target.key));
-  if (row.absent && !deletes && target.is_there) {
+  if (row.absent && !deletes && key.has_value()) {
     // A cascade of this page took the row that was to be updated.
     PT_ASSIGN_OR_RETURN(target.local_values,
                         LocalValues(*app_, table, target.values, nullptr, &writing.reserved_ids));
@@ -381,9 +398,11 @@ absl::StatusOr<bool> ReplicaImpl::ParkValues(const Target& target, const std::ve
   const Table& table = *target.table;
   PT_RETURN_IF_ERROR(SetTriggers(table.plan.apply_mode == ApplyMode::kTriggersOn));
   PT_ASSIGN_OR_RETURN(sqlite::Savepoint savepoint, sqlite::Savepoint::Begin(*app_));
-  PT_ASSIGN_OR_RETURN(const std::vector<Cascaded> cascades, FindCascades(target, &parked, written));
-  const absl::Status status =
-      UpdateRow(*app_, table, table.LocalKeyOf(target.before), parked, written, &target.version);
+  PT_ASSIGN_OR_RETURN(const std::optional<std::vector<Value>> key, LocalKeyNow(target));
+  if (!key.has_value()) return true;
+  PT_ASSIGN_OR_RETURN(const std::vector<Cascaded> cascades,
+                      FindCascades(target, key, &parked, written));
+  const absl::Status status = UpdateRow(*app_, table, *key, parked, written, &target.version);
   if (!status.ok() && !IsRefusal(status)) return status;
   if (!status.ok()) return false;
   PT_RETURN_IF_ERROR(LogCascades(cascades));
@@ -414,15 +433,20 @@ absl::Status ReplicaImpl::DropOwnLogRows(const Writing& writing) {
                       ReadLog(*app_, plan_, writing.first_seq, kLastSeq));
   LogKeys keys(*app_, plan_, writing.first_seq);
   keys.set_owners(&writing.owners);
+  std::vector<int64_t> own;
   for (const LogRow& row : rows) {
     const TablePlan* plan = plan_.ByNumber(row.table);
     Table* table = plan == nullptr || row.key.empty() ? nullptr : TableOf(plan->type);
     if (table == nullptr) continue;
     PT_ASSIGN_OR_RETURN(const LogKeys::Name name, keys.NameOf(row));
     if (name.verdict != LogKeys::Verdict::kKnown) continue;
-    if (!writing.targets.contains(EntityKey{table->type(), name.id})) continue;
-    PT_RETURN_IF_ERROR(DropLog(*app_, row.seq - 1, row.seq));
+    if (writing.targets.contains(EntityKey{table->type(), name.id})) {
+      own.push_back(row.seq);
+    } else if (!PT_PLANTED("what a link's numbers meant goes with the log")) {
+      PT_RETURN_IF_ERROR(keys.Pin(row, name));
+    }
   }
+  for (const int64_t seq : own) PT_RETURN_IF_ERROR(DropLog(*app_, seq - 1, seq));
   return absl::OkStatus();
 }
 

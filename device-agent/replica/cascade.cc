@@ -106,15 +106,16 @@ std::vector<std::string> ReplicaImpl::ColumnsForCascade(absl::string_view table)
 }
 
 absl::StatusOr<std::vector<ReplicaImpl::Cascaded>> ReplicaImpl::FindCascades(
-    const Target& target, const std::vector<Value>* after, const std::vector<bool>& written) {
-  if (triggers_on_ || !target.is_there || target.table->children.empty()) {
+    const Target& target, const std::optional<std::vector<Value>>& key,
+    const std::vector<Value>* after, const std::vector<bool>& written) {
+  if (triggers_on_ || !key.has_value() || target.table->children.empty()) {
     return std::vector<Cascaded>();
   }
   const TablePlan& plan = target.table->plan;
   const std::vector<std::string> columns = ColumnsForCascade(plan.table);
   PT_ASSIGN_OR_RETURN(
       const std::vector<std::vector<Value>> there,
-      ReadColumns(*app_, plan.table, columns, plan.key, target.table->LocalKeyOf(target.before)));
+      ReadColumns(*app_, plan.table, columns, plan.key, *key));
   if (there.empty()) return std::vector<Cascaded>();
   // The first is the row itself; each further one was found from one before it.
   std::vector<Cascaded> rows = {{plan.table, columns, there[0], after == nullptr, {}}};

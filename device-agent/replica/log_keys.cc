@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "device-agent/capture/entity_key.h"
 #include "device-agent/capture/local_key.h"
@@ -44,6 +45,8 @@ absl::StatusOr<std::optional<std::string>> LogKeys::IdOf(const LogRow& event) {
 // Whose the integer was when `row` was logged.
 absl::StatusOr<std::optional<std::string>> LogKeys::OwnerOf(const TablePlan& parent,
                                                             const Value& local, const LogRow& row) {
+  // Pinned: no integer is a BLOB.
+  if (local.type() == Value::Type::kBlob) return std::optional(std::string(local.bytes()));
   if (local.type() != Value::Type::kInteger) return IdOfLocal(db_, plan_, parent, local);
   PT_RETURN_IF_ERROR(LoadEvents());
   const std::pair<int, int64_t> which(parent.number, local.integer());
@@ -84,13 +87,27 @@ absl::StatusOr<LogKeys::Name> LogKeys::NameOf(const LogRow& row) {
     if (parent == nullptr) return Name{};
     PT_ASSIGN_OR_RETURN(std::optional<std::string> owner, OwnerOf(*parent, key[i], row));
     if (!owner.has_value()) {
-      return Name{row.op == 'D' ? Verdict::kGone : Verdict::kInvalid, ""};
+      return Name{row.op == 'D' ? Verdict::kGone : Verdict::kInvalid, "", {}};
     }
     key[i] = Value::Text(*std::move(owner));
   }
   absl::StatusOr<std::string> id = EntityIdOf(*table, key);
   if (!id.ok()) return Name{};
-  return Name{Verdict::kKnown, *std::move(id)};
+  return Name{Verdict::kKnown, *std::move(id), std::move(key)};
+}
+
+absl::Status LogKeys::Pin(const LogRow& row, const Name& name) {
+  const TablePlan* table = plan_.ByNumber(row.table);
+  for (size_t i = 0; i < name.key.size(); ++i) {
+    const bool is_pinned = row.key[i].type() != Value::Type::kInteger;
+    if (is_pinned || name.key[i].type() != Value::Type::kText) continue;
+    if (TranslationOf(*table, table->key[i]) == nullptr) continue;
+    PT_ASSIGN_OR_RETURN(
+        sqlite::Statement stmt,
+        db_.Prepare(absl::StrCat("UPDATE main.SyncLog SET K", i + 1, " = ?1 WHERE Seq = ?2")));
+    PT_RETURN_IF_ERROR(stmt.BindBlob(1, name.key[i].bytes()).Bind(2, row.seq).Run());
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace ptdoc::sync

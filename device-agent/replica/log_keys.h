@@ -31,9 +31,12 @@ class LogKeys {
   struct Name {
     Verdict verdict = Verdict::kInvalid;
     std::string id;
+    std::vector<Value> key;  // with the ids of the rows that its integers mean
   };
   // Of a row of a table that the plan knows.
   absl::StatusOr<Name> NameOf(const LogRow& row);
+  // Writes into the log what the integers of this row mean: what tells it is dropped.
+  absl::Status Pin(const LogRow& row, const Name& name);
 
   // What the log does not tell: until now this row had this integer.
   using Owners = std::map<std::pair<int, int64_t>, std::string>;

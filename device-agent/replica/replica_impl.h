@@ -204,6 +204,7 @@ class ReplicaImpl final : public Replica {
   absl::StatusOr<bool> WritePlainly(Writing& writing, const std::vector<Todo>& todo);
   absl::Status WriteRound(Writing& writing, std::vector<Todo>* todo);
   absl::Status WriteOne(Writing& writing, Target& target);
+  absl::StatusOr<std::optional<std::vector<Value>>> LocalKeyNow(const Target& target);
   absl::StatusOr<bool> WriteValues(Writing& writing, Target& target);
   absl::Status ParkUniqueValues(const Target& target);
   // False if the schema refuses these.
@@ -213,8 +214,10 @@ class ReplicaImpl final : public Replica {
   absl::Status SetTriggers(bool on);
   // --- cascade.cc: children of rows that are written while triggers are off.
   struct Cascaded;  // a row that a foreign key deletes or changes
-  // Before the write. `after_local` as for UpdateRow; null: the row is deleted.
+  // Before the write; `key` is LocalKeyNow. `after_local` as for UpdateRow; null: the
+  // row is deleted.
   absl::StatusOr<std::vector<Cascaded>> FindCascades(const Target& target,
+                                                     const std::optional<std::vector<Value>>& key,
                                                      const std::vector<Value>* after_local,
                                                      const std::vector<bool>& written);
   absl::StatusOr<std::vector<Cascaded>> CascadesOf(const Cascaded& parent);

@@ -17,6 +17,7 @@ struct ReplicaImpl::Writing {
   int64_t first_seq = 0;  // the log's last row before this transaction
   int64_t log_seq = 0;    // the log's last row that was looked at
   absl::flat_hash_set<EntityKey> undrained;
+  bool undrained_links = false;  // among them are some that are known by what they link
   absl::flat_hash_map<EntityKey, Target*> targets;
   std::vector<Target*> written;
   // Targets that something else than their own statement has written to.

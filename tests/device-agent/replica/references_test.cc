@@ -189,6 +189,72 @@ TEST_F(ReferencesTest, ANumberThatIsGivenOutAgainIsAnotherRow) {
   ExpectNothingToCompare();
 }
 
+// A page deletes a row, and another one gets its number: what was linked to the one
+// is not what is linked to the other.
+TEST_F(ReferencesTest, ALinkIsDeletedByTheNumbersOfNow) {
+  BeginShelves();
+  a_.Sql(
+      "INSERT INTO tag VALUES (1, 'good');"
+      "INSERT INTO book VALUES (5, 'b1', 'One', NULL, NULL);"
+      "INSERT INTO book_tags VALUES (1, 5, 1)");
+  SyncBoth();
+  ASSERT_THAT(b_.Query("SELECT id FROM tag WHERE slug = 'good'"), ElementsAre("5"));
+
+  // The old link's deletion comes last.
+  a_.Sql(
+      "PRAGMA foreign_keys = OFF; DELETE FROM tag WHERE slug = 'good';"
+      "INSERT INTO tag VALUES (9, 'new'); INSERT INTO book_tags VALUES (2, 5, 9);"
+      "DELETE FROM book_tags WHERE id = 1");
+  SyncBoth();
+
+  EXPECT_THAT(b_.Query("SELECT id FROM tag WHERE slug = 'new'"), ElementsAre("5"));
+  EXPECT_THAT(b_.Query(kTags), ElementsAre("b1|new"));
+  ExpectTheSame();
+  ExpectNothingToCompare();
+}
+
+TEST_F(ReferencesTest, ALinkThatGoesWithAPageIsKnownByTheNumbersOfBefore) {
+  BeginShelves();
+  a_.Sql(
+      "INSERT INTO tag VALUES (1, 'good');"
+      "INSERT INTO book VALUES (5, 'b1', 'One', NULL, NULL);"
+      "INSERT INTO book_tags VALUES (1, 5, 1)");
+  SyncBoth();
+
+  // To A the link stays, and refers to nothing.
+  a_.Sql(
+      "PRAGMA foreign_keys = OFF; DELETE FROM tag WHERE slug = 'good';"
+      "INSERT INTO tag VALUES (9, 'new')");
+  SyncBoth();
+
+  ASSERT_THAT(b_.Query("SELECT id FROM tag WHERE slug = 'new'"), ElementsAre("5"));
+  EXPECT_THAT(b_.Query(kTags), IsEmpty());
+  EXPECT_THAT(b_.LedgerQuery("SELECT EntityId, Code FROM SyncSetAside"),
+              ElementsAre("[\"b1\",\"good\"]|MISSING_PARENT"));
+}
+
+// While what the app did to its links is not drained, their numbers keep their meaning.
+TEST_F(ReferencesTest, APageWaitsForLinksThatAreNotDrained) {
+  BeginShelves();
+  a_.Sql(
+      "INSERT INTO tag VALUES (1, 'good');"
+      "INSERT INTO book VALUES (5, 'b1', 'One', NULL, NULL);"
+      "INSERT INTO book_tags VALUES (1, 5, 1)");
+  SyncBoth();
+  a_.Sql(
+      "PRAGMA foreign_keys = OFF; DELETE FROM tag WHERE slug = 'good';"
+      "INSERT INTO tag VALUES (9, 'new')");
+  ASSERT_TRUE(a_.PushAll(service_).ok());
+
+  // Between B's look at its queue and the page.
+  b_.Drain();
+  b_.Sql("DELETE FROM book_tags");
+  ASSERT_TRUE(b_.PullAll(service_).ok());
+  b_.Drain();
+
+  EXPECT_THAT(b_.OpenQueue(), ElementsAre("[\"b1\",\"good\"]|2|0"));
+}
+
 TEST_F(ReferencesTest, RenumberedRowsSendNothing) {
   BeginShelves();
   a_.Sql(
