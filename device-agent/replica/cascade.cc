@@ -113,9 +113,8 @@ absl::StatusOr<std::vector<ReplicaImpl::Cascaded>> ReplicaImpl::FindCascades(
   }
   const TablePlan& plan = target.table->plan;
   const std::vector<std::string> columns = ColumnsForCascade(plan.table);
-  PT_ASSIGN_OR_RETURN(
-      const std::vector<std::vector<Value>> there,
-      ReadColumns(*app_, plan.table, columns, plan.key, *key));
+  PT_ASSIGN_OR_RETURN(const std::vector<std::vector<Value>> there,
+                      ReadColumns(*app_, plan.table, columns, plan.key, *key));
   if (there.empty()) return std::vector<Cascaded>();
   // The first is the row itself; each further one was found from one before it.
   std::vector<Cascaded> rows = {{plan.table, columns, there[0], after == nullptr, {}}};

@@ -43,8 +43,8 @@ void SimDevice::ForgetKept(const Judgement& kept, const Judgement& held) {
 }
 
 // A page or an answer of before may still be applied by a device that has not heard
-// of it. What a deletion in it takes along by a cascade is the service's to tell again, and that
-// has lost it.
+// of it. What a deletion in it takes along by a cascade, or sets to NULL, is the service's to
+// tell again, and that has lost it.
 void SimDevice::ForgetCascaded() {
   const bool any_alone = std::any_of(promises_.begin(), promises_.end(),
                                      [](const Promise& promise) { return promise.alone; });
@@ -52,12 +52,21 @@ void SimDevice::ForgetCascaded() {
   agent_process_.SetQuiet(true);
   app_process_.SetQuiet(true);
   const Rows rows = app_.ReadAll();
+  // Such rows have no time in the log.
+  const absl::StatusOr<int64_t> logged =
+      app_.db().QueryInt("SELECT count(*) FROM SyncLog WHERE Op <> 'A' AND Time IS NULL");
+  const bool any_touched = logged.ok() && *logged > 0;
   std::erase_if(promises_, [&](const Promise& promise) {
-    if (!promise.alone || rows.contains(promise.key)) return false;
+    if (!promise.alone) return false;
+    const auto row = rows.find(promise.key);
+    if (row != rows.end() && promise.content == row->second) return false;
     const auto state = replica_->ledger().FindState(promise.key);
     const auto open = replica_->ledger().HasOpenItem(promise.key);
-    if (!state.ok() || !open.ok() || !state->has_value()) return false;
-    const bool told = !(*state)->unconfirmed && !(*state)->row.absent && !*open;
+    const auto note = replica_->ledger().FindStale(promise.key);
+    if (!state.ok() || !open.ok() || !note.ok() || !state->has_value()) return false;
+    const bool touched =
+        row == rows.end() || any_touched || (note->has_value() && (*note)->put_back);
+    const bool told = touched && !(*state)->unconfirmed && !(*state)->row.absent && !*open;
     if (told) world_.Count("cascaded away after its loss");
     return told;
   });

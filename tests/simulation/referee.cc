@@ -211,7 +211,7 @@ void Referee::JudgeRefusal(World& world, const std::string& device, const Change
   bool files_change = false;
   for (const char* what :
        {"both files set back", "ledger set back", "ledger lost", "app's file set back",
-        "files copied to another device", "device syncs fewer types"}) {
+        "files copied to another device", "device syncs fewer types", "type left"}) {
     files_change |= world.counters().contains(what);
   }
   if (receipts_stay_ && !clocks_jump && !files_change && !change.reoffer &&

@@ -15,6 +15,7 @@ constexpr uint64_t kVeryManyRuns = 10'000;
 constexpr const char* kCommon[] = {
     "app held the lock",
     "app wrote amid an action",
+    "app wrote rows that it numbers by itself",
     "app wrote with triggers off",
     "app's file set back",
     "archived row restored",

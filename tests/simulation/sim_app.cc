@@ -8,6 +8,7 @@
 #include "common/base/status.h"
 #include "common/model/entity_id.h"
 #include "tests/simulation/content_mark.h"
+#include "tests/simulation/sim_numbers.h"
 
 namespace ptdoc::sync::sim {
 namespace {
@@ -26,18 +27,22 @@ CREATE TRIGGER PatientTouched AFTER UPDATE OF Name ON Patient WHEN new.Visits > 
   BEGIN UPDATE Patient SET Weight = ifnull(new.Weight, 0) + 1 WHERE Id = new.Id; END;
 )sql";
 
-struct TableSpec {
-  const char* name;
-  std::vector<std::string> key;
-};
-
-const std::vector<TableSpec>& Tables() {
-  static const auto* tables = new std::vector<TableSpec>{{"Patient", {"Id"}},
-                                                         {"ClinicalNote", {"Id"}},
-                                                         {"IntakeForm", {"Id"}},
-                                                         {"Tag", {"PatientId", "Name"}},
-                                                         {"Transfer", {"Id"}}};
+const std::vector<TableSpec>& TextTables() {
+  static const auto* tables =
+      new std::vector<TableSpec>{{"Patient", {"Id"}, nullptr, false},
+                                 {"ClinicalNote", {"Id"}, nullptr, false},
+                                 {"IntakeForm", {"Id"}, nullptr, false},
+                                 {"Tag", {"PatientId", "Name"}, nullptr, false},
+                                 {"Transfer", {"Id"}, nullptr, false}};
   return *tables;
+}
+
+std::vector<TableSpec> Tables(bool is_numbered) {
+  std::vector<TableSpec> tables = TextTables();
+  if (is_numbered) {
+    tables.insert(tables.end(), NumberedTables().begin(), NumberedTables().end());
+  }
+  return tables;
 }
 
 std::string Quote(const std::string& text) {
@@ -68,12 +73,13 @@ std::string WithoutTexts(const std::string& sql, std::vector<std::string>* texts
 
 }  // namespace
 
-PlanRequest SimApp::Entities(bool with_tags) {
+PlanRequest SimApp::Entities(const World& world, bool with_tags) {
   PlanRequest request;
-  for (const TableSpec& table : Tables()) {
+  for (const TableSpec& table : Tables(world.has_numbers())) {
     if (!with_tags && std::string(table.name) == "Tag") continue;
     EntityConfig config;
     config.table = table.name;
+    if (table.is_numbered) config.key = table.key;
     request.entities.push_back(config);
   }
   return request;
@@ -89,6 +95,7 @@ void SimApp::Create() {
   absl::StatusOr<sqlite::Database> db = sqlite::Database::Open(path_, options);
   PT_CHECK(db.ok());
   PT_CHECK(db->Exec(kSchema).ok());
+  if (world_.has_numbers()) PT_CHECK(db->Exec(kNumberedSchema).ok());
 }
 
 void SimApp::Open() {
@@ -183,11 +190,11 @@ bool SimApp::DropTriggers(const std::string& table) {
 
 bool SimApp::DeleteRow(const std::string& table, const Fields& row) {
   std::string where;
-  for (const TableSpec& spec : Tables()) {
+  for (const TableSpec& spec : Tables(world_.has_numbers())) {
     if (spec.name != table) continue;
     for (const std::string& column : spec.key) {
-      where += absl::StrCat(where.empty() ? " WHERE " : " AND ", column, " = ",
-                            Quote(std::string(row.Find(column)->bytes())));
+      const std::string value = Quote(std::string(row.Find(column)->bytes()));
+      where += absl::StrCat(where.empty() ? " WHERE " : " AND ", WhereKey(spec, column, value));
     }
   }
   return Exec("DELETE FROM " + table + where);
@@ -304,6 +311,7 @@ bool SimApp::WriteSilently() {
 
 bool SimApp::Statement() {
   if (world_.merges_fields() && world_.Chance(0.4)) return WriteField();
+  if (world_.has_numbers() && world_.Chance(0.4)) return WriteNumbered();
   switch (world_.rng().Below(12)) {
     case 0:
     case 1:
@@ -460,11 +468,19 @@ bool SimApp::Transfer() {
          Change("INSERT INTO Transfer VALUES ('" + pair + "b', '" + pair + "', '-" + amount + "')");
 }
 
+bool SimApp::WriteNumbered() {
+  world_.Count("app wrote rows that it numbers by itself");
+  bool good = true;
+  for (const std::string& sql : NumberedStatements(world_, Text())) good = good && Change(sql);
+  return good;
+}
+
 Rows SimApp::ReadAll() {
   Rows rows;
-  for (const TableSpec& table : Tables()) {
+  for (const TableSpec& table : Tables(world_.has_numbers())) {
     absl::StatusOr<sqlite::Statement> select =
-        db_->Prepare(absl::StrCat("SELECT * FROM ", table.name));
+        table.select != nullptr ? db_->Prepare(table.select)
+                                : db_->Prepare(absl::StrCat("SELECT * FROM ", table.name));
     PT_CHECK(select.ok());
     while (true) {
       const absl::StatusOr<bool> row = select->Step();

@@ -35,7 +35,7 @@ class SimApp {
   // Whether what it committed survives a power cut by itself.
   bool durable();
   // Without the tags: a device that syncs fewer types than others.
-  static PlanRequest Entities(bool with_tags);
+  static PlanRequest Entities(const World& world, bool with_tags);
 
   // One transaction of one to four statements; what it did to which rows. Empty
   // if it was rolled back or changed nothing.
@@ -89,6 +89,7 @@ class SimApp {
   bool WriteForm();
   bool WriteTag();
   bool WriteFamily();
+  bool WriteNumbered();
   bool Transfer();
   std::string Patient();
   std::string Text();

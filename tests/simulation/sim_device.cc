@@ -59,7 +59,7 @@ ReplicaOptions SimDevice::Options() const {
   options.database = kFile;
   options.device_id = name_;
   options.user = "user of " + name_;
-  options.plan = SimApp::Entities(with_tags_);
+  options.plan = SimApp::Entities(world_, with_tags_);
   options.vfs = agent_process_.vfs();
   options.identity = [this] { return disk_.Identity(kFile); };
   options.take_lock = false;

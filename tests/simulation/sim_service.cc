@@ -97,7 +97,8 @@ void SimService::Configure() {
   options.tombstone_retention = retention_;
   if (refuses_long_) options.max_row_bytes = 400;
   if (!refused_type_.empty()) {
-    options.allowed_types = {"Patient", "ClinicalNote", "IntakeForm", "Tag", "Transfer"};
+    options.allowed_types = {"Patient",  "ClinicalNote", "IntakeForm", "Tag",
+                             "Transfer", "Room",         "Booking",    "RoomLabel"};
     options.allowed_types.erase(refused_type_);
   }
   engine_ = std::make_unique<Engine>(*store_, world_.clock(), world_.rng(), options);

@@ -40,6 +40,8 @@ class World {
   // In every third run patients and notes are merged by field. Not drawn: what is
   // drawn in the other runs stays as it was.
   bool merges_fields() const { return seed_ % 3 == 2; }
+  // In every fourth run the apps number some of their rows by themselves.
+  bool has_numbers() const { return seed_ % 4 == 1; }
 
   FakeClock& clock() { return clock_; }
   Rng& rng() { return rng_; }
