@@ -1,10 +1,13 @@
-"""Migrations as Django and Alembic really do them, on two devices at different times."""
-import json
+"""Migrations as Django and Alembic really do them, and the statements that EF Core makes, on
+two devices at different times."""
+import contextlib
 import os
+import sqlite3
 import subprocess
+import threading
 import unittest
 
-from harness import APPS, PYTHON, Device, World
+from harness import APPS, PYTHON, Device, World, wait_until
 
 BIN = os.environ.get("PTDOC_BIN", "build/bin")
 
@@ -12,8 +15,8 @@ BIN = os.environ.get("PTDOC_BIN", "build/bin")
 class Migrating(Device):
     """A device with an ORM's program on it; its types outlive the tables' names."""
 
-    def __init__(self, world, name, script, tables):
-        super().__init__(world, name, interval="1h", tables=(), schema=None)
+    def __init__(self, world, name, script, tables, interval="1h"):
+        super().__init__(world, name, interval=interval, tables=(), schema=None)
         self.script = script
         self.plain = self.config.read_text()
         self.configure(tables)
@@ -126,6 +129,58 @@ class MigrationsTest(unittest.TestCase):
 
     def test_alembic(self):
         self.story("alembic_people.py", "", needs_age=False)
+
+    def test_ef_core(self):
+        self.story("ef_people.py", "", needs_age=True)
+
+    def test_ef_core_while_agents_run_and_both_sides_write(self):
+        """a migrates under its agent while b, on the first schema, goes on writing."""
+        before = {"Person": "person", "Visit": "visit"}
+        a, b = (Migrating(self.world, name, "ef_people.py", before, interval="1s")
+                for name in ("a", "b"))
+        for device in (a, b):
+            device.init()
+            device.start()
+        for number in range(30):
+            a.orm("add", f"p{number}", f"Name {number}")
+        wait_until("b has all of them", lambda: len(self.names(b, "person")) == 30)
+        over = threading.Event()
+        written = []
+
+        def write():
+            with contextlib.closing(sqlite3.connect(b.db, timeout=30,
+                                                    isolation_level=None)) as connection:
+                while not over.is_set() and len(written) < 2000:
+                    number = len(written)
+                    connection.execute("UPDATE person SET name = ? WHERE id = ?",
+                                       (f"Of b {number}", f"p{number % 15}"))
+                    written.append(number)
+                    over.wait(0.01)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            wait_until("b writes", lambda: len(written) > 10)
+            a.orm("migrate", "2")
+            for number in range(15, 30):
+                a.orm("rename", f"p{number}", f"Of a {number}")
+            a.orm("nick", "p16", "Nicky")
+            wait_until("triggers are back", lambda: a.triggers() == set(before.values()))
+        finally:
+            over.set()
+            writer.join()
+        last = {f"p{number % 15}": f"Of b {number}" for number in written}
+        last |= {f"p{number}": f"Of a {number}" for number in range(15, 30)}
+        for device in (a, b):
+            wait_until(f"{device.name} has every edit",
+                       lambda: self.names(device, "person") == last)
+        b.orm("migrate", "2")
+        wait_until("b's new column is filled", lambda: b.rows(
+            "SELECT nick FROM person WHERE id = 'p16'") == [("Nicky",)])
+        for device in (a, b):
+            wait_until(f"{device.name} has sent all", device.queue_empty)
+        self.both_hold(a, b, before)
+        self.assertEqual(self.names(b, "person"), last)
 
 
 if __name__ == "__main__":
