@@ -23,8 +23,8 @@ class Referee {
              absl::Time now);
   // The cursor of a page of this epoch left the service.
   void Tell(const std::string& cursor, const std::string& epoch) { epochs_[cursor] = epoch; }
-  // What it was told before the store was set back.
-  void Remember(const Referee& before);
+  // What it was told before the store was set back, to this revision.
+  void Remember(const Referee& before, Revision set_back_to);
   // Every batch that was answered still has its answer in the store.
   void JudgeReceipts(World& world, StoreReader& reader, const std::string& tenant) const;
   // Receipts live as long as versions: what was answered may be forgotten.
@@ -70,6 +70,7 @@ class Referee {
   std::map<std::string, std::string> epochs_;  // by cursor
   std::map<Batch, std::vector<Said>> said_;
   std::set<Batch> answered_;  // of a store that was set back since
+  Revision set_back_to_ = 0;
   std::set<Batch> void_;
   std::map<std::pair<std::string, EntityKey>, Change> refused_;  // for good
   std::set<std::string> clamped_;  // conflicts of a change whose time was

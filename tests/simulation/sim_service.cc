@@ -311,7 +311,7 @@ void SimService::Restore(bool new_epoch) {
     }
   }
   const Record lost = std::exchange(record_, backup_->record);
-  record_.referee.Remember(lost.referee);
+  record_.referee.Remember(lost.referee, record_.newest);
   record_.feed.Remember(lost.feed);
   RememberPairs(lost);
   RememberVersions(lost);

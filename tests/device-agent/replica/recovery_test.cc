@@ -448,6 +448,23 @@ TEST_F(RecoveryTest, VersionSetAsideInALostHistoryGivesWay) {
   EXPECT_FALSE(b_.ledger().FindSetAside(refused.key)->has_value());
 }
 
+// The re-baseline ended while an item held it up; the item has gone since.
+TEST_F(RecoveryTest, VersionSetAsideInALostHistoryIsFetchedAndNotTried) {
+  BeginBoth();
+  SyncBoth();
+  Version of_before;
+  of_before.key = {"Visit", "v9"};
+  of_before.revision = -1;  // as MarkAllUnconfirmed leaves it
+  of_before.fields = Fields({{"Id", Value::Text("v9")}, {"Note", Value::Text("of before")}});
+  ASSERT_TRUE(b_.ledger().PutSetAside({of_before, "MISSING_PARENT", "", 1}).ok());
+
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  SyncBoth();
+
+  EXPECT_THAT(b_.Query("SELECT Note FROM Visit"), IsEmpty());
+  EXPECT_THAT(b_.LedgerQuery("SELECT 1 FROM SyncSetAside"), IsEmpty());
+}
+
 TEST_F(RecoveryTest, TouchedRowThatWasDeletedElsewhereGoesInARebaseline) {
   BeginBoth();
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
