@@ -5,6 +5,7 @@
 
 #include "absl/strings/string_view.h"
 #include "common/cli/output.h"
+#include "common/rpc/channel.h"
 #include "common/sqlite/sqlite.h"
 #include "device-agent/cli/agent_context.h"
 
@@ -54,6 +55,9 @@ void CheckDisks(const AgentContext& context, Checkup& checkup);
 void CheckLedger(AgentContext& context, Checkup& checkup);
 // doctor_service.cc: token, network, identity, clock, history.
 void CheckService(AgentContext& context, Checkup& checkup);
+// doctor_tls.cc: says why no TLS link comes about, or one of plaintext to a service
+// that speaks TLS. False: neither is so, as far as one can see.
+bool CheckTls(const ChannelOptions& options, Checkup& checkup);
 
 // Where the agent's own file is.
 std::string StateFile(const AgentContext& context);

@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "common/base/time_text.h"
 #include "device-agent/capture/capture.h"
 #include "device-agent/cli/doctor.h"
@@ -183,7 +184,9 @@ void CheckTriggers(sqlite::Database& db, const Plan& plan, const AgentContext& c
   std::string bypassed;
   absl::StatusOr<sqlite::Database> ledger = OpenToLook(StateFile(context));
   if (ledger.ok()) bypassed = LedgerText(*ledger, "scan_found");
-  const auto logged = db.QueryInt("SELECT ifnull(max(Seq), 0) - ifnull(min(Seq), 0) FROM SyncLog");
+  // What the agent's own writing sets off has no time.
+  const auto logged =
+      db.QueryInt("SELECT 1 FROM SyncLog WHERE Op <> 'A' AND Time IS NOT NULL LIMIT 1");
   if (bypassed == "1") {
     checkup.Warn("triggers",
                  "bypassed: some program writes with triggers switched off. Its changes are found "
@@ -192,7 +195,9 @@ void CheckTriggers(sqlite::Database& db, const Plan& plan, const AgentContext& c
   } else if (logged.ok() && *logged > 0) {
     checkup.Ok("triggers", "Present, and seen firing.");
   } else {
-    checkup.Ok("triggers", "Present; never seen firing yet: the app has written nothing.");
+    checkup.Ok("triggers",
+               "Present; never seen firing: the app has written nothing yet, or runs with triggers "
+               "switched off.");
   }
 }
 
@@ -294,10 +299,17 @@ void CheckDatabase(AgentContext& context, Checkup& checkup) {
   PlanRequest request = RequestOf(context);
   request.count_rows = true;
   const absl::StatusOr<Plan> plan = MakePlan(*db, request);
+  if (!plan.ok() && (absl::IsDataLoss(plan.status()) || absl::IsUnavailable(plan.status()))) {
+    return checkup.Bad("database",
+                       absl::StrCat(path, " cannot be read (", plan.status().message(),
+                                    "): nothing is sent from it and nothing applied to it before "
+                                    "PRAGMA quick_check passes. Mend it, or put a backup there."),
+                       absl::StrCat("sqlite3 ", ShellWord(path), " 'PRAGMA quick_check'"));
+  }
   if (!plan.ok()) {
     return checkup.Bad("schema",
-                       absl::StrCat(plan.status().message(),
-                                    ": its changes stay queued, and nothing is applied to it."),
+                       absl::StrCat(absl::StripSuffix(plan.status().message(), "."),
+                                    ". Its changes stay queued, and nothing is applied to it."),
                        checkup.Agent("init --dry-run"));
   }
   const absl::StatusOr<ControlRow> control = ReadControl(*db);

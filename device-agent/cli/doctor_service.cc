@@ -12,7 +12,6 @@
 #include <memory>
 #include <optional>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -146,7 +145,8 @@ void CheckClock(const google::protobuf::Timestamp& at, absl::Time before, absl::
   }
 }
 
-void TellRefusal(absl::string_view name, const absl::Status& status, Checkup& checkup) {
+void TellRefusal(absl::string_view name, const absl::Status& status, const ChannelOptions& channel,
+                 Checkup& checkup) {
   const std::string reason = ReasonOf(status);
   const std::string text(status.message());
   if (absl::StartsWith(reason, "TOKEN_")) {
@@ -174,15 +174,7 @@ void TellRefusal(absl::string_view name, const absl::Status& status, Checkup& ch
     return checkup.Warn("version", "The service is older than this agent: it cannot verify.",
                         "sync-service --version");
   }
-  const std::string lower = absl::AsciiStrToLower(text);
-  const bool tls = absl::StrContains(lower, "ssl") || absl::StrContains(lower, "tls") ||
-                   absl::StrContains(lower, "handshake") || absl::StrContains(lower, "certificate");
-  if (reason.empty() && tls) {
-    return checkup.Bad("tls",
-                       "The service was reached, and the TLS handshake failed: the certificate is "
-                       "expired, of another name or authority, or one side speaks no TLS.",
-                       "openssl s_client -connect HOST:PORT");
-  }
+  if (reason.empty() && absl::IsUnavailable(status) && CheckTls(channel, checkup)) return;
   checkup.Bad(name,
               absl::StrCat("The service answers with an error",
                            reason.empty() ? "" : absl::StrCat(" (", reason, ")"), ": ", text),
@@ -252,11 +244,11 @@ void CheckService(AgentContext& context, Checkup& checkup) {
   v1::StatusResponse response;
   const absl::Time before = context.clock.Now();
   const absl::Status answered = visit.Status(&response);
-  if (!answered.ok()) return TellRefusal("service", answered, checkup);
+  if (!answered.ok()) return TellRefusal("service", answered, agent.channel, checkup);
   checkup.Ok("service", absl::StrCat("It answers as version ", response.server().version(), "."));
   CheckClock(response.server().server_time(), before, context.clock.Now(), checkup);
   const absl::Status asked = visit.Ask();
-  if (!asked.ok()) return TellRefusal("service", asked, checkup);
+  if (!asked.ok()) return TellRefusal("service", asked, agent.channel, checkup);
   checkup.Ok("token", "This device may sync, and the service has the history that it knows.");
 }
 
