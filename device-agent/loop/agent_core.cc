@@ -303,7 +303,10 @@ void AgentCore::Do(const actions::OpenPull& action) {
   if (!cursor.ok()) return Post(events::PullClosed{cursor.status()});
   if (types.empty()) {
     // An empty list would mean every type.
-    return Post(events::PullClosed{absl::UnavailableError("no table is synced")});
+    return Post(events::PullClosed{
+        ReasonError(absl::StatusCode::kUnavailable, "NO_TABLE",
+                    "The app's file could not be read yet, or has no synced table: until it can, "
+                    "nothing is asked of the service.")});
   }
   const absl::StatusOr<bool> skips = replica_.CursorSkipsTypes();
   if (!skips.ok()) return Post(events::PullClosed{skips.status()});

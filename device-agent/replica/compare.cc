@@ -203,6 +203,8 @@ absl::Status ReplicaImpl::NoticeSilentCommit(int64_t log_rows) {
   PT_ASSIGN_OR_RETURN(const int64_t finds, ledger_->GetInt("scan_found", 0));
   // Nobody looked while the agent was away; where it happened before, it may have then.
   if (before == -1 && finds == 0) return absl::OkStatus();
+  // A verb would end before a scan begins.
+  if (before == -1 && !options_.stays) return ledger_->PutInt("compare", 1);
   scan_at_ = clock_.Monotonic() + (finds != 0 ? kScanDebounce : scan_delay_);
   return absl::OkStatus();
 }

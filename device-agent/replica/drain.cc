@@ -9,6 +9,11 @@
 #include "device-agent/replica/replica_impl.h"
 
 namespace ptdoc::sync {
+namespace {
+
+constexpr char kDrainedSchema[] = "drained_schema";
+
+}  // namespace
 
 // What the log says of one entity, in the order of its rows. Hints: what is
 // sent is read from the row itself.
@@ -119,7 +124,7 @@ absl::Status ReplicaImpl::DrainIn(sqlite::Database& db, DrainReport* report) {
     if (rows.size() < kLogChunkRows) break;
   }
   PT_RETURN_IF_ERROR(NoticeSilentCommit(report->log_rows));
-  if (mark == before) return absl::OkStatus();
+  if (mark == before) return RememberFirstSchema();
   if (hints.bad_key) {
     report->problems.push_back(
         "Rows with NULL in their key, with a key above 1 KiB, or with one that refers to a row "
@@ -239,11 +244,17 @@ absl::Status ReplicaImpl::DrainTouched(sqlite::Database& db, const EntityKey& ke
 
 // Deletions that come together with a change of the schema are a migration's
 // more often than a person's: many of one type wait for consent.
+// The first deletions that come of the app may come with a schema change, too.
+absl::Status ReplicaImpl::RememberFirstSchema() {
+  PT_ASSIGN_OR_RETURN(const int64_t schema, ledger_->GetInt(kDrainedSchema, -1));
+  return schema < 0 ? ledger_->PutInt(kDrainedSchema, schema_version_) : absl::OkStatus();
+}
+
 absl::Status ReplicaImpl::HoldMassDeletions(sqlite::Database& db,
                                             const std::vector<EntityKey>& deleted) {
-  PT_ASSIGN_OR_RETURN(const int64_t schema, ledger_->GetInt("drained_schema", -1));
+  PT_ASSIGN_OR_RETURN(const int64_t schema, ledger_->GetInt(kDrainedSchema, -1));
   if (schema == schema_version_) return absl::OkStatus();
-  PT_RETURN_IF_ERROR(ledger_->PutInt("drained_schema", schema_version_));
+  PT_RETURN_IF_ERROR(ledger_->PutInt(kDrainedSchema, schema_version_));
   if (schema < 0) return absl::OkStatus();
   std::map<std::string, std::vector<EntityKey>> by_type;
   for (const EntityKey& key : deleted) {

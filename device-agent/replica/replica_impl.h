@@ -298,6 +298,7 @@ class ReplicaImpl final : public Replica {
   absl::Status DrainTouched(sqlite::Database& db, const EntityKey& key);
   absl::StatusOr<bool> IsMassDeletion(const std::string& type, size_t count);
   absl::Status HoldDeletion(const EntityKey& key);
+  absl::Status RememberFirstSchema();
   absl::Status HoldMassDeletions(sqlite::Database& db, const std::vector<EntityKey>& deleted);
   // Makes the item of an edit that only looking at the row has found.
   absl::Status EnqueueFound(const EntityKey& key, const std::optional<RowState>& state,

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "common/base/bytes.h"
 #include "common/base/log.h"
 #include "common/base/reached.h"
@@ -151,9 +152,9 @@ absl::StatusOr<Plan> ReplicaImpl::PlanOfTables() {
     if (plan.ok()) {
       there.entities.push_back(entity);
     } else if (absl::IsNotFound(plan.status())) {
-      problems_.push_back(
-          absl::StrCat(entity.table, " is not as it was: ", plan.status().message(),
-                       ". Its changes stay queued and nothing is applied to it until it is back."));
+      problems_.push_back(absl::StrCat(
+          entity.table, " is not as it was: ", absl::StripSuffix(plan.status().message(), "."),
+          ". Its changes stay queued and nothing is applied to it until it is back."));
     } else {
       return plan.status();
     }

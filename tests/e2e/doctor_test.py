@@ -207,6 +207,20 @@ class DoctorTest(CliCase):
         self.a.ledger("INSERT OR REPLACE INTO SyncMeta(Name, Value) VALUES('scan_found', 1)")
         self.assert_found("triggers", "WARN", "bypassed", command="device-agent verify")
 
+    def test_program_that_was_caught_with_triggers_off(self):
+        self.a.ledger("INSERT OR REPLACE INTO SyncMeta(Name, Value) VALUES('scan_found', 1)")
+        self.a.shell(".dbconfig enable_trigger off\n" + INSERT.format("silent"))
+        self.assertIn("sent      1: 1 taken", self.a.agent_run("run").stdout)
+
+    def test_first_migration_of_rows_that_no_trigger_has_seen(self):
+        b = Device(self.world, "b", interval="1h")
+        b.shell("".join(INSERT.format(f"old{number}") for number in range(30)))
+        b.init()
+        b.agent_run("run")
+        b.shell("ALTER TABLE Patient ADD COLUMN Ward TEXT; DELETE FROM Patient;")
+        b.agent_run("run", check=False)
+        self.assert_found("held", "WARN", "31 deletions", device=b, command="queue confirm")
+
     def test_schema(self):
         self.a.shell("ALTER TABLE IntakeForm RENAME TO Elsewhere;")
         self.assert_found("schema", "FAIL", "IntakeForm", command="init --dry-run")
