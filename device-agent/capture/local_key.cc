@@ -46,6 +46,10 @@ absl::StatusOr<Value> LocalNumber(sqlite::Database& db, const TablePlan& table,
 
 }  // namespace
 
+bool MeansNoRow(const Value& value) {
+  return value.type() == Value::Type::kInteger && value.integer() <= 0;
+}
+
 Value SharedNumber(const Value& local) {
   const bool turned = local.type() == Value::Type::kInteger && local.integer() < 0 &&
                       local.integer() != std::numeric_limits<int64_t>::min();
@@ -94,7 +98,7 @@ absl::StatusOr<std::optional<Value>> ToShared(sqlite::Database& db, const Plan& 
   const TablePlan* parent = plan.ByType(translation.parent);
   if (parent == nullptr) return std::optional<Value>();
   PT_ASSIGN_OR_RETURN(std::optional<std::string> id, IdOfLocal(db, plan, *parent, local));
-  if (!id.has_value()) return std::optional<Value>();
+  if (!id.has_value()) return MeansNoRow(local) ? std::optional(local) : std::nullopt;
   return std::optional(Value::Text(*std::move(id)));
 }
 

@@ -27,8 +27,12 @@ absl::StatusOr<std::optional<std::string>> IdOfLocal(sqlite::Database& db, const
 absl::StatusOr<std::optional<Value>> LocalOfId(sqlite::Database& db, const Plan& plan,
                                                const TablePlan& parent, absl::string_view id);
 
+// Apps write 0 or -1 where they could write NULL. SQLite gives no row such a number by
+// itself, so that it means the same on every device.
+bool MeansNoRow(const Value& value);
+
 // One value of a translated column as others know it. Absent: it refers to a row
-// that is not there. NULL stays NULL.
+// that is not there. NULL stays NULL, and what means no row (if there is none).
 absl::StatusOr<std::optional<Value>> ToShared(sqlite::Database& db, const Plan& plan,
                                               const Translation& translation, const Value& local);
 // And back. A value that is no id of others (an integer that the app left) stays.

@@ -380,6 +380,8 @@ absl::StatusOr<std::vector<Value>> Table::KeyFromId(absl::string_view id) const 
 
 // SQLite has U+FFFD for what it cannot convert, U+FFFE and U+FFFF among it.
 bool Table::Keeps(size_t column, const Value& value) const {
+  const bool none = MeansNoRow(value) && TranslationOf(plan, plan.columns[column]) != nullptr;
+  if (none) return true;
   if (!AffinityKeeps(plan.affinities[column], value)) return false;
   if (!utf16 || value.type() != Value::Type::kText) return true;
   const absl::string_view text = value.bytes();

@@ -111,6 +111,31 @@ class IntegersTest(unittest.TestCase):
         self.assertEqual(b.rows("SELECT id FROM item WHERE name = 'more'"), [(1002,)])
         self.assert_quiet(a, b)
 
+    def test_zero_for_no_row(self):
+        """Apps write 0 or -1 where they could write NULL: no number of a row."""
+        def create(device):
+            device.shell("CREATE TABLE page(id INTEGER PRIMARY KEY, url TEXT NOT NULL UNIQUE,"
+                         " up INTEGER DEFAULT 0, opener INTEGER NOT NULL DEFAULT -1);")
+        entity = ('[[entity]]\ntable = "page"\nkey = "url"\n'
+                  'references = { up = "page", opener = "page" }\n')
+        a = self.device("a", create, entity)
+        b = self.device("b", create, entity)
+        b.shell("INSERT INTO page(url) VALUES('of b');")
+        a.shell("INSERT INTO page(url) VALUES('root');"
+                "INSERT INTO page(url, up, opener) SELECT 'child', id, id FROM page;")
+        self.sync(a, b)
+        b.shell("UPDATE page SET up = 0 WHERE url = 'child';"
+                "UPDATE page SET opener = (SELECT id FROM page WHERE url = 'child') "
+                "WHERE url = 'of b';")
+        self.sync(b, a)
+
+        names = ("SELECT p.url, ifnull(u.url, p.up), ifnull(o.url, p.opener) FROM page p "
+                 "LEFT JOIN page u ON u.id = p.up LEFT JOIN page o ON o.id = p.opener ORDER BY 1")
+        self.assertEqual(a.rows(names), [("child", 0, "root"), ("of b", 0, "child"),
+                                         ("root", 0, -1)])
+        self.assertEqual(a.rows(names), b.rows(names))
+        self.assert_quiet(a, b)
+
     def test_one_number_for_two_things_waits_for_a_person(self):
         def create(device):
             device.shell("CREATE TABLE item(id INTEGER PRIMARY KEY, name TEXT);")
