@@ -140,9 +140,7 @@ void AdviseColumns(const TableInfo& table, const TablePlan& entry, std::vector<s
     if (!column.not_null || column.has_default || column.generated) continue;
     if (table.rowid_alias && column.key_position > 0) continue;  // SQLite chooses it.
     const bool sent = std::binary_search(entry.columns.begin(), entry.columns.end(), column.name) ||
-                      column.name == config.last_modified_column ||
-                      column.name == config.modified_by_column ||
-                      column.name == config.sync_state_column;
+                      IsStampColumn(config, column.name);
     if (sent) continue;
     out->push_back(absl::StrCat("The column \"", column.name,
                                 "\" is NOT NULL without a default and is not synced: rows that "

@@ -68,11 +68,6 @@ bool Contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-bool IsStamp(const EntityConfig& config, const std::string& column) {
-  return column == config.last_modified_column || column == config.modified_by_column ||
-         column == config.sync_state_column;
-}
-
 absl::Status SpellReferences(const TableInfo& table, EntityConfig* config) {
   std::map<std::string, std::string> spelled;
   for (const auto& [column, type] : config->references) {
@@ -115,7 +110,7 @@ absl::Status CheckKeyConfig(const TableInfo& table, const EntityConfig& config,
       return Contradiction(absl::StrCat("The key column \"", column, "\" of \"", table.name,
                                         "\" cannot be excluded"));
     }
-    if (IsStamp(config, column)) {
+    if (IsStampColumn(config, column)) {
       return Contradiction(absl::StrCat("The key column \"", column, "\" of \"", table.name,
                                         "\" cannot be stamped"));
     }
@@ -145,8 +140,15 @@ absl::StatusOr<std::vector<Candidate>> Choose(sqlite::Database& db, const PlanRe
   std::vector<Candidate> chosen;
   for (const TableInfo& table : schema) {
     const auto named = configs.find(&table);
-    if (named == configs.end() && !request.all_tables) continue;
-    chosen.push_back({&table, named == configs.end() ? EntityConfig() : named->second, {}, false});
+    if (named != configs.end()) {
+      chosen.push_back({&table, named->second, {}, false});
+    } else if (request.all_tables) {
+      if (auto refusal = RefuseUnnamed(table)) {
+        plan->refusals.push_back(*std::move(refusal));
+      } else {
+        chosen.push_back({&table, EntityConfig(), {}, false});
+      }
+    }
   }
   return chosen;
 }
@@ -205,8 +207,8 @@ TablePlan BuildTable(const Candidate& candidate, const ReferenceMap& references)
   for (const ColumnInfo& column : table.columns) {
     const bool in_key = Contains(entry.key, column.name);
     // A local integer is content only where it says to which row this one belongs.
-    const bool local =
-        column.name == entry.local_key && !references.Translate(candidate, column.name).has_value();
+    const bool local = !entry.local_key.empty() && column.name == entry.local_key &&
+                       !references.Translate(candidate, column.name).has_value();
     if (in_key || (IsContent(candidate, column) && !local)) entry.columns.push_back(column.name);
   }
   std::sort(entry.columns.begin(), entry.columns.end());
@@ -238,8 +240,7 @@ absl::Status Examine(sqlite::Database& db, const PlanRequest& request,
     const bool is_left_out =
         !request.types.empty() && !Contains(request.types, candidate.config.type);
     if (is_left_out) continue;
-    PT_ASSIGN_OR_RETURN(auto refusal, RefuseTable(db, table, candidate.config.key));
-    if (refusal) {
+    if (auto refusal = RefuseTable(table, candidate.config.key)) {
       plan->refusals.push_back(*std::move(refusal));
       continue;
     }
@@ -389,6 +390,13 @@ absl::Status Complete(sqlite::Database& db, const PlanRequest& request,
 
 bool TablePlan::IgnoresCase() const {
   return std::find(ignores_case.begin(), ignores_case.end(), true) != ignores_case.end();
+}
+
+bool IsStampColumn(const EntityConfig& config, absl::string_view column) {
+  // A column may have no name, as the options that are not given.
+  return !column.empty() &&
+         (column == config.last_modified_column || column == config.modified_by_column ||
+          column == config.sync_state_column);
 }
 
 const TablePlan* Plan::ByType(absl::string_view type) const {

@@ -48,6 +48,9 @@ struct EntityConfig {
   std::map<std::string, std::string> references;
 };
 
+// True for a column that triggers stamp: metadata of the row, no content.
+bool IsStampColumn(const EntityConfig& config, absl::string_view column);
+
 // How versions of others get into a table.
 enum class ApplyMode : uint8_t {
   kTriggersOn,   // the app's triggers fire

@@ -21,9 +21,7 @@ bool IsContent(const Candidate& candidate, const ColumnInfo& column) {
   const auto has = [&](const std::vector<std::string>& names) {
     return std::find(names.begin(), names.end(), column.name) != names.end();
   };
-  const bool stamp = column.name == config.last_modified_column ||
-                     column.name == config.modified_by_column ||
-                     column.name == config.sync_state_column;
+  const bool stamp = IsStampColumn(config, column.name);
   const bool wanted = config.columns.empty() || has(config.columns);
   return wanted && !column.generated && !stamp && !has(config.exclude_columns);
 }

@@ -22,36 +22,74 @@ constexpr absl::string_view kTextKeyRemedy =
 constexpr std::array<absl::string_view, 2> kOldEngineTables = {"SyncQueueItems",
                                                                "SyncConflictArchives"};
 
+// Where migration tools and ORMs keep which migrations a file has had: EF Core,
+// Alembic, Rails (and others that took its name), Django, Prisma, Knex, Sequelize,
+// Drizzle, Diesel, SQLx, Flyway, Liquibase, Goose, Refinery, Doctrine, Phinx, Atlas,
+// Android and its Room, GRDB, Firefox.
+constexpr std::array<absl::string_view, 26> kMigrationTables = {"__EFMigrationsHistory",
+                                                                "__EFMigrationsLock",
+                                                                "alembic_version",
+                                                                "schema_migrations",
+                                                                "ar_internal_metadata",
+                                                                "django_migrations",
+                                                                "_prisma_migrations",
+                                                                "knex_migrations",
+                                                                "knex_migrations_lock",
+                                                                "SequelizeMeta",
+                                                                "__drizzle_migrations",
+                                                                "__diesel_schema_migrations",
+                                                                "_sqlx_migrations",
+                                                                "flyway_schema_history",
+                                                                "DATABASECHANGELOG",
+                                                                "DATABASECHANGELOGLOCK",
+                                                                "goose_db_version",
+                                                                "refinery_schema_history",
+                                                                "doctrine_migration_versions",
+                                                                "phinxlog",
+                                                                "atlas_schema_revisions",
+                                                                "atlas_schema_migrations",
+                                                                "android_metadata",
+                                                                "room_master_table",
+                                                                "grdb_migrations",
+                                                                "moz_meta"};
+
 bool SameColumns(std::vector<std::string> a, std::vector<std::string> b) {
   std::sort(a.begin(), a.end());
   std::sort(b.begin(), b.end());
   return a == b;
 }
 
-// The index that keeps `key` unique, byte by byte if there is one; null for a rowid
-// alias, or if there is none.
+// The index that keeps `key` unique, with the columns' own collations if there is
+// one; null for a rowid alias, or if there is none.
 const UniqueIndex* KeyIndex(const TableInfo& table, const std::vector<std::string>& key) {
   const UniqueIndex* found = nullptr;
   for (const UniqueIndex& index : table.uniques) {
     if (index.partial || index.expression || !SameColumns(index.columns, key)) continue;
-    const bool binary =
-        std::all_of(index.collations.begin(), index.collations.end(), IsBinaryCollation);
-    if (binary) return &index;
+    if (HasOwnCollations(table, index)) return &index;
     if (found == nullptr) found = &index;
   }
   return found;
 }
 
-// "or name ... with key=", where the table has a column that would do.
+// "or name ... with key=", where the table has columns that would do: never NULL
+// before such that may be, few before many.
 std::string KeyColumnHint(const TableInfo& table) {
+  const UniqueIndex* best = nullptr;
+  const auto rank = [&](const UniqueIndex& index) {
+    return std::pair(NullableColumns(table, index), index.columns.size());
+  };
   for (const UniqueIndex& index : table.uniques) {
-    if (index.partial || index.expression || index.columns.size() != 1) continue;
-    const ColumnInfo* column = table.Column(index.columns[0]);
-    if (column == nullptr || !column->not_null || column->affinity != Affinity::kText) continue;
-    return absl::StrCat("; its column \"", column->name, "\" is UNIQUE NOT NULL: key = \"",
-                        column->name, "\" would do");
+    if (index.partial || index.expression || index.columns.size() > kKeyColumnsMax) continue;
+    const bool generated =
+        std::any_of(index.columns.begin(), index.columns.end(),
+                    [&](const std::string& name) { return table.Column(name)->generated; });
+    if (generated || !HasOwnCollations(table, index)) continue;
+    if (best == nullptr || rank(index) < rank(*best)) best = &index;
   }
-  return "; or name a UNIQUE NOT NULL column with key=";
+  if (best == nullptr) return "; or name a UNIQUE NOT NULL column with key=";
+  return absl::StrCat(
+      "; or name rows by what is UNIQUE in it: ", ToConfig(table, best->columns),
+      NullableColumns(table, *best) > 0 ? "; rows with a NULL there are not synced" : "");
 }
 
 Refusal Refuse(const TableInfo& table, absl::string_view reason, std::string what,
@@ -105,46 +143,38 @@ std::optional<Refusal> RefuseKeyShape(const TableInfo& table, const std::vector<
   return std::nullopt;
 }
 
-Refusal OtherCollation(const TableInfo& table, const std::string& column) {
+Refusal OtherCollation(const TableInfo& table, const ColumnInfo& column) {
+  return Refuse(
+      table, "KEY_COLLATION",
+      absl::StrCat("its key column \"", column.name, "\" has the collation ", column.collation,
+                   ": keys that are two for other devices are one here"),
+      "declare the column, and the index, with COLLATE BINARY (SQLite's default) or "
+      "NOCASE; or name other columns with key=");
+}
+
+Refusal OtherCollationOfIndex(const TableInfo& table, const UniqueIndex& index, size_t part) {
+  const ColumnInfo& column = *table.Column(index.columns[part]);
   return Refuse(table, "KEY_COLLATION",
-                absl::StrCat("its key column \"", column,
-                             "\" has a collation other than BINARY and NOCASE, or another one than "
-                             "its UNIQUE index: keys that are two for other devices are one here"),
-                "declare the column, and the index, with COLLATE BINARY (SQLite's default)");
+                absl::StrCat("its key column \"", column.name, "\" is compared as ",
+                             column.collation, " and its UNIQUE index as ", index.collations[part],
+                             ": what is one row for the one is two for the other"),
+                SecondIndexRemedy(table, index));
 }
 
-enum class Comparison : uint8_t { kBinary, kNoCase, kOther };
-
-// How the column compares texts. SQL has no better way to ask for its collation,
-// which need not be that of the key's index: the column of a compound select has
-// the collation of its first part. No row is read.
-absl::StatusOr<Comparison> ComparisonOf(sqlite::Database& db, const TableInfo& table,
-                                        const std::string& column) {
-  const std::string name = sqlite::QuoteName(column);
-  const absl::StatusOr<int64_t> equal = db.QueryInt(absl::StrCat(
-      "SELECT sum((x = 'A') + 2 * (x = 'a ')) FROM (SELECT x FROM (SELECT ", name,
-      " AS x FROM main.", sqlite::QuoteName(table.name), " LIMIT 0) UNION ALL SELECT 'a')"));
-  if (!equal.ok() && !IsAboutSchema(equal.status())) return equal.status();
-  // A collation that only the app knows is an error here.
-  if (!equal.ok() || *equal > 1) return Comparison::kOther;
-  return *equal == 1 ? Comparison::kNoCase : Comparison::kBinary;
-}
-
-absl::StatusOr<std::optional<Refusal>> RefuseCollation(sqlite::Database& db, const TableInfo& table,
-                                                       const std::vector<std::string>& key) {
-  const std::vector<bool> ignores_case = KeyIgnoresCase(table, key);
+std::optional<Refusal> RefuseCollation(const TableInfo& table,
+                                       const std::vector<std::string>& key) {
+  for (const std::string& name : key) {
+    const ColumnInfo& column = *table.Column(name);
+    if (!CanBeKeyCollation(column.collation)) return OtherCollation(table, column);
+  }
   const UniqueIndex* index = KeyIndex(table, key);
-  for (size_t i = 0; index != nullptr && i < index->columns.size(); ++i) {
-    const std::string& collation = index->collations[i];
-    if (IsBinaryCollation(collation) || IsNoCaseCollation(collation)) continue;
-    return std::optional(OtherCollation(table, index->columns[i]));
+  if (index == nullptr) return std::nullopt;
+  for (size_t i = 0; i < index->columns.size(); ++i) {
+    const ColumnInfo& column = *table.Column(index->columns[i]);
+    if (absl::EqualsIgnoreCase(index->collations[i], column.collation)) continue;
+    return OtherCollationOfIndex(table, *index, i);
   }
-  for (size_t i = 0; i < key.size(); ++i) {
-    PT_ASSIGN_OR_RETURN(const Comparison comparison, ComparisonOf(db, table, key[i]));
-    const Comparison expected = ignores_case[i] ? Comparison::kNoCase : Comparison::kBinary;
-    if (comparison != expected) return std::optional(OtherCollation(table, key[i]));
-  }
-  return std::optional<Refusal>();
+  return std::nullopt;
 }
 
 Refusal RefuseIntegerKey(const Candidate& candidate, const ReferenceMap& references) {
@@ -163,7 +193,7 @@ Refusal RefuseIntegerKey(const Candidate& candidate, const ReferenceMap& referen
     return refusal;
   }
   refusal.sql = KeyColumnSql(table);
-  refusal.remedy = OtherWays(table, references, !refusal.sql.empty());
+  refusal.remedy = OtherWays(candidate, references, !refusal.sql.empty());
   return refusal;
 }
 
@@ -233,13 +263,33 @@ std::vector<bool> KeyIgnoresCase(const TableInfo& table, const std::vector<std::
   return ignores;
 }
 
-absl::StatusOr<std::optional<Refusal>> RefuseTable(sqlite::Database& db, const TableInfo& table,
-                                                   const std::vector<std::string>& key) {
+std::optional<Refusal> RefuseUnnamed(const TableInfo& table) {
+  bool found =
+      std::any_of(kMigrationTables.begin(), kMigrationTables.end(),
+                  [&](absl::string_view name) { return absl::EqualsIgnoreCase(table.name, name); });
+  // Laravel and TypeORM call it as others call tables of their own.
+  if (absl::EqualsIgnoreCase(table.name, "migrations")) {
+    found = (table.Column("migration") != nullptr && table.Column("batch") != nullptr) ||
+            (table.Column("timestamp") != nullptr && table.Column("name") != nullptr);
+  }
+  // Chromium's, in each of its files.
+  if (absl::EqualsIgnoreCase(table.name, "meta") && table.columns.size() == 2) {
+    found = table.columns[0].name == "key" && table.columns[0].declared_type == "LONGVARCHAR";
+  }
+  if (!found) return std::nullopt;
+  return Refuse(table, "APP_MIGRATIONS",
+                "it tells the app what version this very file has, or which migrations it has had: "
+                "with another device's rows in it the app would take its own for done",
+                "leave it out, each device's app keeps its own; if you know better, name it in an "
+                "[[entity]]");
+}
+
+std::optional<Refusal> RefuseTable(const TableInfo& table, const std::vector<std::string>& key) {
   const std::vector<std::string>& columns = key.empty() ? table.primary_key : key;
   if (auto refusal = RefuseKind(table)) return refusal;
   if (auto refusal = RefuseMissingKey(table, columns)) return refusal;
   if (auto refusal = RefuseKeyShape(table, columns)) return refusal;
-  return RefuseCollation(db, table, columns);
+  return RefuseCollation(table, columns);
 }
 
 std::optional<Refusal> RefuseEncoding(const TableInfo& table, const std::string& type,

@@ -16,14 +16,16 @@ namespace ptdoc::sync {
 // ours. Empty if the file has nothing of this name.
 absl::StatusOr<std::optional<Refusal>> RefuseName(sqlite::Database& db, const std::string& name);
 
+// Why a table that nobody named stays out: what it holds is about this file alone.
+std::optional<Refusal> RefuseUnnamed(const TableInfo& table);
+
 // Of each of the key's columns: true if it is NOCASE, as an index of exactly these
 // columns has it. Meaningful for a key that RefuseTable lets pass.
 std::vector<bool> KeyIgnoresCase(const TableInfo& table, const std::vector<std::string>& key);
 
 // Why a table cannot be synced by `key` (as the file spells it; empty = its
 // PRIMARY KEY), if so, whatever other tables are synced.
-absl::StatusOr<std::optional<Refusal>> RefuseTable(sqlite::Database& db, const TableInfo& table,
-                                                   const std::vector<std::string>& key);
+std::optional<Refusal> RefuseTable(const TableInfo& table, const std::vector<std::string>& key);
 
 // A type, or a column that is synced, whose name no message can carry.
 std::optional<Refusal> RefuseEncoding(const TableInfo& table, const std::string& type,

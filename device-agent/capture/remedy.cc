@@ -78,6 +78,28 @@ std::string LinkPromise(const TableInfo& table, const ReferenceMap& references) 
       ", with references = { ", absl::StrJoin(types, ", "), " }; or ");
 }
 
+const UniqueIndex* BestIndex(const Candidate& candidate, const ReferenceMap& references,
+                             bool own_collations) {
+  const TableInfo& table = *candidate.table;
+  const UniqueIndex* best = nullptr;
+  for (const UniqueIndex& index : table.uniques) {
+    if (index.partial || index.expression || index.columns.size() > kKeyColumnsMax) continue;
+    const bool means_the_same = std::all_of(
+        index.columns.begin(), index.columns.end(),
+        [&](const std::string& name) { return NamesRows(candidate, references, name); });
+    const bool can_be_a_key = std::all_of(
+        index.columns.begin(), index.columns.end(),
+        [&](const std::string& name) { return CanBeKeyCollation(table.Column(name)->collation); });
+    if (!means_the_same || !can_be_a_key) continue;
+    if (HasOwnCollations(table, index) != own_collations) continue;
+    const auto rank = [&](const UniqueIndex& one) {
+      return std::pair(NullableColumns(table, one), one.columns.size());
+    };
+    if (best == nullptr || rank(index) < rank(*best)) best = &index;
+  }
+  return best;
+}
+
 }  // namespace
 
 bool IsBinaryCollation(const std::string& collation) {
@@ -86,6 +108,20 @@ bool IsBinaryCollation(const std::string& collation) {
 
 bool IsNoCaseCollation(const std::string& collation) {
   return absl::EqualsIgnoreCase(collation, "NOCASE");
+}
+
+bool CanBeKeyCollation(const std::string& collation) {
+  return IsBinaryCollation(collation) || IsNoCaseCollation(collation);
+}
+
+bool HasOwnCollations(const TableInfo& table, const UniqueIndex& index) {
+  for (size_t i = 0; i < index.columns.size(); ++i) {
+    const ColumnInfo* column = table.Column(index.columns[i]);
+    if (column == nullptr || !absl::EqualsIgnoreCase(index.collations[i], column->collation)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 std::string ToConfig(const TableInfo& table, const std::vector<std::string>& columns) {
@@ -99,24 +135,17 @@ int64_t NullableColumns(const TableInfo& table, const UniqueIndex& index) {
 }
 
 const UniqueIndex* UsefulKey(const Candidate& candidate, const ReferenceMap& references) {
-  const TableInfo& table = *candidate.table;
-  const UniqueIndex* best = nullptr;
-  for (const UniqueIndex& index : table.uniques) {
-    if (index.partial || index.expression || index.columns.size() > kKeyColumnsMax) continue;
-    const bool means_the_same = std::all_of(
-        index.columns.begin(), index.columns.end(),
-        [&](const std::string& name) { return NamesRows(candidate, references, name); });
-    const bool can_be_a_key =
-        std::all_of(index.collations.begin(), index.collations.end(), [](const auto& collation) {
-          return IsBinaryCollation(collation) || IsNoCaseCollation(collation);
-        });
-    if (!means_the_same || !can_be_a_key) continue;
-    const auto rank = [&](const UniqueIndex& one) {
-      return std::pair(NullableColumns(table, one), one.columns.size());
-    };
-    if (best == nullptr || rank(index) < rank(*best)) best = &index;
-  }
-  return best;
+  return BestIndex(candidate, references, /*own_collations=*/true);
+}
+
+std::string SecondIndexRemedy(const TableInfo& table, const UniqueIndex& index) {
+  std::vector<std::string> columns;
+  for (const std::string& name : index.columns) columns.push_back(sqlite::QuoteName(name));
+  const std::string name = absl::StrCat(table.name, "_", absl::StrJoin(index.columns, "_"));
+  return absl::StrCat("make a second index that compares as the columns do (CREATE UNIQUE INDEX ",
+                      sqlite::QuoteName(name), " ON ", sqlite::QuoteName(table.name), "(",
+                      absl::StrJoin(columns, ", "),
+                      ")), on every device, and name them: ", ToConfig(table, index.columns));
 }
 
 std::vector<std::string> KeyColumnSql(const TableInfo& table) {
@@ -134,8 +163,11 @@ std::vector<std::string> KeyColumnSql(const TableInfo& table) {
                        " = ", random, " WHERE rowid = NEW.rowid; END;")};
 }
 
-std::string OtherWays(const TableInfo& table, const ReferenceMap& references, bool has_sql) {
+std::string OtherWays(const Candidate& candidate, const ReferenceMap& references, bool has_sql) {
+  const TableInfo& table = *candidate.table;
+  const UniqueIndex* other = BestIndex(candidate, references, /*own_collations=*/false);
   return absl::StrCat(
+      other == nullptr ? "" : absl::StrCat(SecondIndexRemedy(table, *other), "; or "),
       UniquePromise(table), LinkPromise(table, references), kKeyColumnRemedy,
       has_sql ? kKeyColumnSqlHint : "", ", and name it with key=; or ",
       table.autoincrement

@@ -14,6 +14,10 @@ namespace ptdoc::sync {
 
 bool IsBinaryCollation(const std::string& collation);
 bool IsNoCaseCollation(const std::string& collation);
+// One of these two: keys under any other one are not told apart as others do.
+bool CanBeKeyCollation(const std::string& collation);
+// True if the index compares each column as that is declared.
+bool HasOwnCollations(const TableInfo& table, const UniqueIndex& index);
 
 inline constexpr char kKeyColumnRemedy[] =
     "give it a column that names its rows everywhere, such as a uuid";
@@ -27,6 +31,8 @@ std::string ToConfig(const TableInfo& table, const std::vector<std::string>& col
 // one whose columns are never NULL first, then the one of fewest columns. Null if
 // there is none.
 const UniqueIndex* UsefulKey(const Candidate& candidate, const ReferenceMap& references);
+// Of an index whose collations are not those of its columns: to make another one.
+std::string SecondIndexRemedy(const TableInfo& table, const UniqueIndex& index);
 // How many of its columns may hold NULL: such rows would stay behind.
 int64_t NullableColumns(const TableInfo& table, const UniqueIndex& index);
 
@@ -35,6 +41,6 @@ int64_t NullableColumns(const TableInfo& table, const UniqueIndex& index);
 // columns that are there.
 std::vector<std::string> KeyColumnSql(const TableInfo& table);
 // The ways out for a table of integers that has no UsefulKey.
-std::string OtherWays(const TableInfo& table, const ReferenceMap& references, bool has_sql);
+std::string OtherWays(const Candidate& candidate, const ReferenceMap& references, bool has_sql);
 
 }  // namespace ptdoc::sync

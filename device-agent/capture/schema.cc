@@ -14,6 +14,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "common/base/status.h"
+#include "common/sqlite/collation.h"
 #include "device-agent/capture/trigger_event.h"
 
 namespace ptdoc::sync {
@@ -102,6 +103,7 @@ absl::Status ReadColumns(sqlite::Database& db, bool strict, TableInfo* table) {
     if (strict && absl::EqualsIgnoreCase(column.declared_type, "ANY")) {
       column.affinity = Affinity::kBlob;
     }
+    PT_ASSIGN_OR_RETURN(column.collation, sqlite::CollationOf(db, table->name, column.name));
     column.not_null = rows.Int(2) != 0;
     if (!rows.IsNull(3)) column.default_sql = PortableDefault(rows.Text(3));
     column.has_default = !rows.IsNull(3) && !absl::EqualsIgnoreCase(column.default_sql, "NULL");

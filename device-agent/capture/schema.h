@@ -20,6 +20,7 @@ struct ColumnInfo {
   std::string name;
   std::string declared_type;
   Affinity affinity = Affinity::kBlob;
+  std::string collation = "BINARY";  // an index of it may have another one
   bool not_null = false;
   bool has_default = false;  // other than NULL
   std::string default_sql;   // the expression, made portable

@@ -268,11 +268,7 @@ class TriggerWriter {
   std::string UpdateOfContent() const {
     std::vector<std::string> names;
     for (const ColumnInfo& column : table_.columns) {
-      const EntityConfig& config = plan_.config;
-      if (column.generated || column.name == config.last_modified_column ||
-          column.name == config.modified_by_column || column.name == config.sync_state_column) {
-        continue;
-      }
+      if (column.generated || IsStampColumn(plan_.config, column.name)) continue;
       names.push_back(QuoteName(column.name));
     }
     return absl::StrCat("AFTER UPDATE OF ", absl::StrJoin(names, ", "));

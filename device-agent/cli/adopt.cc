@@ -206,12 +206,6 @@ class Adoption {
 
 }  // namespace
 
-bool IsEfTable(absl::string_view table) {
-  return absl::EqualsIgnoreCase(table, kEfQueue) || absl::EqualsIgnoreCase(table, kEfArchives) ||
-         absl::EqualsIgnoreCase(table, "__EFMigrationsHistory") ||
-         absl::EqualsIgnoreCase(table, "__EFMigrationsLock");
-}
-
 absl::StatusOr<Adopted> Adopt(AgentContext& context, const ReplicaOptions& options) {
   sqlite::OpenOptions look;
   look.mode = sqlite::OpenOptions::Mode::kReadOnly;

@@ -20,10 +20,6 @@ struct Adopted {
   bool before = false;  // done by an earlier init: nothing was taken over again
 };
 
-// The tables of the in-process engine that the seed describes: they are its own,
-// and never synced.
-bool IsEfTable(absl::string_view table);
-
 // Takes the open items (Pending, Processing, Failed) of the app's SyncQueueItems
 // over into the ledger, with their times: what they announce is an edit, and no
 // longer a row that was there before init. The app's tables are only read. After

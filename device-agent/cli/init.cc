@@ -284,26 +284,6 @@ PlanRequest RequestOf(const AgentContext& context, const InitArgs& args) {
   return request;
 }
 
-// PTDoc's in-process engine keeps a queue in the app's file, which is its own.
-absl::Status LeaveOutEfTables(const AgentContext& context, PlanRequest* request) {
-  if (!request->all_tables) return absl::OkStatus();
-  PT_ASSIGN_OR_RETURN(auto db, OpenApp(context.config.agent.replica.database));
-  PT_ASSIGN_OR_RETURN(const Plan plan, MakePlan(db, *request));
-  const auto is_ef = [](const auto& table) { return IsEfTable(table.table); };
-  if (std::none_of(plan.tables.begin(), plan.tables.end(), is_ef)) return absl::OkStatus();
-  request->all_tables = false;
-  for (const TablePlan& table : plan.tables) {
-    const auto is_it = [&](const EntityConfig& known) {
-      return absl::EqualsIgnoreCase(known.table, table.table);
-    };
-    const bool named =
-        std::any_of(request->entities.begin(), request->entities.end(), is_it) || is_ef(table);
-    if (!named) request->entities.push_back(table.config);
-  }
-  if (!context.json) PrintRefusals(plan);
-  return absl::OkStatus();
-}
-
 Json AdoptedJson(const Adopted& adopted) {
   return {{"edits", adopted.edits},          {"deletions", adopted.deletions},
           {"notSynced", adopted.not_synced}, {"unknownRows", adopted.unknown},
@@ -421,15 +401,13 @@ int ShowRehearsal(AgentContext& context, const PlanRequest& request) {
 int Init(AgentContext& context, const InitArgs& args) {
   const absl::Status loaded = context.LoadConfig();
   if (!loaded.ok()) return Fail(loaded, context.json);
-  PlanRequest request = RequestOf(context, args);
+  const PlanRequest request = RequestOf(context, args);
   if (request.entities.empty() && !request.all_tables) {
     return Fail(ReasonError(absl::StatusCode::kInvalidArgument, "USAGE",
                             "No table is named. Nothing was changed. Give --table NAME, "
                             "--all-tables, or [[entity]] in agent.toml."),
                 context.json);
   }
-  const absl::Status left_out = LeaveOutEfTables(context, &request);
-  if (!left_out.ok()) return Fail(left_out, context.json);
   if (args.rehearse) return ShowRehearsal(context, request);
   const auto plan = ShowPlan(context, args, request);
   if (!plan.ok()) return Fail(plan.status(), context.json);

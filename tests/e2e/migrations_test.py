@@ -133,6 +133,14 @@ class MigrationsTest(unittest.TestCase):
     def test_ef_core(self):
         self.story("ef_people.py", "", needs_age=True)
 
+    def test_ef_core_keeps_its_history_and_lock_to_itself(self):
+        a = Migrating(self.world, "a", "ef_people.py", {})
+        plan = a.json("init", "--dry-run", "--all-tables")
+        self.assertEqual([table["table"] for table in plan["tables"]], ["person", "visit"])
+        self.assertEqual({one["table"]: one["reason"] for one in plan["refused"]},
+                         {"__EFMigrationsHistory": "APP_MIGRATIONS",
+                          "__EFMigrationsLock": "APP_MIGRATIONS"})
+
     def test_ef_core_while_agents_run_and_both_sides_write(self):
         """a migrates under its agent while b, on the first schema, goes on writing."""
         before = {"Person": "person", "Visit": "visit"}

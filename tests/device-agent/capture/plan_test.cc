@@ -18,6 +18,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
+using testing::SizeIs;
 using testing::UnorderedElementsAre;
 
 Plan PlanOf(absl::string_view sql, const PlanRequest& request = AllTables()) {
@@ -84,6 +85,13 @@ TEST(MakePlanTest, DescribesATable) {
   EXPECT_EQ(plan.ByNumber(1), &entry);
   EXPECT_EQ(plan.ByNumber(2), nullptr);
   EXPECT_EQ(plan.KeyWidth(), 1);
+}
+
+TEST(MakePlanTest, TakesAColumnWithoutANameForOneLikeAnyOther) {
+  const Plan plan = PlanOf("CREATE TABLE t(k TEXT PRIMARY KEY, \"\" TEXT, v TEXT)");
+
+  ASSERT_EQ(plan.tables.size(), 1u);
+  EXPECT_THAT(plan.tables[0].columns, ElementsAre("", "k", "v"));
 }
 
 TEST(MakePlanTest, TakesNamesInTheFilesSpelling) {
@@ -153,6 +161,30 @@ TEST(MakePlanTest, RefusesVirtualTablesAndTheirShadows) {
   for (const Refusal& refusal : plan.refusals) EXPECT_EQ(refusal.reason, "VIRTUAL");
 }
 
+TEST(MakePlanTest, LeavesOutWhatTellsTheAppItsMigrations) {
+  sqlite::Database db = OpenMemory();
+  Must(db,
+       "CREATE TABLE \"__EFMigrationsHistory\"(MigrationId TEXT PRIMARY KEY, ProductVersion TEXT);"
+       "CREATE TABLE alembic_version(version_num VARCHAR(32) PRIMARY KEY);"
+       "CREATE TABLE meta(key LONGVARCHAR NOT NULL UNIQUE PRIMARY KEY, value LONGVARCHAR);"
+       "CREATE TABLE Migrations(id TEXT PRIMARY KEY, migration TEXT, batch INTEGER)");
+  for (const Refusal& refusal : MustPlan(db, AllTables()).refusals) {
+    EXPECT_EQ(refusal.reason, "APP_MIGRATIONS") << refusal.table;
+  }
+  EXPECT_THAT(MustPlan(db, AllTables()).tables, IsEmpty());
+  // A table of birds that migrate, and one that somebody names.
+  Must(db,
+       "CREATE TABLE birds(id TEXT PRIMARY KEY);"
+       "ALTER TABLE Migrations RENAME COLUMN batch TO species;"
+       "DROP TABLE meta; CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT)");
+  PlanRequest request = AllTables();
+  request.entities.emplace_back().table = "alembic_version";
+  const Plan plan = MustPlan(db, request);
+  ASSERT_THAT(plan.refusals, SizeIs(1));
+  EXPECT_EQ(plan.refusals[0].table, "__EFMigrationsHistory");
+  EXPECT_THAT(plan.tables, SizeIs(4));
+}
+
 TEST(MakePlanTest, RefusesByNameWhatIsNoTableOfTheApps) {
   const auto reason = [](const char* name) {
     sqlite::Database db = OpenMemory();
@@ -172,6 +204,20 @@ TEST(MakePlanTest, NamesAColumnThatWouldDoAsAKey) {
 
   ASSERT_EQ(plan.refusals.size(), 1u);
   EXPECT_THAT(plan.refusals[0].remedy, HasSubstr("key = \"guid\""));
+}
+
+TEST(MakePlanTest, NamesTheColumnsThatWouldDoWhereThereIsNoKey) {
+  const Plan plan = PlanOf(
+      "CREATE TABLE cookies(host TEXT NOT NULL, name TEXT NOT NULL, port INTEGER NOT NULL, v);"
+      "CREATE UNIQUE INDEX u ON cookies(host, name, port);"
+      "CREATE TABLE stats(origin TEXT NOT NULL, user TEXT, n, UNIQUE(origin, user))");
+
+  ASSERT_EQ(plan.refusals.size(), 2u);
+  for (const Refusal& refusal : plan.refusals) EXPECT_EQ(refusal.reason, "NO_KEY");
+  EXPECT_THAT(plan.refusals[0].remedy, HasSubstr("key = \"host, name, port\""));
+  EXPECT_THAT(plan.refusals[0].remedy, Not(HasSubstr("NULL there")));
+  EXPECT_THAT(plan.refusals[1].remedy, HasSubstr("key = \"origin, user\""));
+  EXPECT_THAT(plan.refusals[1].remedy, HasSubstr("NULL there are not synced"));
 }
 
 TEST(MakePlanTest, KeepsTheIntegerBesideAConfiguredKeyOnTheDevice) {
@@ -433,7 +479,7 @@ TEST(MakePlanTest, RefusesDjangosOwnTablesAndPlansAModelWithAUuid) {
       "varchar(200) NOT NULL)");
 
   ASSERT_EQ(plan.refusals.size(), 2u);
-  EXPECT_EQ(plan.refusals[0].reason, "INTEGER_KEY");
+  EXPECT_EQ(plan.refusals[0].reason, "APP_MIGRATIONS");
   EXPECT_EQ(plan.refusals[1].reason, "INTEGER_KEY");
   EXPECT_NE(plan.ByTable("clinic_patient"), nullptr);
 }

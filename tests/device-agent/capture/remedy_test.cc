@@ -2,7 +2,9 @@
 #include "device-agent/capture/remedy.h"
 
 #include <string>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "device-agent/capture/plan.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -71,6 +73,51 @@ TEST(RemedyTest, LinksWithoutForeignKeysAreToldToNameThem) {
                 "link")
           .remedy,
       HasSubstr("references = { link = \"TYPE\", tag = \"tag\" }"));
+}
+
+// The statement that a remedy holds in brackets.
+std::string StatementIn(const std::string& remedy) {
+  const size_t begin = remedy.find("CREATE UNIQUE INDEX");
+  const size_t end = remedy.find("))", begin);
+  return begin == std::string::npos || end == std::string::npos
+             ? std::string()
+             : remedy.substr(begin, end + 1 - begin);
+}
+
+// In either order of the two collations, the key beside an integer or instead of one.
+TEST(RemedyTest, AnIndexThatComparesOtherwiseThanItsColumnIsGivenASecondOne) {
+  for (const std::string& id : {std::string("id INTEGER PRIMARY KEY, "), std::string()}) {
+    for (const auto& [column, index] :
+         {std::pair("", " COLLATE NOCASE"), std::pair(" COLLATE NOCASE", " COLLATE BINARY"),
+          std::pair("", " COLLATE RTRIM")}) {
+      const std::string schema =
+          absl::StrCat("CREATE TABLE \"my tags\"(", id, "\"na me\" TEXT", column, " NOT NULL);",
+                       "CREATE UNIQUE INDEX u ON \"my tags\"(\"na me\"", index, ")");
+      SCOPED_TRACE(schema);
+      PlanRequest request = AllTables();
+      EntityConfig& entity = request.entities.emplace_back();
+      entity.table = "my tags";
+      const bool asked_for_key = id.empty();
+      if (asked_for_key) entity.key = {"na me"};
+      sqlite::Database db = OpenMemory();
+      Must(db, schema);
+
+      const Plan plan = MustPlan(db, request);
+      ASSERT_THAT(plan.refusals, SizeIs(1));
+      const Refusal& refusal = plan.refusals[0];
+      EXPECT_EQ(refusal.reason, asked_for_key ? "KEY_COLLATION" : "INTEGER_KEY");
+      EXPECT_THAT(refusal.useful_key, IsEmpty());
+      EXPECT_THAT(refusal.remedy, HasSubstr("key = \"na me\""));
+      const std::string sql = StatementIn(refusal.remedy);
+      ASSERT_THAT(sql, HasSubstr("CREATE UNIQUE INDEX")) << refusal.remedy;
+      Must(db, sql);
+      entity.key = {"na me"};
+      const Plan mended = MustPlan(db, request);
+      EXPECT_THAT(mended.refusals, IsEmpty());
+      ASSERT_THAT(mended.tables, SizeIs(1));
+      EXPECT_EQ(mended.tables[0].IgnoresCase(), *column != '\0');
+    }
+  }
 }
 
 // Every statement is run, and what it promises is tried.
