@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
-from harness import PYTHON, Device, World  # noqa: E402
+from harness import PYTHON, Device, World, wait_until  # noqa: E402,F401
 
 
 class Missing(Exception):
@@ -95,7 +95,7 @@ class RealApp:
             if not self.entities:
                 return "refused", reasons_of(plan)
             b = Home(world, "b", self.path, self.entities)
-            shutil.copytree(a.home, b.home)
+            shutil.copytree(a.home, b.home, symlinks=True)
             for home in (a, b):
                 home.init()
             self.sync(a, b)
@@ -144,7 +144,8 @@ class RealApp:
         for _ in range(2):
             for home in homes:
                 done = home.agent_run("run", check=False)
-                check(done.returncode in codes, f"{home.name}: {done.stdout}{done.stderr}")
+                check(done.returncode in codes, f"{home.name}: {done.stdout}{done.stderr}"
+                      f"{home.agent_run('queue', 'list', check=False).stdout}")
 
     def same(self, a, b):
         shown = self.read(a), self.read(b)

@@ -12,10 +12,11 @@ import traceback
 
 from orm_apps import ActiveRecord, Alembic, Django, DjangoIds, Eloquent, TypeOrm
 from desktop_apps import Beets, Buku, Calibre, Fossil, GnuCash, Newsboat
+from browser_apps import Chromium, Firefox
 from real_app import Missing
 
 APPS = [Buku(), GnuCash(), Newsboat(), Calibre(), Beets(), Django(), DjangoIds(), Alembic(),
-        ActiveRecord(), Eloquent(), TypeOrm(), Fossil()]
+        ActiveRecord(), Eloquent(), TypeOrm(), Firefox(), Chromium(), Fossil()]
 
 
 def main():
