@@ -36,6 +36,12 @@ absl::StatusOr<sqlite::Database> OpenApp(const std::string& path) {
   options.busy_timeout = absl::Seconds(5);
   auto db = sqlite::Database::Open(path, options);
   if (db.ok()) return db;
+  if (sqlite::IsBusy(db.status())) {
+    return ReasonError(absl::StatusCode::kUnavailable, "BLOCKED_BY_APP",
+                       absl::StrCat("The app holds ", path,
+                                    " while it runs. Nothing was changed. Close it, and try "
+                                    "again."));
+  }
   const bool missing = db.status().code() == absl::StatusCode::kNotFound;
   return ReasonError(
       missing ? absl::StatusCode::kNotFound : absl::StatusCode::kFailedPrecondition,

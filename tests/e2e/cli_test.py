@@ -1,6 +1,8 @@
 """The command lines: plans, refusals, exit codes."""
+import contextlib
 import json
 import os
+import sqlite3
 import stat
 import unittest
 
@@ -72,6 +74,12 @@ class CliTest(CliCase):
                           "DATABASE_UNUSABLE", "encrypted")
         self.assert_error(self.agent("init", "--database", "/nowhere/x.db", "--table", "T"), 1,
                           "DATABASE_MISSING")
+        held = self.database("CREATE TABLE Good(Id TEXT PRIMARY KEY NOT NULL);", "held")
+        with contextlib.closing(sqlite3.connect(held.db, isolation_level=None)) as app:
+            app.execute("PRAGMA locking_mode = EXCLUSIVE")
+            app.execute("INSERT INTO Good VALUES('kept')")
+            self.assert_error(self.agent("init", "--database", held.db, "--all-tables"), 4,
+                              "BLOCKED_BY_APP", held.db)
 
     def test_print_sql_is_what_the_shell_can_run(self):
         device = self.database("CREATE TABLE Good(Id TEXT PRIMARY KEY NOT NULL, V);", "q")
