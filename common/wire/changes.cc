@@ -33,9 +33,8 @@ std::string Shown(absl::string_view name) {
   return absl::StrCat("Field \"", name, "\"");
 }
 
-Field FieldFromProto(absl::string_view name, v1::Value* in, Change* change) {
-  Field field{std::string(name), Value::Null()};
-  switch (ValueFromProto(in, &field.value)) {
+void NoteDefect(absl::string_view name, ValueDefect defect, Change* change) {
+  switch (defect) {
     case ValueDefect::kNone:
       break;
     case ValueDefect::kUnset:
@@ -46,7 +45,16 @@ Field FieldFromProto(absl::string_view name, v1::Value* in, Change* change) {
       SetDefect(change, ErrorCode::kInvalidValue,
                 absl::StrCat(Shown(name), " is NaN, which SQLite cannot hold."));
       break;
+    case ValueDefect::kMalformed:
+      SetDefect(change, ErrorCode::kInvalidValue,
+                "cells does not hold one value for each column, or stands beside values.");
+      break;
   }
+}
+
+Field FieldFromProto(absl::string_view name, v1::Value* in, Change* change) {
+  Field field{std::string(name), Value::Null()};
+  NoteDefect(name, ValueFromProto(in, &field.value), change);
   return field;
 }
 
@@ -127,32 +135,38 @@ TableShape ShapeOf(const v1::RowSet& table) {
   return shape;
 }
 
-void SetRowFields(const TableShape& shape, v1::PackedRow* row, Change* change) {
-  const size_t count = static_cast<size_t>(row->values_size());
-  if (change->operation == Operation::kDelete && count == 0) return;
+void SetRowFields(const TableShape& shape, RowValues row, Change* change) {
+  const size_t count = row.values.size();
+  const bool is_read = row.defect != ValueDefect::kMalformed;
+  if (change->operation == Operation::kDelete && count == 0 && is_read) return;
   if (shape.duplicate_columns) {
     SetDefect(change, ErrorCode::kInvalidChange, "columns names a column twice.");
     return;
   }
-  if (count != shape.columns.size()) {
+  if (is_read && count != shape.columns.size()) {
     SetDefect(
         change, ErrorCode::kInvalidChange,
         absl::StrCat("the row has ", count, " values for ", shape.columns.size(), " columns."));
     return;
   }
-  if (change->operation == Operation::kDelete) return;
+  if (change->operation == Operation::kDelete && is_read) return;
+  if (row.defect != ValueDefect::kNone) {
+    const bool has_name = row.defect_at < shape.columns.size();
+    NoteDefect(has_name ? shape.columns[row.defect_at] : "", row.defect, change);
+  }
+  if (!is_read) return;
   std::vector<Field> fields;
   fields.reserve(count);
   for (size_t i = 0; i < count; ++i) {
-    v1::Value* const value = row->mutable_values(static_cast<int>(i));
-    fields.push_back(FieldFromProto(shape.columns[i], value, change));
+    fields.push_back({shape.columns[i], std::move(row.values[i])});
   }
   change->fields = Fields(std::move(fields));
 }
 
 Change ChangeFromRow(const TableShape& shape, v1::PackedRow* row) {
   Change change;
-  change.key = {shape.type, TakeRowId(shape.id_column, row)};
+  RowValues values = TakeValues(shape.columns.size(), row);
+  change.key = {shape.type, TakeRowId(shape.id_column, values.values, row)};
   SetOperation(row->operation(), &change);
   change.base_revision = row->base_revision();
   change.base_check = std::move(*row->mutable_base_check());
@@ -168,7 +182,7 @@ Change ChangeFromRow(const TableShape& shape, v1::PackedRow* row) {
   change.complete = row->complete();
   change.reoffer = row->reoffer();
   CheckCommon(&change);
-  SetRowFields(shape, row, &change);
+  SetRowFields(shape, std::move(values), &change);
   return change;
 }
 
@@ -209,8 +223,8 @@ absl::StatusOr<std::vector<Change>> ChangesFromProto(RepeatedPtrField<v1::Change
   return out;
 }
 
-void PackChanges(std::span<const Change> changes, v1::PushRequest* request) {
-  TablePacker packer(request->mutable_tables());
+void PackChanges(std::span<const Change> changes, v1::PushRequest* request, RowForm form) {
+  TablePacker packer(request->mutable_tables(), form);
   for (const Change& change : changes) {
     const bool deleted = change.operation == Operation::kDelete;
     v1::PackedRow* const row =

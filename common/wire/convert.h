@@ -17,6 +17,9 @@ namespace ptdoc::sync {
 // Protobuf <-> model. Everything that comes from outside is checked here, once.
 // Functions that take a pointer to a message move contents out of it. Stateless.
 
+// How a packed row says its values: cells are shorter, values are for everybody.
+enum class RowForm { kValues, kCells };
+
 // Limits of one batch; above them a request is refused whole, with
 // RESOURCE_EXHAUSTED and reason MESSAGE_TOO_LARGE.
 inline constexpr size_t kWireChangesMax = 5000;
@@ -37,7 +40,8 @@ absl::StatusOr<std::vector<Change>> ChangesFromProto(
 // Appends `changes` to request->tables, consecutive ones of one shape in one
 // table, so that the answer's results come in the same order. An absent time
 // becomes the smallest one.
-void PackChanges(std::span<const Change> changes, v1::PushRequest* request);
+void PackChanges(std::span<const Change> changes, v1::PushRequest* request,
+                 RowForm form = RowForm::kValues);
 // One change in the form for people (examples, simple clients).
 void ChangeToProto(const Change& change, v1::Change* out);
 
@@ -54,7 +58,8 @@ absl::StatusOr<std::vector<ChangeResult>> ResultsFromProto(v1::PushResponse* res
 void VersionToProto(Version version, v1::Version* out);
 // Appends to `tables`, consecutive versions of one shape in one table.
 void PackVersions(std::vector<Version> versions,
-                  google::protobuf::RepeatedPtrField<v1::RowSet>* tables);
+                  google::protobuf::RepeatedPtrField<v1::RowSet>* tables,
+                  RowForm form = RowForm::kValues);
 // `versions`, then the rows of `tables`. INTERNAL, without a reason, for a
 // message that no service makes.
 absl::StatusOr<std::vector<Version>> VersionsFromProto(v1::PullResponse* response);

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "common/wire/values.h"
+#include "common/wire/cells.h"
 
 namespace ptdoc::sync {
 namespace {
@@ -66,7 +66,11 @@ v1::PackedRow* TablePacker::Add(const PackItem& item) {
   std::string user = ToUtf8(item.user);
   if (user != table_->modified_by_user_id()) row->set_modified_by_user_id(std::move(user));
   if (item.deleted) return row;
-  for (const Field& field : item.fields) ValueToProto(field.value, row->add_values());
+  if (form_ == RowForm::kCells) {
+    for (const Field& field : item.fields) AppendCell(field.value, row->mutable_cells());
+  } else {
+    for (const Field& field : item.fields) ValueToProto(field.value, row->add_values());
+  }
   return row;
 }
 
@@ -79,10 +83,29 @@ int FindColumn(const google::protobuf::RepeatedPtrField<std::string>& columns,
   return -1;
 }
 
-std::string TakeRowId(int id_column, v1::PackedRow* row) {
+RowValues TakeValues(size_t columns, v1::PackedRow* row) {
+  RowValues taken;
+  if (!row->cells().empty()) {
+    taken.defect = row->values().empty() ? ReadCells(row->cells(), columns, &taken.values)
+                                         : ValueDefect::kMalformed;
+    taken.defect_at = taken.values.size();
+    return taken;
+  }
+  taken.values.reserve(static_cast<size_t>(row->values_size()));
+  for (v1::Value& value : *row->mutable_values()) {
+    const ValueDefect defect = ValueFromProto(&value, &taken.values.emplace_back());
+    if (defect == ValueDefect::kNone || taken.defect != ValueDefect::kNone) continue;
+    taken.defect = defect;
+    taken.defect_at = taken.values.size() - 1;
+  }
+  return taken;
+}
+
+std::string TakeRowId(int id_column, const std::vector<Value>& values, v1::PackedRow* row) {
   if (!row->entity_id().empty()) return std::move(*row->mutable_entity_id());
-  if (id_column < 0 || id_column >= row->values_size()) return "";
-  return row->values(id_column).text();
+  if (id_column < 0 || static_cast<size_t>(id_column) >= values.size()) return "";
+  const Value& value = values[static_cast<size_t>(id_column)];
+  return value.type() == Value::Type::kText ? value.bytes() : "";
 }
 
 }  // namespace ptdoc::sync

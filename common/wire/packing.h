@@ -1,9 +1,12 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "common/model/change.h"
+#include "common/wire/convert.h"
+#include "common/wire/values.h"
 #include "google/protobuf/repeated_ptr_field.h"
 #include "ptdoc/sync/v1/types.pb.h"
 
@@ -26,7 +29,8 @@ struct PackItem {
 class TablePacker {
  public:
   // `tables` must outlive this.
-  explicit TablePacker(google::protobuf::RepeatedPtrField<v1::RowSet>* tables) : tables_(tables) {}
+  TablePacker(google::protobuf::RepeatedPtrField<v1::RowSet>* tables, RowForm form)
+      : tables_(tables), form_(form) {}
 
   // Valid until the next call.
   v1::PackedRow* Add(const PackItem& item);
@@ -38,6 +42,7 @@ class TablePacker {
   bool IdIsInColumn(const PackItem& item) const;
 
   google::protobuf::RepeatedPtrField<v1::RowSet>* const tables_;
+  const RowForm form_;
   v1::RowSet* table_ = nullptr;  // the last one that this opened
   bool columns_set_ = false;     // a row other than a deletion stands in it
 };
@@ -46,8 +51,16 @@ class TablePacker {
 int FindColumn(const google::protobuf::RepeatedPtrField<std::string>& columns,
                absl::string_view name);
 
+struct RowValues {
+  std::vector<Value> values;  // NULL where one has a defect; of malformed cells the first ones
+  ValueDefect defect = ValueDefect::kNone;  // the first
+  size_t defect_at = 0;                     // of which value
+};
+// Moves the values out of a row, whichever form they have.
+RowValues TakeValues(size_t columns, v1::PackedRow* row);
+
 // The row's own entity_id, moved out, else a copy of the text of its id column;
 // empty if it has neither.
-std::string TakeRowId(int id_column, v1::PackedRow* row);
+std::string TakeRowId(int id_column, const std::vector<Value>& values, v1::PackedRow* row);
 
 }  // namespace ptdoc::sync

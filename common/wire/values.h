@@ -22,7 +22,7 @@ std::string ToUtf8(std::string&& text);
 // TEXT that is not UTF-8 becomes raw_text, byte for byte.
 void ValueToProto(const Value& value, v1::Value* out);
 // Why a wire value is none of ours.
-enum class ValueDefect { kNone, kUnset, kNotANumber };
+enum class ValueDefect { kNone, kUnset, kNotANumber, kMalformed };
 // Moves bytes out of `in`. `*out` is NULL unless kNone.
 ValueDefect ValueFromProto(v1::Value* in, Value* out);
 

@@ -89,23 +89,24 @@ absl::StatusOr<Version> VersionFromProto(v1::Version* in) {
   return version;
 }
 
-absl::StatusOr<Fields> RowFields(const v1::RowSet& table, v1::PackedRow* row) {
-  if (row->deleted() && row->values_size() == 0) return Fields();
-  if (row->values_size() != table.columns_size()) {
+absl::StatusOr<Fields> RowFields(const v1::RowSet& table, bool deleted, RowValues row) {
+  if (deleted && row.values.empty() && row.defect == ValueDefect::kNone) return Fields();
+  const auto columns = static_cast<size_t>(table.columns_size());
+  if (row.defect != ValueDefect::kNone || row.values.size() != columns) {
     return Malformed("The service sent a row that does not fit its columns. Nothing was applied.");
   }
   std::vector<Field> fields;
-  fields.reserve(static_cast<size_t>(row->values_size()));
-  for (int i = 0; i < row->values_size(); ++i) {
-    PT_ASSIGN_OR_RETURN(Field field, FieldFromProto(table.columns(i), row->mutable_values(i)));
-    fields.push_back(std::move(field));
+  fields.reserve(columns);
+  for (size_t i = 0; i < columns; ++i) {
+    fields.push_back({table.columns(static_cast<int>(i)), std::move(row.values[i])});
   }
   return Fields(std::move(fields));
 }
 
 absl::StatusOr<Version> VersionFromRow(const v1::RowSet& table, int id_column, v1::PackedRow* row) {
   Version version;
-  version.key = {table.entity_type(), TakeRowId(id_column, row)};
+  RowValues values = TakeValues(static_cast<size_t>(table.columns_size()), row);
+  version.key = {table.entity_type(), TakeRowId(id_column, values.values, row)};
   version.revision = row->revision();
   version.check = std::move(*row->mutable_check());
   version.deleted = row->deleted();
@@ -114,7 +115,7 @@ absl::StatusOr<Version> VersionFromRow(const v1::RowSet& table, int id_column, v
   if (!row->modified_by_user_id().empty()) {
     version.modified_by = std::move(*row->mutable_modified_by_user_id());
   }
-  PT_ASSIGN_OR_RETURN(version.fields, RowFields(table, row));
+  PT_ASSIGN_OR_RETURN(version.fields, RowFields(table, version.deleted, std::move(values)));
   if (row->has_conflict()) version.conflict = NoticeFromProto(row->mutable_conflict());
   PT_RETURN_IF_ERROR(CheckVersion(version));
   return version;
@@ -168,8 +169,9 @@ void VersionToProto(Version version, v1::Version* out) {
   if (version.conflict) NoticeToProto(*version.conflict, out->mutable_conflict());
 }
 
-void PackVersions(std::vector<Version> versions, RepeatedPtrField<v1::RowSet>* tables) {
-  TablePacker packer(tables);
+void PackVersions(std::vector<Version> versions, RepeatedPtrField<v1::RowSet>* tables,
+                  RowForm form) {
+  TablePacker packer(tables, form);
   for (Version& version : versions) {
     v1::PackedRow* const row =
         packer.Add({version.key, version.deleted, false, version.modified_by, version.fields});

@@ -61,7 +61,7 @@ void GrpcPeer::SendBatch(const OutgoingBatch& batch, const std::string& cursor,
   request.set_batch_id(batch.batch_id);
   request.set_cursor(cursor);
   request.set_witness(witness_);
-  PackChanges(batch.changes, &request);
+  PackChanges(batch.changes, &request, link_->takes_cells ? RowForm::kCells : RowForm::kValues);
   if (options_.compress && link_->takes_compressed_tables) {
     CompressTables(request.mutable_tables(), request.mutable_compressed_tables());
   }
@@ -104,6 +104,7 @@ void GrpcPeer::OpenPull(const std::string& cursor, const std::vector<std::string
   for (const std::string& type : types) request.add_entity_types(ToUtf8(type));
   request.set_follow(follow);
   request.set_packed(true);
+  request.set_cells(true);
   request.set_compressed(options_.compress);
   QueueHealthToProto(queue, request.mutable_queue());
   pull_ = std::make_shared<PullStream>(link_, std::move(request));
@@ -120,6 +121,7 @@ void GrpcPeer::ClosePull() {
 void GrpcPeer::Fetch(const std::vector<EntityKey>& keys) {
   v1::PullRequest request;
   request.set_packed(true);
+  request.set_cells(true);
   request.set_compressed(options_.compress);
   request.set_witness(witness_);
   for (const EntityKey& key : keys) {

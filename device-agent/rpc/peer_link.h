@@ -46,6 +46,7 @@ struct PeerLink {
   LiveCalls live;
   // The service said so since the peer is there.
   std::atomic<bool> takes_compressed_tables = false;
+  std::atomic<bool> takes_cells = false;
 };
 
 }  // namespace ptdoc::sync

@@ -49,6 +49,7 @@ void PullStream::OnReadDone(bool ok) {
   absl::StatusOr<IncomingPage> page = absl::UnknownError("the stream ended");
   if (ok) page = PageFromProto(&response_);
   if (ok && response_.takes_compressed_tables()) link_->takes_compressed_tables = true;
+  if (ok && response_.takes_cells()) link_->takes_cells = true;
   if (ok && !page.ok()) Break(page.status());
   {
     MutexLock lock(mutex_);

@@ -28,9 +28,10 @@ std::vector<Version> TakeChunk(std::deque<Version>* versions) {
   return chunk;
 }
 
-void AddVersions(std::vector<Version> versions, bool packed, v1::PullResponse* out) {
-  if (packed) {
-    PackVersions(std::move(versions), out->mutable_tables());
+void AddVersions(std::vector<Version> versions, std::optional<RowForm> packed,
+                 v1::PullResponse* out) {
+  if (packed.has_value()) {
+    PackVersions(std::move(versions), out->mutable_tables(), *packed);
     return;
   }
   for (Version& version : versions) VersionToProto(std::move(version), out->add_versions());
@@ -145,7 +146,7 @@ void StatusAnswerToProto(const StatusAnswer& answer, size_t row_bytes_max,
   TimeToProto(answer.server_time, server->mutable_server_time());
 }
 
-std::deque<v1::PullResponse> PageToProto(PullPage page, bool packed) {
+std::deque<v1::PullResponse> PageToProto(PullPage page, std::optional<RowForm> packed) {
   std::deque<Version> versions(std::make_move_iterator(page.versions.begin()),
                                std::make_move_iterator(page.versions.end()));
   std::deque<v1::PullResponse> messages;
@@ -162,7 +163,8 @@ std::deque<v1::PullResponse> PageToProto(PullPage page, bool packed) {
   return messages;
 }
 
-std::deque<v1::PullResponse> FetchPageToProto(FetchPage page, bool packed, bool last) {
+std::deque<v1::PullResponse> FetchPageToProto(FetchPage page, std::optional<RowForm> packed,
+                                              bool last) {
   PullPage versions;
   versions.versions = std::move(page.versions);
   versions.server_time = page.server_time;

@@ -41,6 +41,11 @@ void Append(FetchPage more, FetchPage* page) {
   page->witness = std::move(more.witness);
 }
 
+std::optional<RowForm> FormAsked(const v1::PullRequest& request) {
+  if (!request.packed()) return std::nullopt;
+  return request.cells() ? RowForm::kCells : RowForm::kValues;
+}
+
 void Compress(std::deque<v1::PullResponse>* messages) {
   for (v1::PullResponse& message : *messages) {
     CompressTables(message.mutable_tables(), message.mutable_compressed_tables());
@@ -50,7 +55,7 @@ void Compress(std::deque<v1::PullResponse>* messages) {
 }  // namespace
 
 PullSource::PullSource(Engine& engine, const v1::PullRequest& request)
-    : engine_(engine), packed_(request.packed()), compressed_(request.compressed()) {
+    : engine_(engine), packed_(FormAsked(request)), compressed_(request.compressed()) {
   query_.cursor = request.cursor();
   query_.witness = request.witness();
   query_.types.assign(request.entity_types().begin(), request.entity_types().end());
@@ -76,6 +81,7 @@ absl::StatusOr<PullStep> PullSource::NextPage(const Principal& who) {
   messages.front().set_device_id(ToUtf8(who.device));
   messages.front().set_takes_compressed_tables(true);
   if (nothing_wanted) {
+  messages.front().set_takes_cells(true);
     // Others' types, or a wake-up for what was sent already: nobody needs to wake
     // for that, but the cursor must not stay behind what retention prunes.
     if (step.caught_up) step.quiet = std::move(messages.back());

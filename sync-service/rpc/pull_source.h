@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "ptdoc/sync/v1/sync_service.pb.h"
 #include "sync-service/engine/engine.h"
+#include "common/wire/convert.h"
 
 namespace ptdoc::sync {
 
@@ -37,7 +38,7 @@ class PullSource {
   absl::StatusOr<PullStep> NextFetch(const Principal& who);
 
   Engine& engine_;
-  const bool packed_;
+  const std::optional<RowForm> packed_;  // absent: versions for people
   const bool compressed_;
   PullQuery query_;
   std::optional<PullPosition> position_;

@@ -75,12 +75,12 @@ Change ReadOne(const v1::RowSet& table) {
 TEST(ChangesTest, RandomChangesSurvivePackingInOrder) {
   SCOPED_TRACE(testing::Message() << "seed " << kChangesSeed);
   SeededRng rng(kChangesSeed);
-  for (int round = 0; round < 200; ++round) {
+  for (int round = 0; round < 400; ++round) {
     std::vector<Change> changes;
     for (uint64_t i = rng.Below(30); i > 0; --i) changes.push_back(RandomChange(rng));
     v1::PushRequest request;
 
-    PackChanges(changes, &request);
+    PackChanges(changes, &request, round % 2 == 0 ? RowForm::kValues : RowForm::kCells);
     const std::vector<Change> read = Read(request);
 
     ASSERT_EQ(read.size(), changes.size());
@@ -89,6 +89,21 @@ TEST(ChangesTest, RandomChangesSurvivePackingInOrder) {
       EXPECT_TRUE(SameChange(read[i], changes[i])) << "round " << round << " change " << i;
     }
   }
+}
+
+TEST(ChangesTest, CellsSpendLessThanValues) {
+  Change change;
+  change.key = {"Patient", "p1"};
+  for (const char* const name : {"City", "FirstName", "LastName", "Phone"}) {
+    change.fields.Set(name, Value::Text("some text"));
+  }
+  const auto size = [&](RowForm form) {
+    v1::PushRequest request;
+    PackChanges({&change, 1}, &request, form);
+    return request.ByteSizeLong();
+  };
+
+  EXPECT_EQ(size(RowForm::kValues) - size(RowForm::kCells), 4 * 3 - 2);
 }
 
 TEST(ChangesTest, RandomChangesSurviveTheFormForPeople) {

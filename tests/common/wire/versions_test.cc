@@ -38,12 +38,15 @@ TEST(VersionsTest, RandomVersionsSurviveBothForms) {
     std::vector<Version> versions;
     for (uint64_t i = rng.Below(30); i > 0; --i) versions.push_back(RandomVersion(rng));
     v1::PullResponse packed;
+    v1::PullResponse cells;
     v1::PullResponse maps;
 
     PackVersions(versions, packed.mutable_tables());
+    PackVersions(versions, cells.mutable_tables(), RowForm::kCells);
     for (const Version& version : versions) VersionToProto(version, maps.add_versions());
 
     EXPECT_EQ(Read(packed).value(), versions) << "round " << round;
+    EXPECT_EQ(Read(cells).value(), versions) << "round " << round;
     EXPECT_EQ(Read(maps).value(), versions) << "round " << round;
   }
 }

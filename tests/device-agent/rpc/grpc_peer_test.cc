@@ -289,6 +289,24 @@ TEST_F(GrpcPeerTest, AsksForTheNextPageWhenTheLastOneWasTaken) {
   EXPECT_TRUE(call->request.packed());
 }
 
+TEST_F(GrpcPeerTest, SendsCellsToAServiceThatTakesThem) {
+  peer_->OpenPush();
+  peer_->SendBatch(Batch("a"), "", QueueHealth{});
+  peer_->OpenPull("", {"Patient"}, /*follow=*/true, QueueHealth{});
+  v1::PullResponse page = Page("c1");
+  page.set_takes_cells(true);
+  service_.WaitPull(0)->Send(page);
+  ASSERT_TRUE(reports_.TakeUntil(1));
+  peer_->SendBatch(Batch("b"), "", QueueHealth{});
+
+  const std::vector<v1::PushRequest> requests = service_.WaitPush(0)->WaitRequests(2);
+
+  EXPECT_TRUE(service_.WaitPull(0)->request.cells());
+  EXPECT_EQ(requests.at(0).tables(0).rows(0).cells(), "");
+  EXPECT_NE(requests.at(1).tables(0).rows(0).cells(), "");
+  EXPECT_EQ(requests.at(1).tables(0).rows(0).values_size(), 0);
+}
+
 class CompressingPeerTest : public GrpcPeerTest {
  protected:
   CompressingPeerTest() {

@@ -208,6 +208,23 @@ TEST(PullTest, AFollowerSeesWhatAnotherDeviceCommits) {
   }
 }
 
+TEST(PullTest, RowsHaveCellsForWhoAsksAndOnlyThen) {
+  TestServer server;
+  server.PushOne(PatientChange("p1", "Anna"));
+  v1::PullRequest packed;
+  packed.set_packed(true);
+  v1::PullRequest cells = packed;
+  cells.set_cells(true);
+
+  const std::vector<v1::PullResponse> values = PullAll(server, packed);
+  const std::vector<v1::PullResponse> small = PullAll(server, cells);
+
+  EXPECT_TRUE(values[0].takes_cells());
+  EXPECT_EQ(values[0].tables(0).rows(0).cells(), "");
+  EXPECT_EQ(small[0].tables(0).rows(0).values_size(), 0);
+  EXPECT_THAT(IdsOf(small), ElementsAre("p1"));
+}
+
 TEST(PullTest, AFollowerSeesWhatAnotherProcessCommits) {
   TestServer server;
   CallContext call("", "phone");
