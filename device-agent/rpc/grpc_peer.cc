@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/rng.h"
 #include "common/wire/compression.h"
 #include "common/wire/convert.h"
 #include "common/wire/values.h"
@@ -61,6 +62,7 @@ void GrpcPeer::SendBatch(const OutgoingBatch& batch, const std::string& cursor,
   request.set_batch_id(batch.batch_id);
   request.set_cursor(cursor);
   request.set_witness(witness_);
+  if (pull_ != nullptr && !pull_->closed()) request.set_pull_stream(pull_stream_);
   PackChanges(batch.changes, &request, link_->takes_cells ? RowForm::kCells : RowForm::kValues);
   if (options_.compress && link_->takes_compressed_tables) {
     CompressTables(request.mutable_tables(), request.mutable_compressed_tables());
@@ -106,6 +108,11 @@ void GrpcPeer::OpenPull(const std::string& cursor, const std::vector<std::string
   request.set_packed(true);
   request.set_cells(true);
   request.set_compressed(options_.compress);
+  // One of its own for each stream: a batch must not be left out of a feed that
+  // was opened after it was sent.
+  SystemRng rng;
+  pull_stream_ = NewUuid(rng);
+  request.set_stream_id(pull_stream_);
   QueueHealthToProto(queue, request.mutable_queue());
   pull_ = std::make_shared<PullStream>(link_, std::move(request));
   Prepare(pull_->context());

@@ -66,6 +66,7 @@ class GrpcPeer final : public Peer {
   std::shared_ptr<PushStream> push_;
   std::shared_ptr<PushStream> leaving_;  // closed by us; it may still be writing
   std::shared_ptr<PullStream> pull_;
+  std::string pull_stream_;  // its name
   std::shared_ptr<FetchCall> fetch_;
 };
 

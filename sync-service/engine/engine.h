@@ -63,6 +63,13 @@ struct PushBatch {
   // With this, and no batch_id, changes or settle, the call is only a report.
   std::optional<QueueHealth> queue;
   bool settle = false;
+  std::string pull_stream;  // which feed of the caller need not show what this appends
+};
+
+// What one batch appended: the revisions above `after` up to its end.
+struct OwnBatch {
+  Revision after = 0;
+  BatchEnd end;
 };
 
 struct PushAnswer {
@@ -77,6 +84,9 @@ struct PushAnswer {
   bool voided = false;
   bool appended = false;  // the feed grew: wake its followers
   Revision newest = 0;    // where the batch stands; 0 for a report or a void one
+  // Set if it appended, now, and its answer says all that the feed would: each
+  // version is what was sent, and took nobody's place.
+  std::optional<OwnBatch> own;
 };
 
 struct PullQuery {
@@ -99,6 +109,9 @@ struct PullPosition {
   // page. `cursor` is behind it.
   std::shared_ptr<const std::vector<Version>> rest;
   size_t rest_sent = 0;
+  // Batches that the reader need not see, in the order of their revisions: added
+  // by whoever keeps the position, dropped when the log is read past them.
+  std::vector<OwnBatch> own;
 };
 
 struct PullPage {

@@ -82,6 +82,40 @@ absl::StatusOr<bool> NextVersions(StoreReader& reader, const SliceQuery& query,
   return false;
 }
 
+void DropPassed(PullPosition* position) {
+  std::erase_if(position->own, [position](const OwnBatch& batch) {
+    return batch.end.sequence <= position->cursor.sequence;
+  });
+}
+
+// Moves over batches that need not be read; how many versions they have.
+size_t PassOwn(PullPosition* position) {
+  if (position->own.empty() || position->rest != nullptr || position->cursor.snapshot_end > 0) {
+    return 0;
+  }
+  DropPassed(position);
+  size_t passed = 0;
+  for (const OwnBatch& batch : position->own) {
+    if (batch.after != position->cursor.sequence) break;
+    position->cursor.sequence = batch.end.sequence;
+    position->cursor.tag = batch.end.tag;
+    passed += static_cast<size_t>(batch.end.sequence - batch.after);
+  }
+  return passed;
+}
+
+// The same of those that were read because others' stood before them.
+size_t EraseOwn(PullPosition* position, std::vector<Version>* versions) {
+  if (position->own.empty()) return 0;
+  const size_t erased = std::erase_if(*versions, [position](const Version& version) {
+    return std::any_of(position->own.begin(), position->own.end(), [&](const OwnBatch& batch) {
+      return version.revision > batch.after && version.revision <= batch.end.sequence;
+    });
+  });
+  DropPassed(position);
+  return erased;
+}
+
 // What the service holds as this call left it.
 using PushedVersions = std::set<std::pair<EntityKey, Revision>>;
 
@@ -156,14 +190,17 @@ absl::StatusOr<PullPage> Engine::Pull(const PullQuery& query, const PullPosition
     PT_ASSIGN_OR_RETURN(position.remaining, CountFrom(*reader, slice_query, position.cursor));
   }
   PullPage page;
+  const bool in_log = position.rest == nullptr && position.cursor.snapshot_end == 0;
+  size_t left_out = PassOwn(&position);
   PT_ASSIGN_OR_RETURN(page.batch_end,
                       NextVersions(*reader, slice_query, &position, &page.versions));
+  if (in_log) left_out += EraseOwn(&position, &page.versions);
   if (PT_PLANTED("a page ends anywhere")) page.batch_end = true;
   page.caught_up = page.batch_end && IsCaughtUp(position.cursor, newest);
   page.server_time = clock_.Now();
   page.epoch = meta.epoch;
   if (page.batch_end) page.cursor = SealCursor(position.cursor, tenant, meta.mac_key);
-  *position.remaining -= std::min<uint64_t>(*position.remaining, page.versions.size());
+  *position.remaining -= std::min<uint64_t>(*position.remaining, page.versions.size() + left_out);
   if (!page.caught_up) page.remaining = *position.remaining;
   // What comes after a catch-up is a new one and is counted anew.
   if (page.caught_up) position.remaining.reset();

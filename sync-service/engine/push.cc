@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "common/base/planted.h"
@@ -122,15 +123,28 @@ absl::StatusOr<Receipt> WriteVoid(StoreWriter& writer, const PushBatch& batch, a
   return receipt;
 }
 
+bool IsAllOwn(const Receipt& receipt) {
+  return std::none_of(
+      receipt.results.begin(), receipt.results.end(),
+      [](const ChangeResult& result) { return result.outcome == Outcome::kConflict; });
+}
+
 absl::StatusOr<Receipt> DecideAndWrite(StoreWriter& writer, const PushBatch& batch,
                                        const StoreMeta& meta, const EngineOptions& options,
-                                       Rng& rng, absl::Time now, bool* appended) {
+                                       Rng& rng, absl::Time now, std::optional<OwnBatch>* own,
+                                       bool* appended) {
   if (!batch.cursor.empty() && !PT_PLANTED("push is taken whatever its cursor")) {
     PT_RETURN_IF_ERROR(OpenFeedCursor(writer, batch.who.tenant, meta, batch.cursor).status());
   }
   PT_ASSIGN_OR_RETURN(BatchPlan plan, BatchDecider(writer, batch, options, rng, now).Decide());
   *appended = !plan.versions.empty();
-  return WriteBatch(writer, batch, std::move(plan), NewTag(rng), now);
+  const auto versions = static_cast<Revision>(plan.versions.size());
+  PT_ASSIGN_OR_RETURN(Receipt receipt,
+                      WriteBatch(writer, batch, std::move(plan), NewTag(rng), now));
+  if (*appended && IsAllOwn(receipt)) {
+    *own = {receipt.last_revision - versions, {receipt.last_revision, receipt.tag}};
+  }
+  return receipt;
 }
 
 }  // namespace
@@ -175,6 +189,7 @@ absl::StatusOr<PushAnswer> Engine::PushOne(StoreWriter& writer, const PushBatch&
                       writer.FindReceipt(who.tenant, who.device, batch.batch_id));
   const absl::Status witnessed = CheckWitness(writer, who.tenant, meta, batch.witness).status();
   bool appended = false;
+  std::optional<OwnBatch> own;
   if (receipt.has_value()) {
     const bool repeated = batch.settle || receipt->voided ||
                           receipt->entities_digest == EntitiesDigest(batch.changes);
@@ -184,13 +199,14 @@ absl::StatusOr<PushAnswer> Engine::PushOne(StoreWriter& writer, const PushBatch&
   } else {
     PT_RETURN_IF_ERROR(witnessed);
     PT_ASSIGN_OR_RETURN(receipt,
-                        DecideAndWrite(writer, batch, meta, options_, rng_, now, &appended));
+                        DecideAndWrite(writer, batch, meta, options_, rng_, now, &own, &appended));
     if (PT_PLANTED("the sequence is not rolled back with its savepoint") && rng_.Below(20) == 0) {
       return absl::UnavailableError("a fault after the batch was written");
     }
   }
   PT_ASSIGN_OR_RETURN(PushAnswer answer, AnswerFrom(writer, batch, meta, *std::move(receipt), now));
   answer.appended = appended;
+  answer.own = own;
   // A device that is told of a fork anew must not forget what it remembers.
   if (witnessed.ok()) {
     PT_ASSIGN_OR_RETURN(answer.witness, SealWitness(writer, who.tenant, meta));

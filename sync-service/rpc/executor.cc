@@ -146,6 +146,9 @@ void Executor::RunGroup(std::vector<WriteJob> jobs) {
     if (answers[i].ok() && answers[i]->appended) {
       Revision& newest = grown[batches[i].who.tenant];
       newest = std::max(newest, answers[i]->newest);
+      if (answers[i]->own.has_value()) {
+        own_batches_.Note(batches[i].who, batches[i].pull_stream, *answers[i]->own);
+      }
     }
     taken[i]->done(std::move(answers[i]));
   }

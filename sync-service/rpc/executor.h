@@ -12,6 +12,7 @@
 #include "common/base/mutex.h"
 #include "sync-service/engine/engine.h"
 #include "sync-service/feed/feed.h"
+#include "sync-service/rpc/own_batches.h"
 
 namespace ptdoc::sync {
 
@@ -53,6 +54,9 @@ class Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
+  // What streams need not show of the batches that ran here.
+  OwnBatches& own_batches() { return own_batches_; }
+
   // RESOURCE_EXHAUSTED with OVERLOADED and a retry delay when the queue is
   // full; UNAVAILABLE with DRAINING after Stop. `job.done` is not called then.
   absl::Status SubmitPush(PushJob job);
@@ -85,6 +89,7 @@ class Executor {
 
   Engine& engine_;
   Feed& feed_;
+  OwnBatches own_batches_;
   const ExecutorOptions options_;
 
   mutable Mutex mutex_;

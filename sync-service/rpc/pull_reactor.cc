@@ -25,7 +25,8 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse>,
         context_(context),
         call_(service, Method::kPull, *context),
         source_(service.engine, request),
-        follow_(request.follow() && !source_.is_fetch()) {
+        follow_(request.follow() && !source_.is_fetch()),
+        stream_id_(request.stream_id()) {
     if (request.has_queue()) report_ = QueueHealthFromProto(request.queue());
   }
 
@@ -68,6 +69,7 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse>,
   const Call call_;
   PullSource source_;  // of the one job that is reading
   const bool follow_;
+  const std::string stream_id_;
   std::optional<QueueHealth> report_;
   std::shared_ptr<PullReactor> self_;  // until OnDone
 
@@ -116,6 +118,7 @@ absl::Status PullReactor::Prepare() {
     (void)service_.executor.SubmitPush(std::move(report));
   }
   if (!follow_) return absl::OkStatus();
+  source_.set_own(service_.executor.own_batches().Open(who, stream_id_));
   const Feed::Token token =
       service_.feed.Subscribe(who.tenant, [weak = weak_from_this()](Revision newest) {
         if (const auto self = weak.lock()) self->Wake(newest);

@@ -71,6 +71,7 @@ absl::StatusOr<PullStep> PullSource::Next(const Principal& who) {
 
 absl::StatusOr<PullStep> PullSource::NextPage(const Principal& who) {
   query_.who = who;
+  if (own_ != nullptr && position_.has_value()) own_->TakeTo(&position_->own);
   PT_ASSIGN_OR_RETURN(PullPage page, engine_.Pull(query_, position_ ? &*position_ : nullptr));
   position_ = std::move(page.next);
   PullStep step;
@@ -80,8 +81,8 @@ absl::StatusOr<PullStep> PullSource::NextPage(const Principal& who) {
   std::deque<v1::PullResponse> messages = PageToProto(std::move(page), packed_);
   messages.front().set_device_id(ToUtf8(who.device));
   messages.front().set_takes_compressed_tables(true);
-  if (nothing_wanted) {
   messages.front().set_takes_cells(true);
+  if (nothing_wanted) {
     // Others' types, or a wake-up for what was sent already: nobody needs to wake
     // for that, but the cursor must not stay behind what retention prunes.
     if (step.caught_up) step.quiet = std::move(messages.back());

@@ -1,14 +1,17 @@
 #pragma once
 
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/wire/convert.h"
 #include "ptdoc/sync/v1/sync_service.pb.h"
 #include "sync-service/engine/engine.h"
-#include "common/wire/convert.h"
+#include "sync-service/rpc/own_batches.h"
 
 namespace ptdoc::sync {
 
@@ -32,6 +35,8 @@ class PullSource {
   bool is_fetch() const { return !keys_.empty(); }
   // `who` is filled in anew by each call, since a token may change hands.
   absl::StatusOr<PullStep> Next(const Principal& who);
+  // Leaves these out from now on. May be null.
+  void set_own(std::shared_ptr<OwnStream> own) { own_ = std::move(own); }
 
  private:
   absl::StatusOr<PullStep> NextPage(const Principal& who);
@@ -42,6 +47,7 @@ class PullSource {
   const bool compressed_;
   PullQuery query_;
   std::optional<PullPosition> position_;
+  std::shared_ptr<OwnStream> own_;
   // The last message said caught_up, and nothing was sent since.
   bool quiet_ = false;
   std::vector<EntityKey> keys_;

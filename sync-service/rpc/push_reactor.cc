@@ -35,6 +35,7 @@ absl::StatusOr<PushBatch> BatchFromProto(v1::PushRequest* request) {
   batch.witness = std::move(*request->mutable_witness());
   if (request->has_queue()) batch.queue = QueueHealthFromProto(request->queue());
   batch.settle = request->settle();
+  batch.pull_stream = std::move(*request->mutable_pull_stream());
   return batch;
 }
 

@@ -75,6 +75,12 @@ void FeedReferee::JudgeEnd(World& world, const Cursor& from, const PullPage& pag
 void FeedReferee::Judge(World& world, const PullQuery& query, const PullPosition* resume,
                         const PullPage& page, const History& history) {
   Cursor from;
+  const auto is_own = [&](Revision revision) {
+    if (resume == nullptr || from.snapshot_end > 0) return false;
+    return std::any_of(resume->own.begin(), resume->own.end(), [&](const OwnBatch& batch) {
+      return revision > batch.after && revision <= batch.end.sequence;
+    });
+  };
   from.snapshot_end = newest();
   if (resume != nullptr) {
     from = resume->cursor;
@@ -89,6 +95,7 @@ void FeedReferee::Judge(World& world, const PullQuery& query, const PullPosition
     AddRevisions(*resume->rest, resume->rest_sent, &wanted);
   } else {
     wanted = Wanted(query, from, to.sequence, history);
+    std::erase_if(wanted, is_own);
   }
   std::vector<Revision> got;
   AddRevisions(page.versions, 0, &got);

@@ -88,6 +88,7 @@ void SimPeer::SendBatch(const OutgoingBatch& batch, const std::string& cursor,
   message.changes = batch.changes;
   message.cursor = cursor;
   message.queue = queue;
+  if (pull_.id != 0) message.pull_stream = absl::StrCat(pull_.id);
   if (expects_cursor_ && cursor.empty()) {
     world_.Fail("a batch does not show where its device stands: " + device_);
   }
@@ -168,8 +169,10 @@ void SimPeer::Arrive(int stream, PushBatch batch) {
   if (stream != 0 && world_.Chance(chaos_.refused)) {
     return Close(&push_, true, RandomRefusal());
   }
-  service_.Push(std::move(batch), [self = shared_from_this(),
-                                   stream](const absl::StatusOr<PushAnswer>& answer) {
+  const std::string pull_stream = batch.pull_stream;
+  service_.Push(std::move(batch), [self = shared_from_this(), stream,
+                                   pull_stream](const absl::StatusOr<PushAnswer>& answer) {
+    if (answer.ok()) self->LeaveOut(pull_stream, *answer);
     if (stream == 0 || self->push_.id != stream || self->push_.ended) return;
     if (!answer.ok()) return self->Close(&self->push_, true, answer.status());
     if (self->world_.Chance(self->chaos_.cut)) {
@@ -181,6 +184,15 @@ void SimPeer::Arrive(int stream, PushBatch batch) {
       if (self->events_ != nullptr) self->events_->OnPushAnswer(incoming);
     });
   });
+}
+
+// As the service does: whoever waits for the answer or not.
+void SimPeer::LeaveOut(const std::string& pull_stream, const PushAnswer& answer) {
+  const bool is_open = pull_.id != 0 && pull_stream == absl::StrCat(pull_.id) &&
+                       pulling_.service_life == service_.life() && pulling_.next.has_value();
+  if (!is_open || !answer.own.has_value()) return;
+  pulling_.next->own.push_back(*answer.own);
+  world_.Count("own batch left out of the feed");
 }
 
 void SimPeer::Down(Stream* stream, std::function<void()> deliver) {

@@ -73,6 +73,7 @@ class SimPeer final : public Peer, public std::enable_shared_from_this<SimPeer> 
   void Open(Stream* stream, bool push);
   void Send(PushBatch batch);
   void Arrive(int stream, PushBatch batch);
+  void LeaveOut(const std::string& pull_stream, const PushAnswer& answer);
   void Close(Stream* stream, bool push, const absl::Status& status);
   void Down(Stream* stream, std::function<void()> deliver);
   absl::Status RandomRefusal();

@@ -289,6 +289,30 @@ TEST_F(GrpcPeerTest, AsksForTheNextPageWhenTheLastOneWasTaken) {
   EXPECT_TRUE(call->request.packed());
 }
 
+TEST_F(GrpcPeerTest, NamesTheFeedThatIsOpenAndNoOther) {
+  peer_->OpenPush();
+  peer_->SendBatch(Batch("a"), "", QueueHealth{});
+  peer_->OpenPull("", {"Patient"}, /*follow=*/true, QueueHealth{});
+  peer_->SendBatch(Batch("b"), "", QueueHealth{});
+  const auto first = service_.WaitPull(0);
+  ASSERT_NE(first, nullptr);
+  peer_->ClosePull();
+  peer_->SendBatch(Batch("c"), "", QueueHealth{});
+  peer_->OpenPull("", {"Patient"}, /*follow=*/true, QueueHealth{});
+  peer_->SendBatch(Batch("d"), "", QueueHealth{});
+  const auto second = service_.WaitPull(1);
+  ASSERT_NE(second, nullptr);
+
+  const std::vector<v1::PushRequest> requests = service_.WaitPush(0)->WaitRequests(4);
+
+  EXPECT_EQ(requests.at(0).pull_stream(), "");
+  EXPECT_EQ(requests.at(1).pull_stream(), first->request.stream_id());
+  EXPECT_EQ(requests.at(2).pull_stream(), "");
+  EXPECT_EQ(requests.at(3).pull_stream(), second->request.stream_id());
+  EXPECT_NE(requests.at(1).pull_stream(), requests.at(3).pull_stream());
+  EXPECT_NE(requests.at(1).pull_stream(), "");
+}
+
 TEST_F(GrpcPeerTest, SendsCellsToAServiceThatTakesThem) {
   peer_->OpenPush();
   peer_->SendBatch(Batch("a"), "", QueueHealth{});

@@ -351,5 +351,71 @@ TEST(PullTest, FetchOfTooManyIsRefused) {
   EXPECT_EQ(ReasonOf(service.engine().Fetch(DeviceOf("b"), keys).status()), "MESSAGE_TOO_LARGE");
 }
 
+// The feed from here on, as its reader keeps it.
+PullPosition StandingAt(TestService& service, const std::string& device) {
+  return *MustPull(service, PullFrom(device, "")).next;
+}
+
+TEST(OwnBatchTest, IsLeftOutAndTheCursorStandsBehindIt) {
+  TestService service;
+  CreateAll(service, {"p0"});
+  PullPosition position = StandingAt(service, "a");
+  for (const Strings& ids : {Strings{"p1", "p2"}, Strings{"p3"}}) {
+    position.own.push_back(*CreateAll(service, ids).own);
+  }
+
+  const PullPage page = MustPull(service, PullFrom("a", ""), &position);
+  CreateAll(service, {"p4"});
+  const PullPage later = MustPull(service, PullFrom("a", page.cursor));
+
+  EXPECT_EQ(IdsOf(page), Strings{});
+  EXPECT_TRUE(page.caught_up);
+  EXPECT_TRUE(page.next->own.empty());
+  EXPECT_EQ(IdsOf(later), Strings{"p4"});
+}
+
+TEST(OwnBatchTest, IsLeftOutAmongOthers) {
+  TestService service;
+  for (const size_t page_size : {1, 2, 3, 100}) {
+    PullPosition position = StandingAt(service, "a");
+    const std::string round = std::to_string(page_size);
+    CreateAll(service, {"p1-" + round});
+    position.own.push_back(*CreateAll(service, {"p2-" + round, "p3-" + round, "p4-" + round}).own);
+    CreateAll(service, {"p5-" + round, "p6-" + round});
+    PullQuery query = PullFrom("a", "");
+    query.page_size = page_size;
+    Strings seen;
+
+    for (bool caught_up = false; !caught_up;) {
+      const PullPage page = MustPull(service, query, &position);
+      for (const std::string& id : IdsOf(page)) seen.push_back(id);
+      position = *page.next;
+      caught_up = page.caught_up;
+    }
+
+    EXPECT_EQ(seen, (Strings{"p1-" + round, "p5-" + round, "p6-" + round})) << page_size;
+    EXPECT_TRUE(position.own.empty());
+  }
+}
+
+TEST(OwnBatchTest, IsShownWhereItsAnswerDoesNotSayAllOfIt) {
+  TestService service;
+  const PushAnswer created = CreateAll(service, {"p1"});
+  PushOne(service, "b", Delta(Patient("p1"), created.results[0], Texts({{"Name", "of b"}})));
+  const PushBatch late =
+      BatchOf(service, "a",
+              {Delta(Patient("p1"), created.results[0], Texts({{"Name", "of a"}})),
+               Create(Patient("p2"), Texts({{"Name", "new"}}))});
+
+  const PushAnswer conflict = MustPush(service, late);
+  const PushAnswer again = MustPush(service, late);
+  const PushAnswer nothing = MustPush(service, BatchOf(service, "a", {}));
+
+  EXPECT_TRUE(conflict.appended);
+  EXPECT_FALSE(conflict.own.has_value());
+  EXPECT_FALSE(again.own.has_value());
+  EXPECT_FALSE(nothing.own.has_value());
+}
+
 }  // namespace
 }  // namespace ptdoc::sync

@@ -208,6 +208,34 @@ TEST(PullTest, AFollowerSeesWhatAnotherDeviceCommits) {
   }
 }
 
+TEST(PullTest, AFollowerIsNotShownWhatItsOwnBatchesAppend) {
+  TestServer server;
+  CallContext call("", "phone");
+  v1::PullRequest following = Following();
+  following.set_stream_id("s1");
+  const auto stream = server.Sync()->Pull(&call.context, following);
+  v1::PullResponse message;
+  ASSERT_TRUE(stream->Read(&message));
+  const auto push = [&](const char* id, const char* device, const char* pull_stream) {
+    v1::PushRequest request;
+    request.set_batch_id(server.NewBatchId());
+    *request.add_changes() = PatientChange(id, "Anna");
+    request.set_pull_stream(pull_stream);
+    v1::PushResponse response;
+    EXPECT_TRUE(server.Push(request, &response, "", device).ok());
+  };
+
+  push("own", "phone", "s1");
+  push("of an earlier stream", "phone", "s0");
+  push("own again", "phone", "s1");
+  push("of another device", "tablet", "s1");
+
+  std::vector<v1::PullResponse> messages;
+  while (IdsOf(messages).size() < 2 && stream->Read(&message)) messages.push_back(message);
+  EXPECT_THAT(IdsOf(messages), ElementsAre("of an earlier stream", "of another device"));
+  EXPECT_TRUE(messages.back().caught_up());
+}
+
 TEST(PullTest, RowsHaveCellsForWhoAsksAndOnlyThen) {
   TestServer server;
   server.PushOne(PatientChange("p1", "Anna"));
