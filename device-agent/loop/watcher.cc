@@ -37,13 +37,26 @@ std::string RealPath(const std::string& path) {
 
 void RecheckSchedule::Triggered(absl::Duration now) {
   tries_ = 0;
-  if (next_ == absl::InfiniteDuration()) next_ = now;
+  if (next_ != absl::InfiniteDuration() && !changed_) return;
+  eager_ = 0;
+  changed_ = false;
+  next_ = now;
 }
 
 void RecheckSchedule::Tried(absl::Duration now, bool changed) {
   // Behind the commit that was seen another one may be on its way, whose event
   // came already.
-  tries_ = changed ? 0 : tries_ + 1;
+  if (changed) {
+    changed_ = true;
+    eager_ = kEagerTries;
+    tries_ = 0;
+  } else if (eager_ < kEagerTries) {
+    ++eager_;
+    next_ = now + absl::Microseconds(100);
+    return;
+  } else {
+    ++tries_;
+  }
   if (tries_ > kTriesMax) {
     next_ = absl::InfiniteDuration();
     return;

@@ -11,17 +11,18 @@ namespace ptdoc::sync {
 // When to ask again whether somebody committed. A file event can come before
 // the commit can be seen (with synchronous=FULL it nearly always does: the
 // fsync lies between the write to the -wal file and the update of its index):
-// so ask at once, then every millisecond up to 10 times, then every 5 ms up to
-// 20 times in all, counted from the last event or change. Pure; times are
-// monotonic.
+// so ask at once, then every 100 us up to 20 times, which is as long as an fsync
+// mostly takes, then every millisecond up to 10 times, then every 5 ms up to 20
+// times, counted from the last event or change. Pure; times are monotonic.
 class RecheckSchedule {
  public:
+  static constexpr int kEagerTries = 20;
   static constexpr int kFastTries = 10;
   static constexpr int kTriesMax = 20;
 
-  // An event came. While tries are under way only their number starts anew, so
-  // that the thousands of events of one large transaction cost a try per
-  // millisecond.
+  // An event came. While tries are under way, and none has seen a change, only
+  // the number of the slow ones starts anew, so that the thousands of events of one
+  // large transaction cost a try per millisecond.
   void Triggered(absl::Duration now);
   // True if it is time to ask.
   bool Due(absl::Duration now) const { return now >= next_; }
@@ -30,7 +31,9 @@ class RecheckSchedule {
   absl::Duration next() const { return next_; }
 
  private:
+  int eager_ = 0;
   int tries_ = 0;
+  bool changed_ = false;  // since the last event
   absl::Duration next_ = absl::InfiniteDuration();
 };
 

@@ -12,33 +12,64 @@
 namespace ptdoc::sync {
 namespace {
 
-std::vector<int> TriesMs(RecheckSchedule* schedule, int change_at_try) {
+std::vector<int> TriesUs(RecheckSchedule* schedule, int change_at_try) {
   std::vector<int> tries;
   while (schedule->next() != absl::InfiniteDuration()) {
     const absl::Duration now = schedule->next();
-    tries.push_back(static_cast<int>(absl::ToInt64Milliseconds(now)));
+    tries.push_back(static_cast<int>(absl::ToInt64Microseconds(now)));
     schedule->Tried(now, static_cast<int>(tries.size()) == change_at_try);
   }
   return tries;
 }
 
-TEST(RecheckScheduleTest, AsksAtOnceThenEachMillisecondThenEachFiveAndEnds) {
+TEST(RecheckScheduleTest, AsksOftenThenEachMillisecondThenEachFiveAndEnds) {
   RecheckSchedule schedule;
 
   schedule.Triggered(absl::ZeroDuration());
-  const std::vector<int> tries = TriesMs(&schedule, 0);
+  const std::vector<int> tries = TriesUs(&schedule, 0);
 
-  EXPECT_THAT(tries, ::testing::ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 25, 30, 35,
-                                            40, 45, 50, 55, 60));
+  std::vector<int> expected;
+  for (int us = 0; us < 2'000; us += 100) expected.push_back(us);
+  for (int us = 2'000; us < 12'000; us += 1'000) expected.push_back(us);
+  for (int us = 12'000; us <= 62'000; us += 5'000) expected.push_back(us);
+  EXPECT_EQ(tries, expected);
 }
 
 TEST(RecheckScheduleTest, GoesOnAfterAChangeBecauseAnotherMayBeOnItsWay) {
   RecheckSchedule schedule;
 
   schedule.Triggered(absl::ZeroDuration());
-  const std::vector<int> tries = TriesMs(&schedule, 3);
+  const std::vector<int> tries = TriesUs(&schedule, 3);
 
   EXPECT_EQ(tries.size(), 24u);
+  EXPECT_EQ(tries[3] - tries[2], 1'000);
+}
+
+TEST(RecheckScheduleTest, AsksOftenAgainAfterAnEventBehindAChange) {
+  RecheckSchedule schedule;
+  schedule.Triggered(absl::ZeroDuration());
+  schedule.Tried(absl::ZeroDuration(), /*changed=*/true);
+
+  schedule.Triggered(absl::Microseconds(300));
+  EXPECT_TRUE(schedule.Due(absl::Microseconds(300)));
+  schedule.Tried(absl::Microseconds(300), /*changed=*/false);
+
+  EXPECT_EQ(schedule.next(), absl::Microseconds(400));
+}
+
+TEST(RecheckScheduleTest, ManyEventsOfOneTransactionCostATryPerMillisecond) {
+  RecheckSchedule schedule;
+  int tries = 0;
+
+  for (int us = 0; us < 100'000; us += 10) {
+    const absl::Duration now = absl::Microseconds(us);
+    schedule.Triggered(now);
+    if (!schedule.Due(now)) continue;
+    ++tries;
+    schedule.Tried(now, /*changed=*/false);
+  }
+
+  EXPECT_LE(tries, RecheckSchedule::kEagerTries + 100);
 }
 
 class WatcherTest : public ::testing::Test {
