@@ -72,6 +72,9 @@ class Session {
   static constexpr absl::Duration kBlockedDelayMax = absl::Milliseconds(250);
   // A request gives up after that; the cycle itself never does.
   static constexpr absl::Duration kRequestBlockedMax = absl::Seconds(30);
+  // A report alone is a commit of the service, as dear as a change: many small changes
+  // share one.
+  static constexpr absl::Duration kReportEvery = absl::Seconds(1);
   static constexpr size_t kFetchKeysMax = 500;
   static constexpr size_t kBufferedVersionsMax = 20'000;
 
@@ -254,6 +257,7 @@ class Session {
   bool fetch_wanted_ = false;
   bool maintain_wanted_ = false;
   bool report_wanted_ = false;
+  absl::Duration report_not_before_ = -absl::InfiniteDuration();
 
   Work work_ = Work::kNone;
   absl::Duration file_not_before_ = -absl::InfiniteDuration();

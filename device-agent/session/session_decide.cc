@@ -73,6 +73,7 @@ absl::Duration Session::Deadline() const {
   if (push_.state == StreamState::kOpen) {
     at(push_.opened_at + kProbeAfter);
     if (!open_.empty()) at(std::max(open_.front().sent_at, push_.heard_at) + kSilenceMax);
+    if (report_wanted_) at(report_not_before_);
   }
   if (pull_.state == StreamState::kOpen) at(pull_.heard_at + kSilenceMax);
   if (request_.has_value() && blocked_since_.has_value()) {
@@ -183,8 +184,9 @@ void Session::SendOpen() {
     }
   }
   if (!report_wanted_ || take_wanted_ || work_ != Work::kNone) return;
-  if (!open_.empty() || !answers_.empty()) return;
+  if (!open_.empty() || !answers_.empty() || now_.monotonic < report_not_before_) return;
   report_wanted_ = false;
+  report_not_before_ = now_.monotonic + kReportEvery;
   out_.push_back(actions::SendReport{});
 }
 

@@ -66,11 +66,29 @@ TEST(SessionPushTest, ReportsTheQueueWhenItHasDrained) {
   Script script;
   Connect(&script);
   script.Commit(1);
+  script.Pass(Session::kReportEvery);
   const int before = script.reports;
 
   script.Answer("b1");
 
   EXPECT_EQ(script.reports, before + 1);
+}
+
+TEST(SessionPushTest, ManySmallChangesShareAReportThatComesAfterTheLast) {
+  Script script;
+  Connect(&script);
+  script.Pass(2 * Session::kReportEvery);
+  const int before = script.reports;
+
+  for (int i = 1; i <= 5; ++i) {
+    script.Commit(1);
+    script.Answer("b" + std::to_string(i));
+  }
+  const int at_once = script.reports - before;
+  script.Pass(Session::kReportEvery);
+
+  EXPECT_EQ(at_once, 1);
+  EXPECT_EQ(script.reports, before + 2);
 }
 
 TEST(SessionPushTest, SendsTheSameBatchesAgainInOrderWhenTheirAnswersAreLost) {
