@@ -14,6 +14,18 @@ const char* NonNull(absl::string_view bytes) {
   return bytes.data() == nullptr ? "" : bytes.data();
 }
 
+bool IsUtf8Text(sqlite3_value* value) {
+  return sqlite3_value_type(value) == SQLITE_TEXT && sqlite3_value_encoding(value) == SQLITE_UTF8;
+}
+
+// Of a text or blob as it is stored.
+absl::string_view BytesOf(sqlite3_value* value) {
+  const void* bytes = sqlite3_value_blob(value);
+  if (bytes == nullptr) return absl::string_view();
+  return absl::string_view(static_cast<const char*>(bytes),
+                           static_cast<size_t>(sqlite3_value_bytes(value)));
+}
+
 }  // namespace
 
 Statement::Statement(std::shared_ptr<Database::Connection> connection, sqlite3_stmt* stmt,
@@ -140,8 +152,7 @@ absl::string_view Statement::Text(int index) const {
   // Text as it is stored: nothing is converted nor ended by a zero, for which a
   // long one would have to be copied.
   sqlite3_value* const value = sqlite3_column_value(stmt_, index);
-  const bool is_text = sqlite3_column_type(stmt_, index) == SQLITE_TEXT;
-  if (is_text && sqlite3_value_encoding(value) == SQLITE_UTF8) return Blob(index);
+  if (IsUtf8Text(value)) return BytesOf(value);
   // The text before its size: the first call may convert.
   const unsigned char* text = sqlite3_column_text(stmt_, index);
   // As where C++ finds no memory: what stands there must not be taken for empty.
@@ -159,13 +170,15 @@ absl::string_view Statement::Blob(int index) const {
 }
 
 Value Statement::ColumnValue(int index) const {
-  switch (sqlite3_column_type(stmt_, index)) {
+  // Its value is looked up once: the calls by column look it up each.
+  sqlite3_value* const value = sqlite3_column_value(stmt_, index);
+  switch (sqlite3_value_type(value)) {
     case SQLITE_INTEGER:
-      return Value::Integer(Int(index));
+      return Value::Integer(sqlite3_value_int64(value));
     case SQLITE_FLOAT:
-      return Value::Real(Real(index));
+      return Value::Real(sqlite3_value_double(value));
     case SQLITE_TEXT:
-      return Value::Text(std::string(Text(index)));
+      return Value::Text(std::string(IsUtf8Text(value) ? BytesOf(value) : Text(index)));
     case SQLITE_BLOB:
       return Value::Blob(std::string(Blob(index)));
     default:

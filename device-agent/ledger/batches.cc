@@ -36,8 +36,9 @@ std::vector<Ledger::IdRun> Ledger::RunsOf(std::vector<int64_t> ids) {
   return runs;
 }
 
-absl::Status Ledger::PutBatch(const std::vector<QueueItem>& items) {
-  const std::string& batch_id = items.front().batch_id;
+absl::Status Ledger::PutBatch(std::vector<QueueItem> items) {
+  ForgetRolledBack();
+  const std::string batch_id = items.front().batch_id;
   PT_ASSIGN_OR_RETURN(auto batch,
                       db_.Prepare("INSERT INTO SyncBatches(BatchId, Items) VALUES(?1, ?2)"));
   PT_RETURN_IF_ERROR(batch.Bind(1, batch_id).BindBlob(2, EncodeSent(items)).Run());
@@ -52,7 +53,20 @@ absl::Status Ledger::PutBatch(const std::vector<QueueItem>& items) {
   for (const IdRun& run : RunsOf(std::move(ids))) {
     PT_RETURN_IF_ERROR(mark.Bind(1, run.first).Bind(2, run.last).Bind(3, batch_id).Run());
   }
+  for (QueueItem& item : items) {
+    item.status = ItemStatus::kProcessing;
+    item.completed_at.reset();
+  }
+  std::sort(items.begin(), items.end(),
+            [](const QueueItem& a, const QueueItem& b) { return a.id < b.id; });
+  batch_items_[batch_id] = std::move(items);
   return absl::OkStatus();
+}
+
+void Ledger::ForgetBatchesOf(int64_t first_id, int64_t last_id) {
+  std::erase_if(batch_items_, [&](const auto& batch) {
+    return batch.second.front().id <= last_id && batch.second.back().id >= first_id;
+  });
 }
 
 // What a batch was sent with never changes, and its id is never another one's.
@@ -94,6 +108,8 @@ absl::StatusOr<std::vector<Ledger::IdRun>> Ledger::RunsOfBatch(const std::string
 }
 
 absl::StatusOr<std::vector<QueueItem>> Ledger::ListBatch(const std::string& batch_id) {
+  ForgetRolledBack();
+  if (auto known = batch_items_.extract(batch_id)) return std::move(known.mapped());
   PT_ASSIGN_OR_RETURN(const std::vector<IdRun> runs, RunsOfBatch(batch_id));
   std::vector<QueueItem> items;
   for (const IdRun& run : runs) PT_RETURN_IF_ERROR(ReadRun(run, batch_id, &items));
@@ -109,6 +125,7 @@ absl::Status Ledger::CompleteItems(std::vector<int64_t> ids, absl::Time at) {
                   "WHERE Id BETWEEN ?1 AND ?2"));
   complete.Bind(3, FormatUtc(at));
   for (const IdRun& run : RunsOf(std::move(ids))) {
+    ForgetBatchesOf(run.first, run.last);
     PT_RETURN_IF_ERROR(complete.Bind(1, run.first).Bind(2, run.last).Run());
   }
   return absl::OkStatus();
@@ -116,6 +133,7 @@ absl::Status Ledger::CompleteItems(std::vector<int64_t> ids, absl::Time at) {
 
 absl::Status Ledger::CloseBatch(const std::string& batch_id) {
   sent_.erase(batch_id);
+  batch_items_.erase(batch_id);
   PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare("DELETE FROM SyncBatches WHERE BatchId = ?1"));
   return stmt.Bind(1, batch_id).Run();
 }

@@ -90,6 +90,7 @@ void Ledger::ForgetAll() {
   has_stale_.reset();
   has_set_aside_.reset();
   sent_.clear();
+  batch_items_.clear();
   health_.reset();
 }
 

@@ -192,7 +192,7 @@ class Ledger {
                                                       int64_t after_id, size_t limit);
   // Makes items Processing, with `sent` and `sent_base`: one batch, named by the
   // batch_id of each. What else was changed of them is the caller's to write.
-  absl::Status PutBatch(const std::vector<QueueItem>& items);
+  absl::Status PutBatch(std::vector<QueueItem> items);
   // Those of its items that are Processing, by Id.
   absl::StatusOr<std::vector<QueueItem>> ListBatch(const std::string& batch_id);
   absl::Status CompleteItems(std::vector<int64_t> ids, absl::Time at);
@@ -296,6 +296,8 @@ class Ledger {
   using SentItems = absl::flat_hash_map<int64_t, Sent>;
   static std::vector<IdRun> RunsOf(std::vector<int64_t> ids);
   absl::StatusOr<const SentItems*> SentOf(const std::string& batch_id);
+  // Of an item that is written by itself its batch must be read again.
+  void ForgetBatchesOf(int64_t first_id, int64_t last_id);
   absl::StatusOr<std::vector<IdRun>> RunsOfBatch(const std::string& batch_id);
   absl::Status FillSent(QueueItem* item);
   absl::Status ReadItems(sqlite::Statement& stmt, std::vector<QueueItem>* items);
@@ -319,6 +321,8 @@ class Ledger {
   std::optional<bool> has_stale_;
   std::optional<bool> has_set_aside_;
   std::map<std::string, SentItems> sent_;  // of open batches
+  // The items of open batches as PutBatch wrote them, each for one ListBatch.
+  std::map<std::string, std::vector<QueueItem>> batch_items_;
   std::optional<QueueHealth> health_;
   uint32_t health_uses_ = 0;   // that it is still good for
   int64_t rollbacks_ = 0;      // of the connection, when they were last forgotten

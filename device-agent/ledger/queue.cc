@@ -209,6 +209,7 @@ absl::StatusOr<int64_t> Ledger::InsertItem(const QueueItem& item) {
 
 absl::Status Ledger::UpdateItem(const QueueItem& item) {
   has_open_.reset();
+  ForgetBatchesOf(item.id, item.id);
   PT_ASSIGN_OR_RETURN(
       auto stmt,
       db_.Prepare("UPDATE SyncQueueItems SET EntityType = ?2, EntityId = ?3, Operation = ?4, "
@@ -222,6 +223,7 @@ absl::Status Ledger::UpdateItem(const QueueItem& item) {
 }
 
 absl::Status Ledger::DeleteItem(int64_t id) {
+  ForgetBatchesOf(id, id);
   PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare("DELETE FROM SyncQueueItems WHERE Id = ?1"));
   return stmt.Bind(1, id).Run();
 }

@@ -131,8 +131,12 @@ absl::Status ReplicaImpl::SettleResults(Answering& answering) {
   const IncomingAnswer& answer = answering.answer;
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
   PT_ASSIGN_OR_RETURN(std::vector<QueueItem> items, ledger_->ListBatch(answer.batch_id));
-  absl::flat_hash_map<EntityKey, const ChangeResult*> results;
-  for (const ChangeResult& result : answer.results) results[result.key] = &result;
+  using Name = std::pair<absl::string_view, absl::string_view>;  // an EntityKey's, not copied
+  absl::flat_hash_map<Name, const ChangeResult*> results;
+  results.reserve(answer.results.size());
+  for (const ChangeResult& result : answer.results) {
+    results[Name(result.key.type, result.key.id)] = &result;
+  }
   if (!answer.voided && !Recovering()) {
     Revision newest = 0;
     for (const ChangeResult& result : answer.results) {
@@ -145,7 +149,7 @@ absl::Status ReplicaImpl::SettleResults(Answering& answering) {
     }
   }
   for (QueueItem& item : items) {
-    const auto found = results.find(item.key);
+    const auto found = results.find(Name(item.key.type, item.key.id));
     if (PT_PLANTED("a void batch counts as taken") && answer.voided) {
       QueueItem taken = item;
       Complete(&taken, clock_.Now());

@@ -316,7 +316,7 @@ class ReplicaImpl final : public Replica {
                                     const Row& row, const std::optional<RowState>& state);
   absl::Status CompleteItem(Taking& taking, QueueItem item);
   absl::Status FailItem(QueueItem item, absl::string_view message);
-  absl::StatusOr<Change> MakeChange(QueueItem& item, Table& table, const Row& row,
+  absl::StatusOr<Change> MakeChange(QueueItem& item, Table& table, Row& row,
                                     const std::optional<RowState>& state);
   // The message of an item whose row has a number that is not this device's; empty:
   // it may be sent.

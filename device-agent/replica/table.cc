@@ -389,10 +389,12 @@ bool Table::Keeps(size_t column, const Value& value) const {
          !absl::StrContains(text, "\xEF\xBF\xBF");
 }
 
-Fields Table::FieldsOf(const std::vector<Value>& values) const {
+Fields Table::FieldsOf(std::vector<Value> values) const {
   std::vector<Field> fields;
   fields.reserve(values.size());
-  for (size_t i = 0; i < values.size(); ++i) fields.push_back({plan.columns[i], values[i]});
+  for (size_t i = 0; i < values.size(); ++i) {
+    fields.push_back({plan.columns[i], std::move(values[i])});
+  }
   return Fields(std::move(fields));
 }
 

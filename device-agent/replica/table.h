@@ -101,7 +101,7 @@ struct Table {
   // by the file's encoding.
   bool Keeps(size_t column, const Value& value) const;
   // All values as fields, for archives and whole changes.
-  Fields FieldsOf(const std::vector<Value>& values) const;
+  Fields FieldsOf(std::vector<Value> values) const;
 };
 
 // Makes it from the plan, which must outlive it, and the schema of `db`.

@@ -108,7 +108,7 @@ absl::StatusOr<TakeReport> ReplicaImpl::TakeFrom(sqlite::Database& db, const Tak
   taking.batch.batch_id = NewUuid(rng_);
   PT_RETURN_IF_ERROR(ChooseItems(taking));
   const bool any = !taking.batch.changes.empty();
-  if (any) PT_RETURN_IF_ERROR(ledger_->PutBatch(taking.items));
+  if (any) PT_RETURN_IF_ERROR(ledger_->PutBatch(std::move(taking.items)));
   if (any || report.completed > 0) {
     PT_ASSIGN_OR_RETURN(const LogMark last, LastMark(db));
     PT_RETURN_IF_ERROR(PutMark("sent", last));
@@ -196,7 +196,7 @@ absl::Status ReplicaImpl::TakeItem(Taking& taking, QueueItem item) {
   const absl::StatusOr<std::vector<Value>> key = table->KeyFromId(item.key.id);
   if (!key.ok()) return FailItem(std::move(item), "INVALID_KEY: the key cannot be read");
   // An error of the disk is no fault of this row: all of it is tried again.
-  const absl::StatusOr<Row> row = ReadRow(taking.db, *table, *ledger_, *key);
+  absl::StatusOr<Row> row = ReadRow(taking.db, *table, *ledger_, *key);
   if (!row.ok()) return row.status();
   if (row->unreadable) {
     const std::string why = RowTooLarge(item.key, sqlite::kValueBytesMax, taking.limits.row_bytes);
@@ -314,7 +314,8 @@ absl::Status ReplicaImpl::FailItem(QueueItem item, absl::string_view message) {
   return ledger_->UpdateItem(item);
 }
 
-absl::StatusOr<Change> ReplicaImpl::MakeChange(QueueItem& item, Table& table, const Row& row,
+// Takes the values out of `row`, as far as they are sent.
+absl::StatusOr<Change> ReplicaImpl::MakeChange(QueueItem& item, Table& table, Row& row,
                                                const std::optional<RowState>& state) {
   Change change;
   change.key = item.key;
@@ -343,7 +344,7 @@ absl::StatusOr<Change> ReplicaImpl::MakeChange(QueueItem& item, Table& table, co
     change.complete = true;
     const bool known = item.reoffer && state.has_value() && !state->row.absent;
     if (!known) {
-      change.fields = table.FieldsOf(row.values);
+      change.fields = table.FieldsOf(std::move(row.values));
       return change;
     }
     PT_ASSIGN_OR_RETURN(change.fields, KnownFields(table, *ledger_, state->row, row));

@@ -9,6 +9,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <tuple>
 
 #include "absl/time/time.h"
 #include "device-agent/ledger/schema.h"
@@ -371,6 +372,49 @@ TEST_F(LedgerBatchTest, BatchIsListedAsItWasSentAlsoAfterARestart) {
   EXPECT_EQ((*items)[2].sent_base, 20);
   EXPECT_EQ((*ledger_->FindProcessing({"Patient", "p4"}))->sent_base, 40);
   EXPECT_EQ(ledger_->Health()->processing, 5u);
+}
+
+TEST_F(LedgerBatchTest, BatchInMemoryIsAsItStandsInTheFile) {
+  SendAll(5);
+
+  const auto in_memory = *ledger_->ListBatch("b1");
+  const auto in_file = *ledger_->ListBatch("b1");
+
+  ASSERT_EQ(in_memory.size(), 3u);
+  ASSERT_EQ(in_file.size(), 3u);
+  for (size_t i = 0; i < in_file.size(); ++i) {
+    const auto all = [](const QueueItem& item) {
+      return std::tie(item.id, item.key, item.status, item.batch_id, item.enqueued_at, item.time,
+                      item.sent, item.sent_base, item.completed_at);
+    };
+    EXPECT_TRUE(all(in_memory[i]) == all(in_file[i]));
+  }
+}
+
+TEST_F(LedgerBatchTest, ItemThatWasWrittenSinceIsListedAsItIs) {
+  SendAll(6);
+  QueueItem back = **ledger_->FindProcessing({"Patient", "p1"});
+  back.status = ItemStatus::kPending;
+
+  ASSERT_TRUE(ledger_->UpdateItem(back).ok());
+  ASSERT_TRUE(ledger_->DeleteItem((*ledger_->FindProcessing({"Patient", "p2"}))->id).ok());
+  ASSERT_TRUE(
+      ledger_->CompleteItems({(*ledger_->FindProcessing({"Patient", "p4"}))->id}, now_).ok());
+
+  EXPECT_EQ(ledger_->ListBatch("b1")->size(), 2u);
+  EXPECT_EQ(ledger_->ListBatch("b2")->size(), 1u);
+}
+
+TEST_F(LedgerBatchTest, BatchThatWasRolledBackIsNotListed) {
+  QueueItem item = **ledger_->FindItem(Add("p0", ItemStatus::kPending));
+  item.batch_id = "b1";
+  {
+    auto tx = ledger_->Begin();
+    ASSERT_TRUE(tx.ok());
+    ASSERT_TRUE(ledger_->PutBatch({item}).ok());
+  }
+
+  EXPECT_EQ(ledger_->ListBatch("b1")->size(), 0u);
 }
 
 TEST_F(LedgerBatchTest, WhatIsCompletedIsOpenNoLongerAndTheRestIs) {
