@@ -156,6 +156,7 @@ absl::Status ReplicaImpl::SettleResults(Answering& answering) {
       PT_RETURN_IF_ERROR(ledger_->UpdateItem(taken));
       continue;
     }
+    if (answer.voided && !Recovering()) PT_RETURN_IF_ERROR(AskWhatVoidLeaves(item.key));
     // During a recovery answers move nothing: everything is asked anew.
     if (answer.voided || Recovering() || found == results.end()) {
       PT_RETURN_IF_ERROR(BackToWaiting(std::move(item)));
@@ -168,6 +169,16 @@ absl::Status ReplicaImpl::SettleResults(Answering& answering) {
   if (answering.losers.empty()) PT_RETURN_IF_ERROR(ledger_->CloseBatch(answer.batch_id));
   PT_RETURN_IF_ERROR(At("answered"));
   return tx.Commit();
+}
+
+// Void to whom we are now. Another device may have sent it, whose files these are a
+// copy of; the cursor may be past what it brought, left out as its own (docs/adr/0010).
+absl::Status ReplicaImpl::AskWhatVoidLeaves(const EntityKey& key) {
+  if (PT_PLANTED("what a void batch brought is not asked for")) return absl::OkStatus();
+  if (TableOf(key.type) == nullptr && !IsWanted(key.type)) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(key));
+  const Revision known = state.has_value() ? ToldRevision(*state) : 0;
+  return ledger_->NoteStale({key, known + 1, false});
 }
 
 // What an answer or a fetch tells is ahead of the cursor: were the service set

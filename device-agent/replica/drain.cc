@@ -242,14 +242,14 @@ absl::Status ReplicaImpl::DrainTouched(sqlite::Database& db, const EntityKey& ke
   return ledger_->NoteStale({key, ToldRevision(*state), true, false, row.hashes});
 }
 
-// Deletions that come together with a change of the schema are a migration's
-// more often than a person's: many of one type wait for consent.
-// The first deletions that come of the app may come with a schema change, too.
+// The first deletions that the app makes may come with a change of the schema, too.
 absl::Status ReplicaImpl::RememberFirstSchema() {
   PT_ASSIGN_OR_RETURN(const int64_t schema, ledger_->GetInt(kDrainedSchema, -1));
   return schema < 0 ? ledger_->PutInt(kDrainedSchema, schema_version_) : absl::OkStatus();
 }
 
+// Deletions that come together with a change of the schema are a migration's
+// more often than a person's: many of one type wait for consent.
 absl::Status ReplicaImpl::HoldMassDeletions(sqlite::Database& db,
                                             const std::vector<EntityKey>& deleted) {
   PT_ASSIGN_OR_RETURN(const int64_t schema, ledger_->GetInt(kDrainedSchema, -1));

@@ -328,6 +328,7 @@ class ReplicaImpl final : public Replica {
   struct Answering;
   bool RemoveAnswered(const std::string& batch_id);
   absl::Status SettleResults(Answering& answering);
+  absl::Status AskWhatVoidLeaves(const EntityKey& key);
   absl::Status RememberWitness(const std::string& witness, Revision newest);
   absl::Status SettleResult(Answering& answering, QueueItem item, const ChangeResult& result);
   absl::Status FailResult(Answering& answering, QueueItem item, const ChangeResult& result);

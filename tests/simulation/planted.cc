@@ -102,6 +102,7 @@ const std::vector<std::string>& PlantedBugs() {
                                    "trim the last log row",
                                    "two open batches for one entity",
                                    "what a restored service lacks is removed",
+                                   "what a void batch brought is not asked for",
                                    "what was captured of a type that leaves is dropped",
                                    "what is being sent is not compared",
                                    "what is refused for good is tried again",

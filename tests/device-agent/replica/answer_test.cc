@@ -199,6 +199,25 @@ TEST_F(AnswerTest, ItemThatReturnsIsMergedWithTheNewerOneUnderTheSmallerId) {
               ElementsAre("1|2|0"));
 }
 
+// The files are a copy of another device's, whose feed had left its own batch out.
+TEST_F(AnswerTest, WhatAVoidBatchMayHaveBroughtIsFetched) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  const TakeReport taken = a_.Take();
+  ASSERT_TRUE(service_.Push("the other", *taken.batch, "").ok());
+  IncomingPage nothing = *service_.Pull("dev-a", "", 100);
+  nothing.versions.clear();
+  a_.Apply(nothing);
+  a_.Sql("DELETE FROM Patient");
+
+  a_.Close();
+  a_.Open();
+  Sync(a_);
+
+  EXPECT_THAT(a_.OpenQueue(), IsEmpty());
+  EXPECT_THAT(a_.Query("SELECT Id FROM Patient"), ElementsAre("p1"));
+}
+
 TEST_F(AnswerTest, RetryableFailureWaitsAndThenIsForGood) {
   a_.Begin(kClinic);
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
