@@ -170,7 +170,7 @@ void AgentCore::Failed(const absl::Status& status) {
 void AgentCore::Do(const actions::Drain&) {
   const absl::StatusOr<DrainReport> report = replica_.Drain();
   if (!report.ok()) return Failed(report.status());
-  Post(events::Drained{Translate(report->file), report->items});
+  Post(events::Drained{Translate(report->file), report->items, report->touched});
 }
 
 void AgentCore::Do(const actions::ListOpen&) {

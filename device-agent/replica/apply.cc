@@ -188,6 +188,7 @@ absl::StatusOr<Attempt> ReplicaImpl::WriteToApp(Work& work, const Intent& intent
   PT_RETURN_IF_ERROR(FinishWriting(writing, intent));
   PT_RETURN_IF_ERROR(At("before_commit"));
   PT_RETURN_IF_ERROR(tx.Commit());
+  findings->touched_others |= writing.touched_others;
   return Attempt::kDone;
 }
 

@@ -112,7 +112,8 @@ absl::Status ReplicaImpl::DrainIn(sqlite::Database& db, DrainReport* report) {
     PT_RETURN_IF_ERROR(CollectHints(rows, keys, &hints));
     for (const Hint& hint : hints.of_rows) {
       if (!hint.time.has_value()) {
-        PT_RETURN_IF_ERROR(DrainTouched(db, hint.key));
+        PT_ASSIGN_OR_RETURN(const bool noted, DrainTouched(db, hint.key));
+        report->touched |= noted;
         continue;
       }
       PT_RETURN_IF_ERROR(DrainEdit(hint, drain));
@@ -226,20 +227,24 @@ absl::Status ReplicaImpl::DrainEdit(const Hint& hint, int64_t drain) {
 
 // A row that was written while versions were applied, without being one of
 // them (or before a crash hid that it was). If it is not what its state says,
-// the service's version is put back. The base stays known: an edit that the app
-// makes before then is sent on it, and tells what it changed.
-absl::Status ReplicaImpl::DrainTouched(sqlite::Database& db, const EntityKey& key) {
+// the service's version is put back (true: it is to be fetched). The base stays known: an edit that
+// the app makes before then is sent on it, and tells what it changed.
+absl::StatusOr<bool> ReplicaImpl::DrainTouched(sqlite::Database& db, const EntityKey& key) {
   PT_ASSIGN_OR_RETURN(const bool open, ledger_->HasOpenItem(key));
-  if (open) return absl::OkStatus();
+  if (open) return false;
   Table& table = *TableOf(key.type);
   PT_ASSIGN_OR_RETURN(const std::vector<Value> values, table.KeyFromId(key.id));
   PT_ASSIGN_OR_RETURN(const Row row, ReadRow(db, table, *ledger_, values));
   PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(key));
-  if (!state.has_value()) return row.absent ? absl::OkStatus() : EnqueueFound(key, state, row);
+  if (!state.has_value()) {
+    if (!row.absent) PT_RETURN_IF_ERROR(EnqueueFound(key, state, row));
+    return false;
+  }
   PT_ASSIGN_OR_RETURN(const bool same, SameRow(table, *ledger_, state->row, row));
-  if (same) return absl::OkStatus();
+  if (same) return false;
   PT_REACHED("a touched row is fetched");
-  return ledger_->NoteStale({key, ToldRevision(*state), true, false, row.hashes});
+  PT_RETURN_IF_ERROR(ledger_->NoteStale({key, ToldRevision(*state), true, false, row.hashes}));
+  return true;
 }
 
 // The first deletions that the app makes may come with a change of the schema, too.

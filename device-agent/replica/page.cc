@@ -79,7 +79,8 @@ absl::StatusOr<PageReport> ReplicaImpl::ApplyVersions(const std::vector<Version>
     }
     PT_RETURN_IF_ERROR(done.status());
     report = planning.report;
-    report.items_made = items_made;
+    // Those are put back by the drain of a take.
+    report.items_made = items_made || findings.touched_others;
     if (*done == Attempt::kDone) return report;
     if (*done == Attempt::kBlocked) break;
   }

@@ -70,7 +70,8 @@ enum class FileState : uint8_t {
 struct DrainReport {
   FileState file = FileState::kReady;
   int64_t log_rows = 0;
-  int64_t items = 0;  // made or refreshed
+  int64_t items = 0;     // made or refreshed
+  bool touched = false;  // rows that a write of ours had changed besides are to be fetched
   bool recovery_begun = false;
   std::vector<std::string> problems;  // sentences for status; no content
 };
@@ -80,7 +81,7 @@ struct TakeReport {
   std::optional<OutgoingBatch> batch;
   bool more = false;         // another batch could be taken at once
   int64_t completed = 0;     // nothing to send: equal to the base, or never sent
-  bool wants_fetch = false;  // items wait for what the service holds of their rows
+  bool wants_fetch = false;  // items wait for what the service holds, or touched rows do
   // When the next Failed item is due, if that is all that waits.
   std::optional<absl::Time> next_due;
 };
@@ -104,7 +105,7 @@ struct PageReport {
   uint32_t applied = 0;
   uint32_t skipped = 0;     // the device has it, or has an open item (noted stale), or set aside
   uint32_t conflicts = 0;   // own accepted versions that lost
-  bool items_made = false;  // rows that nobody announced were found
+  bool items_made = false;  // rows that nobody announced were found, or others touched
 };
 
 // What status shows beside the queue.

@@ -70,6 +70,7 @@ struct Findings {
   bool defers_keys = false;  // one was refused whose foreign keys were not deferred
   std::map<EntityKey, Refused> refused;
   std::set<EntityKey> look_at;  // rows that are not what was expected
+  bool touched_others = false;  // what was written changed other rows
 };
 
 // One comparison of rows with states over all tables, in slices.
@@ -295,7 +296,7 @@ class ReplicaImpl final : public Replica {
   // Rows that were refused because of what they refer to get their turn again.
   absl::Status RetryDangling();
   absl::Status DrainEdit(const Hint& hint, int64_t drain);
-  absl::Status DrainTouched(sqlite::Database& db, const EntityKey& key);
+  absl::StatusOr<bool> DrainTouched(sqlite::Database& db, const EntityKey& key);
   absl::StatusOr<bool> IsMassDeletion(const std::string& type, size_t count);
   absl::Status HoldDeletion(const EntityKey& key);
   absl::Status RememberFirstSchema();

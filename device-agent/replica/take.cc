@@ -104,6 +104,7 @@ absl::StatusOr<TakeReport> ReplicaImpl::TakeFrom(sqlite::Database& db, const Tak
   DrainReport drained;
   PT_RETURN_IF_ERROR(At("snapshot"));
   PT_RETURN_IF_ERROR(DrainIn(PT_PLANTED("drain behind the snapshot") ? *app_ : db, &drained));
+  report.wants_fetch = drained.touched;
   Taking taking{db, limits, report, {}, 0, false, {}, {}, {}};
   taking.batch.batch_id = NewUuid(rng_);
   PT_RETURN_IF_ERROR(ChooseItems(taking));

@@ -91,6 +91,7 @@ struct Requested {
 struct Drained {
   FileIs file = FileIs::kReady;
   int64_t items = 0;
+  bool wants_fetch = false;
 };
 struct OpenBatch {
   std::string id;

@@ -153,6 +153,7 @@ void Session::On(const events::LocalFailed& event) {
 void Session::On(events::Drained event) {
   if (!Met(event.file, Work::kDrain)) return;
   if (event.file == FileIs::kRecovering) EnterRecovery(false, 0);
+  fetch_wanted_ |= event.wants_fetch;
   if (event.items == 0) return;
   last_write_ = now_.monotonic;
   report_wanted_ = true;

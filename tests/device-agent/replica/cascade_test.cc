@@ -53,11 +53,14 @@ TEST_F(CascadeTest, RowsDeletedWithTheirParentAreFetchedAndNotSentAsDeletions) {
                  V("Visit", "v1", 2, {{"PatientId", Value::Text("p1")}}),
                  V("Visit", "v2", 3, {{"PatientId", Value::Null()}})}));
 
-  a_.Apply(Page({V("Patient", "p1", 4, {}, true)}));
+  const PageReport applied = a_.Apply(Page({V("Patient", "p1", 4, {}, true)}));
   const DrainReport drained = a_.Drain();
   Compare();
 
   EXPECT_THAT(a_.Query("SELECT Id FROM Visit"), ElementsAre("v2"));
+  // At once, not with the next cycle.
+  EXPECT_TRUE(applied.items_made);
+  EXPECT_TRUE(drained.touched);
   EXPECT_EQ(drained.items, 0);
   EXPECT_THAT(a_.OpenQueue(), IsEmpty());
   EXPECT_THAT(*a_.replica().ToFetch(10), ElementsAre(EntityKey{"Visit", "v1"}));

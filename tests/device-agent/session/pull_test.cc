@@ -59,6 +59,22 @@ TEST(SessionPullTest, AppliesNothingForHeartbeats) {
   EXPECT_EQ(script.pages_applied, before);
 }
 
+TEST(SessionPullTest, AsksAtOnceForRowsThatADrainFoundTouched) {
+  Script script;
+  Connect(&script);
+  // Nothing can be sent for now: the log is drained by itself.
+  script.ClosePush(absl::UnavailableError("reset"));
+  script.to_fetch = {EntityKey{"Patient", "1"}};
+  script.Do(events::CommitSeen{});
+  const std::vector<std::string> plain = script.Sent();
+
+  script.drain_touches = true;
+  script.Do(events::CommitSeen{});
+
+  EXPECT_THAT(plain, Not(Contains("fetch 1")));
+  EXPECT_THAT(script.Sent(), Contains("fetch 1"));
+}
+
 TEST(SessionPullTest, DropsHalfABatchWhenTheStreamBreaks) {
   Script script;
   Connect(&script);

@@ -44,6 +44,7 @@ class Script {
   std::vector<EntityKey> to_fetch;
   FileIs file = FileIs::kReady;
   bool follows = false;  // of the last OpenPull
+  bool drain_touches = false;
   FakeClock clock;
 
   void Write(int count) {
@@ -150,7 +151,7 @@ class Script {
 
   void Local(const actions::Drain&) {
     const FileIs met = std::exchange(set_back, false) ? FileIs::kRecovering : file;
-    Reply(events::Drained{met, static_cast<int64_t>(waiting.size())});
+    Reply(events::Drained{met, static_cast<int64_t>(waiting.size()), drain_touches});
   }
   void Local(const actions::ListOpen&) {
     events::Listed listed;
