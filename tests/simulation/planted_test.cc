@@ -27,7 +27,6 @@ constexpr Catch kCatches[] = {
     {"a merge does not see what was changed back", 8},
     {"a merge keeps what stands where both changed", 8},
     {"a merge looks at the time of the row", 8},
-    {"a link's row is found by its old numbers", 105},
     {"a page ends anywhere", 1},
     {"a receipt holds no results", 1},
     {"a set-aside version is tried whatever its revision", 1},
