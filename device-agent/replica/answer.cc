@@ -176,9 +176,15 @@ absl::Status ReplicaImpl::SettleResults(Answering& answering) {
 absl::Status ReplicaImpl::AskWhatVoidLeaves(const EntityKey& key) {
   if (PT_PLANTED("what a void batch brought is not asked for")) return absl::OkStatus();
   if (TableOf(key.type) == nullptr && !IsWanted(key.type)) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(key));
+  if (note.has_value() && note->put_back) return absl::OkStatus();  // It is fetched in any case.
   PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(key));
-  const Revision known = state.has_value() ? ToldRevision(*state) : 0;
-  return ledger_->NoteStale({key, known + 1, false});
+  if (state.has_value()) {
+    return ledger_->NoteStale({key, ToldRevision(*state), true, false, state->row});
+  }
+  RowHashes nothing;
+  nothing.absent = true;
+  return ledger_->NoteStale({key, 0, true, false, nothing});
 }
 
 // What an answer or a fetch tells is ahead of the cursor: were the service set
