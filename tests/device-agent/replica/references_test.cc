@@ -57,6 +57,16 @@ class ReferencesTest : public ReplicaTest {
              "INSERT INTO book VALUES (1, 'bb', 'of B', 1, NULL);"
              "INSERT INTO tag VALUES (4, 'dull')");
   }
+  // And a book with a tag on both, by whatever numbers.
+  void BeginWithALink(bool foreign_keys) {
+    BeginShelves();
+    if (foreign_keys) a_.Sql("PRAGMA foreign_keys = ON");
+    a_.Sql(
+        "INSERT INTO tag VALUES (1, 'good');"
+        "INSERT INTO book VALUES (5, 'b1', 'One', NULL, NULL);"
+        "INSERT INTO book_tags VALUES (1, 5, 1)");
+    SyncBoth();
+  }
   void ExpectTheSame() {
     EXPECT_EQ(a_.Query(kBooks), b_.Query(kBooks));
     EXPECT_EQ(a_.Query(kTags), b_.Query(kTags));
@@ -148,12 +158,7 @@ TEST_F(ReferencesTest, ALinkIsKnownByTheRowsThatItLinks) {
 }
 
 TEST_F(ReferencesTest, WhatGoesWithItsParentIsDeletedEverywhere) {
-  BeginShelves();
-  a_.Sql(
-      "PRAGMA foreign_keys = ON; INSERT INTO tag VALUES (1, 'good');"
-      "INSERT INTO book VALUES (5, 'b1', 'One', NULL, NULL);"
-      "INSERT INTO book_tags VALUES (1, 5, 1)");
-  SyncBoth();
+  BeginWithALink(/*foreign_keys=*/true);
   ASSERT_THAT(b_.Query(kTags), ElementsAre("b1|good"));
 
   a_.Sql("DELETE FROM book WHERE uuid = 'b1'");
@@ -166,12 +171,7 @@ TEST_F(ReferencesTest, WhatGoesWithItsParentIsDeletedEverywhere) {
 }
 
 TEST_F(ReferencesTest, ANumberThatIsGivenOutAgainIsAnotherRow) {
-  BeginShelves();
-  a_.Sql(
-      "PRAGMA foreign_keys = ON; INSERT INTO tag VALUES (1, 'good');"
-      "INSERT INTO book VALUES (5, 'b1', 'One', NULL, NULL);"
-      "INSERT INTO book_tags VALUES (1, 5, 1)");
-  SyncBoth();
+  BeginWithALink(/*foreign_keys=*/true);
 
   // Within one drain: the link of the old 5 goes, a new one of the new 5 comes,
   // and goes, and comes.
@@ -192,12 +192,7 @@ TEST_F(ReferencesTest, ANumberThatIsGivenOutAgainIsAnotherRow) {
 // A page deletes a row, and another one gets its number: what was linked to the one
 // is not what is linked to the other.
 TEST_F(ReferencesTest, ALinkIsDeletedByTheNumbersOfNow) {
-  BeginShelves();
-  a_.Sql(
-      "INSERT INTO tag VALUES (1, 'good');"
-      "INSERT INTO book VALUES (5, 'b1', 'One', NULL, NULL);"
-      "INSERT INTO book_tags VALUES (1, 5, 1)");
-  SyncBoth();
+  BeginWithALink(/*foreign_keys=*/false);
   ASSERT_THAT(b_.Query("SELECT id FROM tag WHERE slug = 'good'"), ElementsAre("5"));
 
   // The old link's deletion comes last.
@@ -214,12 +209,7 @@ TEST_F(ReferencesTest, ALinkIsDeletedByTheNumbersOfNow) {
 }
 
 TEST_F(ReferencesTest, ALinkThatGoesWithAPageIsKnownByTheNumbersOfBefore) {
-  BeginShelves();
-  a_.Sql(
-      "INSERT INTO tag VALUES (1, 'good');"
-      "INSERT INTO book VALUES (5, 'b1', 'One', NULL, NULL);"
-      "INSERT INTO book_tags VALUES (1, 5, 1)");
-  SyncBoth();
+  BeginWithALink(/*foreign_keys=*/false);
 
   // To A the link stays, and refers to nothing.
   a_.Sql(
@@ -235,12 +225,7 @@ TEST_F(ReferencesTest, ALinkThatGoesWithAPageIsKnownByTheNumbersOfBefore) {
 
 // While what the app did to its links is not drained, their numbers keep their meaning.
 TEST_F(ReferencesTest, APageWaitsForLinksThatAreNotDrained) {
-  BeginShelves();
-  a_.Sql(
-      "INSERT INTO tag VALUES (1, 'good');"
-      "INSERT INTO book VALUES (5, 'b1', 'One', NULL, NULL);"
-      "INSERT INTO book_tags VALUES (1, 5, 1)");
-  SyncBoth();
+  BeginWithALink(/*foreign_keys=*/false);
   a_.Sql(
       "PRAGMA foreign_keys = OFF; DELETE FROM tag WHERE slug = 'good';"
       "INSERT INTO tag VALUES (9, 'new')");
@@ -256,12 +241,7 @@ TEST_F(ReferencesTest, APageWaitsForLinksThatAreNotDrained) {
 }
 
 TEST_F(ReferencesTest, RenumberedRowsSendNothing) {
-  BeginShelves();
-  a_.Sql(
-      "PRAGMA foreign_keys = ON; INSERT INTO tag VALUES (1, 'good');"
-      "INSERT INTO book VALUES (5, 'b1', 'One', NULL, NULL);"
-      "INSERT INTO book_tags VALUES (1, 5, 1)");
-  SyncBoth();
+  BeginWithALink(/*foreign_keys=*/true);
 
   a_.Sql("UPDATE book SET id = 77 WHERE uuid = 'b1'");
   const TakeReport taken = a_.Take();
@@ -348,12 +328,7 @@ TEST_F(ReferencesTest, ALinkToNothingIsNotSyncedAndSaid) {
 }
 
 TEST_F(ReferencesTest, ALinkThatOutlivedItsRowIsDeletedLater) {
-  BeginShelves();
-  a_.Sql(
-      "INSERT INTO tag VALUES (1, 'good');"
-      "INSERT INTO book VALUES (5, 'b1', 'One', NULL, NULL);"
-      "INSERT INTO book_tags VALUES (1, 5, 1)");
-  SyncBoth();
+  BeginWithALink(/*foreign_keys=*/false);
   // Foreign keys are off, and the two deletions are drained apart.
   a_.Sql("DELETE FROM book WHERE id = 5");
   Sync(a_);
@@ -432,12 +407,7 @@ TEST_F(ReferencesTest, OtherMeaningsOfAnIntegerWaitForInit) {
 }
 
 TEST_F(ReferencesTest, WithTriggersOffWhatGoesWithItsParentIsKnown) {
-  BeginShelves();
-  a_.Sql(
-      "PRAGMA foreign_keys = ON; INSERT INTO tag VALUES (1, 'good');"
-      "INSERT INTO book VALUES (5, 'b1', 'One', NULL, NULL);"
-      "INSERT INTO book_tags VALUES (1, 5, 1)");
-  SyncBoth();
+  BeginWithALink(/*foreign_keys=*/true);
   b_.Sql("CREATE TRIGGER only_the_app AFTER DELETE ON book BEGIN SELECT app_function(1); END");
   ASSERT_EQ(b_.Take().file, FileState::kReady);
   ASSERT_EQ(b_.replica().plan().ByType("book")->apply_mode, ApplyMode::kTriggersOff);
