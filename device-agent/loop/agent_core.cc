@@ -208,6 +208,12 @@ void AgentCore::Do(const actions::Finish& action) {
   Post(std::move(finished));
 }
 
+void AgentCore::Do(const actions::LookAtApp&) {
+  // Whatever is in the way, the page itself meets it next.
+  const absl::StatusOr<int64_t> rows = replica_.RowsLogged();
+  Post(events::LookedAtApp{rows.ok() ? *rows : 0});
+}
+
 void AgentCore::Do(const actions::Apply& action) {
   const absl::StatusOr<PageReport> report = replica_.Apply(*action.page);
   if (!report.ok()) return Failed(report.status());

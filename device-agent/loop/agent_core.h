@@ -102,6 +102,7 @@ class AgentCore final : public PeerEvents {
   void Do(const actions::ListOpen&);
   void Do(const actions::Take& action);
   void Do(const actions::Finish& action);
+  void Do(const actions::LookAtApp&);
   void Do(const actions::Apply& action);
   void Do(const actions::ListFetch& action);
   void Do(const actions::ApplyFetched& action);

@@ -1,6 +1,7 @@
 // The one transaction in which versions get into the app's file.
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -177,7 +178,8 @@ absl::StatusOr<Attempt> ReplicaImpl::WriteToApp(Work& work, const Intent& intent
   writing.first_seq = writing.log_seq = last.seq;
   writing.control.applying = true;
   PT_RETURN_IF_ERROR(WriteControl(*app_, writing.control));
-  PT_RETURN_IF_ERROR(WriteAll(writing));
+  PT_ASSIGN_OR_RETURN(const Attempt wrote, WriteAll(writing));
+  if (wrote != Attempt::kDone) return wrote;
   // All or nothing: what is refused is marked in a new intent.
   if (writing.refused_any && !defers_keys && !references_.empty()) {
     // Perhaps only because a key was looked at too early.
@@ -192,13 +194,13 @@ absl::StatusOr<Attempt> ReplicaImpl::WriteToApp(Work& work, const Intent& intent
   return Attempt::kDone;
 }
 
-absl::Status ReplicaImpl::WriteAll(Writing& writing) {
+absl::StatusOr<Attempt> ReplicaImpl::WriteAll(Writing& writing) {
   std::vector<Todo> todo;
   for (Target& target : writing.work.targets) {
     if (GoesIntoTheApp(target)) todo.push_back({&target, absl::OkStatus()});
   }
-  PT_ASSIGN_OR_RETURN(const bool plain, WritePlainly(writing, todo));
-  if (plain) todo.clear();
+  PT_ASSIGN_OR_RETURN(const Attempt plain, WritePlainly(writing, &todo));
+  if (plain != Attempt::kDone) return plain;
   bool parked = false;
   while (!todo.empty()) {
     const size_t before = todo.size();
@@ -214,25 +216,47 @@ absl::Status ReplicaImpl::WriteAll(Writing& writing) {
   for (const Todo& stuck : todo) {
     writing.Refuse(stuck.target->version.key, RefusalOf(stuck.why));
   }
-  if (writing.refused_any) return absl::OkStatus();
+  if (writing.refused_any) return Attempt::kDone;
   PT_RETURN_IF_ERROR(RunAfterApply(writing));
   PT_RETURN_IF_ERROR(PutTouchedBack(writing));
   PT_RETURN_IF_ERROR(CheckForeignKeys(writing));
-  return RebuildSearchIndexes(writing);
+  PT_RETURN_IF_ERROR(RebuildSearchIndexes(writing));
+  return Attempt::kDone;
 }
 
-// Mostly a statement writes its row and that row's line of the log, and no more.
-// Then one savepoint and one look at the log do for all of them. False, and nothing
-// is written, where anything else happens: each is judged by itself then.
-absl::StatusOr<bool> ReplicaImpl::WritePlainly(Writing& writing, const std::vector<Todo>& todo) {
-  constexpr int64_t kRowAndItsLogRow = 2;
-  const bool plain_tables = std::all_of(todo.begin(), todo.end(), [](const Todo& entry) {
-    const TablePlan& plan = entry.target->table->plan;
-    return plan.apply_mode == ApplyMode::kTriggersOn && !plan.logs_local_key;
+// Mostly a statement writes its row and that row's line of the log, and no more. Then one
+// look at the log does for all of them. Where anything else happens each is judged by
+// itself: a few are undone and written again at once; more begin the transaction anew,
+// since a savepoint around all of them would keep every page that they change.
+absl::StatusOr<Attempt> ReplicaImpl::WritePlainly(Writing& writing, std::vector<Todo>* todo) {
+  const bool plain_tables = std::all_of(todo->begin(), todo->end(), [](const Todo& entry) {
+    const Table& table = *entry.target->table;
+    return table.plan.apply_mode == ApplyMode::kTriggersOn && !table.plan.logs_local_key &&
+           !table.writes_more;
   });
-  if (!plain_tables || todo.size() < 2) return false;
+  if (!plain_tables || todo->size() < 2 || writing.findings->one_by_one) return Attempt::kDone;
   PT_RETURN_IF_ERROR(SetTriggers(true));
-  PT_ASSIGN_OR_RETURN(sqlite::Savepoint savepoint, sqlite::Savepoint::Begin(*app_));
+  std::optional<sqlite::Savepoint> savepoint;
+  if (todo->size() <= kTargetsAtOnceMax) {
+    PT_ASSIGN_OR_RETURN(sqlite::Savepoint begun, sqlite::Savepoint::Begin(*app_));
+    savepoint.emplace(std::move(begun));
+  }
+  PT_ASSIGN_OR_RETURN(const bool plain, WriteEachPlainly(writing, *todo));
+  if (plain) {
+    const bool ended = writing.refused_any;  // and the savepoint with it
+    if (savepoint.has_value() && !ended) PT_RETURN_IF_ERROR(savepoint->Release());
+    todo->clear();
+    return Attempt::kDone;
+  }
+  if (savepoint.has_value()) return Attempt::kDone;
+  writing.findings->one_by_one = true;
+  return Attempt::kAgain;
+}
+
+// False at the first that is not plain; what was written is to be undone then.
+absl::StatusOr<bool> ReplicaImpl::WriteEachPlainly(Writing& writing,
+                                                   const std::vector<Todo>& todo) {
+  constexpr int64_t kRowAndItsLogRow = 2;
   for (const Todo& entry : todo) {
     const int64_t before = app_->total_changes();
     const absl::StatusOr<bool> taken = WriteValues(writing, *entry.target);
@@ -242,12 +266,12 @@ absl::StatusOr<bool> ReplicaImpl::WritePlainly(Writing& writing, const std::vect
       writing.Refuse(entry.target->version.key, RefusalOf(taken.status()));
       return true;
     }
-    const bool plain = taken.ok() && *taken && app_->total_changes() - before == kRowAndItsLogRow;
-    if (!plain) return false;
+    if (!taken.ok() || !*taken) return false;
+    entry.target->table->writes_more |= app_->total_changes() - before != kRowAndItsLogRow;
+    if (entry.target->table->writes_more) return false;
   }
   PT_ASSIGN_OR_RETURN(const int64_t last, app_->QueryInt("SELECT max(Seq) FROM SyncLog"));
   if (last - writing.log_seq != static_cast<int64_t>(todo.size())) return false;
-  PT_RETURN_IF_ERROR(savepoint.Release());
   writing.log_seq = last;
   for (const Todo& entry : todo) writing.written.push_back(entry.target);
   return true;

@@ -85,12 +85,16 @@ absl::StatusOr<bool> ReplicaImpl::Maintain() {
 }
 
 // Only below the last sent row, so that a file that is set back is noticed, and
-// Seq never starts again. A little at a time: the app may want to write. True if
-// more is to be done.
+// Seq never starts again. A little at a time, and mostly while the app writes nothing: it
+// may be one that SQLite refuses whenever somebody else writes. True if more is to be done.
 absl::StatusOr<bool> ReplicaImpl::TrimAppLog() {
   PT_ASSIGN_OR_RETURN(const LogMark sent, GetMark("sent"));
   PT_ASSIGN_OR_RETURN(const int64_t first, app_->QueryInt("SELECT min(Seq) FROM SyncLog"));
-  if (sent.seq - first < options_.trim_rows_min) return false;
+  PT_ASSIGN_OR_RETURN(const LogMark last, LastMark(*app_));
+  const bool writes = std::exchange(log_end_seen_, last.seq).value_or(last.seq) != last.seq;
+  const int64_t rows = sent.seq - first;
+  if (rows < options_.trim_rows_min) return false;
+  if (writes && rows < kTrimAtOnce * options_.trim_rows_min) return false;
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, sqlite::Transaction::Begin(*app_));
   PT_ASSIGN_OR_RETURN(const ControlRow control, ReadControl(*app_));
   PT_ASSIGN_OR_RETURN(const bool unchanged, IsFileUnchanged(control));

@@ -27,6 +27,9 @@ constexpr absl::Duration kWriteWait = absl::Milliseconds(50);
 constexpr absl::Duration kReadWait = absl::Milliseconds(100);
 // A page of versions and the states beside it fit.
 constexpr char kCacheSize[] = "PRAGMA cache_size=-16000";
+// What a savepoint, or a statement with triggers, may have to put back: in memory. In a
+// file each changed page is two writes of the system, while the app waits.
+constexpr char kUndoInMemory[] = "PRAGMA temp_store=MEMORY";
 
 sqlite::OpenOptions AppOptions(const std::string& vfs, absl::Duration wait) {
   sqlite::OpenOptions options;
@@ -322,6 +325,7 @@ absl::Status ReplicaImpl::OpenConnections() {
   PT_ASSIGN_OR_RETURN(
       snapshot_, sqlite::Database::Open(options_.database, AppOptions(options_.vfs, kReadWait)));
   PT_RETURN_IF_ERROR(app_->Exec(kCacheSize));
+  PT_RETURN_IF_ERROR(app_->Exec(kUndoInMemory));
   wal_ = WalNow();
   return absl::OkStatus();
 }
@@ -479,6 +483,12 @@ absl::StatusOr<bool> ReplicaImpl::AppChanged() {
   if (!version.ok()) return true;
   const bool changed = *version != std::exchange(watched_version_, *version);
   return changed;
+}
+
+absl::StatusOr<int64_t> ReplicaImpl::RowsLogged() {
+  if (!snapshot_.has_value()) return 0;
+  PT_ASSIGN_OR_RETURN(const LogMark last, LastMark(*snapshot_));
+  return last.seq;
 }
 
 }  // namespace ptdoc::sync

@@ -155,6 +155,8 @@ class Replica {
   // True if anybody committed since the last call, the agent's own writes
   // included (PRAGMA data_version of a connection that only reads).
   virtual absl::StatusOr<bool> AppChanged() = 0;
+  // How many rows the app has logged so far: only the growth means anything. Cheap.
+  virtual absl::StatusOr<int64_t> RowsLogged() = 0;
 
   // Sending.
   virtual absl::StatusOr<DrainReport> Drain() = 0;

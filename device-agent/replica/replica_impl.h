@@ -47,6 +47,8 @@ inline constexpr size_t kBrakeRows = 20;      // deletions without a person's co
 inline constexpr int64_t kBrakePercent = 10;  // this many rows, or this part of a type
 inline constexpr size_t kCompletedAtOnceMax = 10'000;
 inline constexpr int64_t kTrimPart = 5;  // of them, in one transaction
+// So many times as many are trimmed while the app writes, too.
+inline constexpr int64_t kTrimAtOnce = 100;
 // How the message of an item begins whose row refers to one that is not there.
 inline constexpr char kDangling[] = "DANGLING_REFERENCE";
 
@@ -71,6 +73,7 @@ struct Findings {
   std::map<EntityKey, Refused> refused;
   std::set<EntityKey> look_at;  // rows that are not what was expected
   bool touched_others = false;  // what was written changed other rows
+  bool one_by_one = false;      // some statement writes more than its row
 };
 
 // One comparison of rows with states over all tables, in slices.
@@ -101,6 +104,7 @@ class ReplicaImpl final : public Replica {
   Ledger& ledger() override { return *ledger_; }
   const Plan& plan() const override { return plan_; }
   absl::StatusOr<bool> AppChanged() override;
+  absl::StatusOr<int64_t> RowsLogged() override;
   absl::StatusOr<DrainReport> Drain() override;
   absl::StatusOr<TakeReport> Take(const TakeLimits& limits) override;
   absl::StatusOr<std::vector<std::string>> OpenBatches() override;
@@ -199,10 +203,11 @@ class ReplicaImpl final : public Replica {
   absl::StatusOr<bool> IsFileUnchanged(const ControlRow& control);
   absl::StatusOr<Attempt> CheckBeforeWriting(Writing& writing);
   absl::StatusOr<bool> ReadUndrained(Writing& writing);
-  absl::Status WriteAll(Writing& writing);
+  absl::StatusOr<Attempt> WriteAll(Writing& writing);
   // Writes what can be written; the rest stays in `todo` with its error.
   struct Todo;
-  absl::StatusOr<bool> WritePlainly(Writing& writing, const std::vector<Todo>& todo);
+  absl::StatusOr<Attempt> WritePlainly(Writing& writing, std::vector<Todo>* todo);
+  absl::StatusOr<bool> WriteEachPlainly(Writing& writing, const std::vector<Todo>& todo);
   absl::Status WriteRound(Writing& writing, std::vector<Todo>* todo);
   absl::Status WriteOne(Writing& writing, Target& target);
   absl::StatusOr<std::optional<std::vector<Value>>> LocalKeyNow(const Target& target);
@@ -484,6 +489,7 @@ class ReplicaImpl final : public Replica {
   std::unique_ptr<Comparison> comparison_;
   // Scan mode: see NoticeSilentCommit.
   int64_t seen_data_version_ = -1;
+  std::optional<int64_t> log_end_seen_;  // by the last Maintain
   bool retry_set_aside_ = false;
   int64_t scan_found_ = 0;
   absl::Duration scan_delay_ = absl::Minutes(1);

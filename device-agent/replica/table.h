@@ -79,6 +79,8 @@ struct Table {
   // Elsewhere nothing: it would hold for the app's triggers, too, in the place of
   // their own OR IGNORE and OR REPLACE.
   std::string or_abort;
+  // Seen: a statement for one row writes others, too (the app's triggers).
+  bool writes_more = false;
   bool utf16 = false;  // the file's encoding: it keeps no text that is not UTF-8
   // For states of an earlier schema: where each present column stood, or -1.
   absl::flat_hash_map<int64_t, std::vector<int>> earlier;

@@ -112,6 +112,9 @@ struct Finished {
   PushCounts counts;
   std::vector<ConflictLine> conflicts;
 };
+struct LookedAtApp {
+  int64_t rows = 0;  // that the app has logged so far; only its growth counts
+};
 struct Applied {
   FileIs file = FileIs::kReady;
   PullCounts counts;
@@ -160,7 +163,7 @@ using Event =
     std::variant<events::Started, events::Tick, events::CommitSeen, events::Reconnected,
                  events::TokenChanged, events::QueueChanged, events::Paused, events::Resumed,
                  events::Requested, events::Drained, events::Listed, events::Took, events::Finished,
-                 events::Applied, events::ListedFetch, events::AppliedFetched,
+                 events::LookedAtApp, events::Applied, events::ListedFetch, events::AppliedFetched,
                  events::BegunRebaseline, events::Maintained, events::LocalFailed,
                  events::AnswerArrived, events::PushClosed, events::PageArrived, events::PullClosed,
                  events::FetchArrived, events::FetchFailed>;
@@ -178,6 +181,8 @@ struct Take {
 struct Finish {
   std::shared_ptr<const IncomingAnswer> answer;
 };
+// How much the app has written, before a large page.
+struct LookAtApp {};
 struct Apply {
   std::shared_ptr<const IncomingPage> page;
 };
@@ -222,10 +227,10 @@ struct CompleteRequest {
 }  // namespace actions
 
 using Action =
-    std::variant<actions::Drain, actions::ListOpen, actions::Take, actions::Finish, actions::Apply,
-                 actions::ListFetch, actions::ApplyFetched, actions::BeginRebaseline,
-                 actions::Maintain, actions::OpenPush, actions::SendBatch, actions::SendSettle,
-                 actions::SendReport, actions::ClosePush, actions::OpenPull, actions::ClosePull,
-                 actions::Fetch, actions::RecordSync, actions::CompleteRequest>;
+    std::variant<actions::Drain, actions::ListOpen, actions::Take, actions::Finish,
+                 actions::LookAtApp, actions::Apply, actions::ListFetch, actions::ApplyFetched,
+                 actions::BeginRebaseline, actions::Maintain, actions::OpenPush, actions::SendBatch,
+                 actions::SendSettle, actions::SendReport, actions::ClosePush, actions::OpenPull,
+                 actions::ClosePull, actions::Fetch, actions::RecordSync, actions::CompleteRequest>;
 
 }  // namespace ptdoc::sync

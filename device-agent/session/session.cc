@@ -208,7 +208,12 @@ void Session::On(events::Finished event) {
   }
 }
 
+void Session::On(events::LookedAtApp event) {
+  if (Met(FileIs::kReady, Work::kLook)) gate_.Looked(now_.monotonic, event.rows);
+}
+
 void Session::On(events::Applied event) {
+  gate_.Wrote(now_.monotonic, event.counts.applied);
   if (!Met(event.file, Work::kApply)) return;
   if (event.file == FileIs::kRecovering) return EnterRecovery(false, 0);
   if (pages_.empty()) return;  // Dropped meanwhile: another history.

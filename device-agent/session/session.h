@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "common/base/rng.h"
 #include "device-agent/session/events.h"
+#include "device-agent/session/page_gate.h"
 
 namespace ptdoc::sync {
 
@@ -107,6 +108,7 @@ class Session {
     kList,
     kTake,
     kFinish,
+    kLook,
     kApply,
     kListFetch,
     kApplyFetched,
@@ -148,6 +150,7 @@ class Session {
   void On(events::Listed event);
   void On(events::Took event);
   void On(events::Finished event);
+  void On(events::LookedAtApp event);
   void On(events::Applied event);
   void On(events::ListedFetch event);
   void On(events::AppliedFetched event);
@@ -197,6 +200,7 @@ class Session {
   void DriveRecovery();
   void ChooseLocal();
   bool ChooseWaiting();
+  bool LargePageWaits() const;
   void DriveRequest();
   void CompleteRequest(const absl::Status& error);
   void FailRequest(const absl::Status& error);
@@ -258,6 +262,8 @@ class Session {
   bool maintain_wanted_ = false;
   bool report_wanted_ = false;
   absl::Duration report_not_before_ = -absl::InfiniteDuration();
+
+  PageGate gate_;  // for large pages
 
   Work work_ = Work::kNone;
   absl::Duration file_not_before_ = -absl::InfiniteDuration();

@@ -67,6 +67,7 @@ absl::Duration Session::Deadline() const {
   at(probe_at_);
   at(file_not_before_);
   if (paused_) at(paused_until_);
+  if (LargePageWaits()) at(gate_.look_at());
   for (const Stream* stream : {&push_, &pull_, &fetch_}) {
     if (stream->state == StreamState::kClosed) at(stream->not_before);
   }
@@ -237,9 +238,15 @@ void Session::ChooseLocal() {
   }
 }
 
+bool Session::LargePageWaits() const {
+  return !pages_.empty() && pages_.front()->versions.size() >= PageGate::kLargePage;
+}
+
 bool Session::ChooseWaiting() {
   if (!answers_.empty()) {
     Start(Work::kFinish, actions::Finish{answers_.front()});
+  } else if (LargePageWaits() && !gate_.is_open()) {
+    if (now_.monotonic >= gate_.look_at()) Start(Work::kLook, actions::LookAtApp{});
   } else if (!pages_.empty()) {
     Start(Work::kApply, actions::Apply{pages_.front()});
   } else if (fetched_ != nullptr) {

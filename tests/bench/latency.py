@@ -2,8 +2,8 @@
 import threading
 
 from report import Figure
-from setting import (LOOK_S, STEP_LIMIT_S, connection, in_turn, make_table, resume, wait_pushed,
-                     wait_until)
+from setting import (LOOK_S, STEP_LIMIT_S, connection, in_threads, in_turn, make_table, resume,
+                     wait_pushed, wait_until)
 
 ROWS_ONE_BY_ONE = 1_000
 # Each case of `capture` is cut into so many turns, ours and the floor's in turn.
@@ -82,10 +82,10 @@ class BusyDevice:
         if pulls:
             self.a.agent_run("pause")
             self.bench.insert_offline(self.a, self.bench.sizes.rows_busy)
+            # Sent last, so it comes last. Asked before rows of b come in behind it.
+            last = self.a.rows("SELECT Id FROM Patient ORDER BY rowid DESC LIMIT 1")[0][0]
             resume(self.a)
             wait_pushed(self.a)
-            # Sent last, so it comes last.
-            last = self.a.rows("SELECT Id FROM Patient ORDER BY rowid DESC LIMIT 1")[0][0]
         if pushes:
             self.bench.insert_offline(self.b, self.bench.sizes.rows_busy)
             backlog = self.b.ledger("SELECT max(Id) FROM SyncQueueItems")[0][0]
@@ -129,7 +129,20 @@ class BusyDevice:
         return figures
 
 
+def beside_neighbours(bench):
+    """The app, without an agent, while straight-line programs push and pull as many rows
+    in files of their own: what sharing processors and disk costs by itself."""
+    with bench.directory() as place:
+        make_table(place / "app.db")
+        with bench.helper("app", db=place / "app.db", rows=APP_WRITES_MAX,
+                          timeout_ms=APP_PATIENCE_MS) as helper:
+            in_threads([lambda verb=verb: bench.floor_run(verb, bench.sizes.rows_busy)
+                        for verb in ("push", "pull")])
+            return helper.finish()
+
+
 def app_latency(bench, ours_first):
+    neighbours = beside_neighbours(bench)
     with bench.world("a", "b") as world:
         devices = BusyDevice(bench, world)
         both, rest = in_turn(
@@ -140,6 +153,7 @@ def app_latency(bench, ours_first):
         beside = devices.beside_a_colleague(COLLEAGUE_WRITES * bench.sizes.writes, reads_first=1)
     return {
         "app_latency_p99": Figure(both["p99_ms"], rest["p99_ms"]),
+        "app_latency_neighbours": Figure(both["p99_ms"], neighbours["p99_ms"]),
         "app_latency_p50": Figure(both["p50_ms"], rest["p50_ms"]),
         "app_latency_busy": Figure(both["refused"], rest["refused"], of=both["writes"]),
         "app_latency_push": Figure(refused_of_1000(pushing), of=pushing["writes"]),

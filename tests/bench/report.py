@@ -64,6 +64,7 @@ KEYS = {
     "capture_1": Key("the app's insert, 1 a transaction", "us/row", 1.3, digits=1),
     "capture_1_unique": Key("the same with a UNIQUE index", "us/row", 1.9, digits=1),
     "app_latency_p99": Key("the app's commit at full speed, 99 %", "ms", 2.0, digits=2),
+    "app_latency_neighbours": Key("the same; floor: others use the machine", "ms", digits=2),
     "app_latency_p50": Key("the same, median", "ms", digits=2),
     "app_latency_busy": Key("refused in spite of 250 ms patience", "commits", 0, absolute=True),
     "app_latency_push": Key("of 1,000 that read first, refused: pushing", "", 0, absolute=True,

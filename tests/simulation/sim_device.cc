@@ -16,10 +16,10 @@ namespace {
 
 const char* NameOf(const Action& action) {
   static constexpr const char* kNames[] = {
-      "drain",      "list open",     "take",        "finish",     "apply",
-      "list fetch", "apply fetched", "rebaseline",  "maintain",   "open push",
-      "send batch", "send settle",   "report",      "close push", "open pull",
-      "close pull", "fetch",         "record sync", "complete"};
+      "drain",     "list open",  "take",          "finish",      "look at app",
+      "apply",     "list fetch", "apply fetched", "rebaseline",  "maintain",
+      "open push", "send batch", "send settle",   "report",      "close push",
+      "open pull", "close pull", "fetch",         "record sync", "complete"};
   static_assert(std::size(kNames) == std::variant_size_v<Action>);
   return kNames[action.index()];
 }

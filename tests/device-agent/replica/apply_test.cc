@@ -287,6 +287,61 @@ TEST_F(ApplyTest, WhatTheAppsTriggerChangesInTheRowsOfAPageIsPutBackAsSent) {
   EXPECT_FALSE(a_.Take().batch.has_value());
 }
 
+// A page of many rows is written without a savepoint around it.
+class LargePageTest : public ApplyTest {
+ protected:
+  static constexpr int kRows = 100;
+  static constexpr char kWrong[] = "SELECT Id FROM Patient WHERE Name != 'n' || substr(Id, 2)";
+
+  // p1 to p100, of whom `odd` is called "odd".
+  static IncomingPage Many(Revision first, int odd = 0) {
+    std::vector<Version> versions;
+    for (int i = 1; i <= kRows; ++i) {
+      const std::string name = i == odd ? "odd" : absl::StrCat("n", i);
+      versions.push_back(Patient(absl::StrCat("p", i), first + i, name));
+    }
+    return Page(std::move(versions));
+  }
+};
+
+TEST_F(LargePageTest, WhatATriggerOfTheAppChangesInOneOfManyRowsIsPutBackAsSent) {
+  a_.Begin(absl::StrCat(kClinic,
+                        "CREATE TRIGGER t AFTER INSERT ON Patient WHEN NEW.Id = 'p60' BEGIN "
+                        "UPDATE Patient SET Phone = 'trigger' WHERE Id IN ('p1', 'p60'); END"));
+
+  EXPECT_EQ(a_.Apply(Many(0)).applied, 100u);
+
+  EXPECT_THAT(a_.Query("SELECT count(*) FROM Patient WHERE Phone IS NULL"), ElementsAre("100"));
+  EXPECT_THAT(a_.Query(kWrong), IsEmpty());
+  EXPECT_EQ(a_.Drain().items, 0);
+  EXPECT_FALSE(a_.Take().batch.has_value());
+}
+
+TEST_F(LargePageTest, OneRefusedVersionOfManyIsSetAsideAlone) {
+  a_.Begin(absl::StrCat(kClinic,
+                        "CREATE TRIGGER t BEFORE INSERT ON Patient WHEN NEW.Name = 'odd' BEGIN "
+                        "SELECT RAISE(ABORT, 'no'); END"));
+
+  a_.Apply(Many(0, 60));
+
+  EXPECT_THAT(a_.Query("SELECT count(*) FROM Patient"), ElementsAre("99"));
+  EXPECT_THAT(a_.Query(kWrong), IsEmpty());
+  EXPECT_THAT(SetAsides(), ElementsAre("p60|SQLITE_CONSTRAINT_TRIGGER"));
+  EXPECT_EQ(a_.Drain().items, 0);
+}
+
+TEST_F(LargePageTest, OneOfManyThatEndsTheTransactionIsSetAsideAlone) {
+  a_.Begin(absl::StrCat(kClinic,
+                        "CREATE TRIGGER t BEFORE INSERT ON Patient WHEN NEW.Name = 'odd' BEGIN "
+                        "SELECT RAISE(ROLLBACK, 'no'); END"));
+
+  a_.Apply(Many(0, 60));
+
+  EXPECT_THAT(a_.Query("SELECT count(*) FROM Patient"), ElementsAre("99"));
+  EXPECT_THAT(a_.Query(kWrong), IsEmpty());
+  EXPECT_THAT(SetAsides(), ElementsAre("p60|SQLITE_CONSTRAINT_TRIGGER"));
+}
+
 TEST_F(ApplyTest, SearchIndexFollowsWhatIsApplied) {
   a_.Begin(absl::StrCat(
       kClinic,

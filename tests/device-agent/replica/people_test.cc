@@ -226,6 +226,27 @@ TEST_F(PeopleTest, LogIsTrimmedALittleAtATimeAndOnlyBelowWhatWasSent) {
   EXPECT_TRUE(a_.Take().batch.has_value());
 }
 
+TEST_F(PeopleTest, LogIsNotTrimmedWhileTheAppWrites) {
+  constexpr char kCount[] = "SELECT count(*) FROM SyncLog";
+  a_.Begin(kClinic);
+  EXPECT_FALSE(*a_.replica().Maintain());
+  a_.Sql(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6500) "
+      "INSERT INTO Patient(Id) SELECT 'p' || i FROM n");
+  a_.Sql("DELETE FROM Patient");
+  EXPECT_FALSE(a_.Take().batch.has_value());
+  const int64_t before = *a_.app().QueryInt(kCount);
+
+  const bool more = *a_.replica().Maintain();
+  const int64_t while_it_writes = *a_.app().QueryInt(kCount);
+  const bool more_at_rest = *a_.replica().Maintain();
+
+  EXPECT_FALSE(more);
+  EXPECT_EQ(while_it_writes, before);
+  EXPECT_TRUE(more_at_rest);
+  EXPECT_LT(*a_.app().QueryInt(kCount), before);
+}
+
 TEST_F(PeopleTest, SilentDeletionOfARowThatIsBeingSentForTheFirstTimeIsFound) {
   a_.Begin(kClinic);
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");

@@ -42,6 +42,7 @@ class Script {
   std::vector<std::string> done;  // local actions that changed something
   std::vector<RunResult> results;
   std::vector<EntityKey> to_fetch;
+  int64_t rows_logged = 0;
   FileIs file = FileIs::kReady;
   bool follows = false;  // of the last OpenPull
   bool drain_touches = false;
@@ -207,6 +208,7 @@ class Script {
     ++item.retry_count;
     waiting.push_back(item);
   }
+  void Local(const actions::LookAtApp&) { Reply(events::LookedAtApp{rows_logged}); }
   void Local(const actions::Apply& apply) {
     events::Applied applied;
     applied.file = file;
