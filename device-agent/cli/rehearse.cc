@@ -213,7 +213,10 @@ class Rehearsal {
   // The row goes behind everybody's back and comes as a version of another device.
   absl::StatusOr<std::string> TryApply(sqlite::Database& db, const TablePlan& table,
                                        const Probe& probe) {
-    PT_RETURN_IF_ERROR(replica_->Drain().status());
+    DrainReport drained;
+    do {
+      PT_ASSIGN_OR_RETURN(drained, replica_->Drain());
+    } while (drained.more);
     PT_RETURN_IF_ERROR(replica_->ledger().db().Exec("DELETE FROM SyncQueueItems"));
     PT_RETURN_IF_ERROR(db.EnableTriggers(false));
     PT_RETURN_IF_ERROR(RunWithKey(

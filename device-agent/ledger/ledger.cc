@@ -17,7 +17,8 @@ constexpr char kHashKeyName[] = "hash_key";
 // Pages (16 MiB). SQLite moves the write-ahead log inside of the commit that makes it
 // longer than that; mostly Checkpoint() comes before. A long push writes the same
 // pages again and again: they are moved once for many batches.
-constexpr char kMoveLogRarely[] = "PRAGMA wal_autocheckpoint=4000";
+constexpr char kMoveLogRarely[] =
+    "PRAGMA wal_autocheckpoint=4000; PRAGMA journal_size_limit=67108864";
 
 absl::StatusOr<std::string> LoadOrMakeHashKey(Ledger& ledger, Rng& rng) {
   PT_ASSIGN_OR_RETURN(std::string key, ledger.Get(kHashKeyName));

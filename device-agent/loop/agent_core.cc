@@ -79,6 +79,8 @@ void AgentCore::Post(Event event) {
   }
   pumping_ = false;
   if (dead_) return;
+  const bool wants = session_.WantsPages();
+  if (!std::exchange(wanted_pages_, wants) && wants) peer_.ReadOn();
   LogChanges();
   if (observer_) observer_();
 }
@@ -170,7 +172,7 @@ void AgentCore::Failed(const absl::Status& status) {
 void AgentCore::Do(const actions::Drain&) {
   const absl::StatusOr<DrainReport> report = replica_.Drain();
   if (!report.ok()) return Failed(report.status());
-  Post(events::Drained{Translate(report->file), report->items, report->touched});
+  Post(events::Drained{Translate(report->file), report->items, report->touched, report->more});
 }
 
 void AgentCore::Do(const actions::ListOpen&) {

@@ -77,6 +77,7 @@ class AgentCore final : public PeerEvents {
   void OnPushAnswer(IncomingAnswer answer) override;
   void OnPushClosed(const absl::Status& status) override;
   void OnPullPage(IncomingPage page) override;
+  bool WantsPages() const override { return session_.WantsPages(); }
   void OnPullClosed(const absl::Status& status) override;
   void OnFetched(IncomingFetch fetch) override;
   void OnFetchFailed(const absl::Status& status) override;
@@ -130,6 +131,7 @@ class AgentCore final : public PeerEvents {
   Session session_;
   std::deque<Event> events_;
   bool pumping_ = false;
+  bool wanted_pages_ = true;
   bool dead_ = false;
   LinkState logged_ = LinkState::kConnecting;
   absl::Status logged_error_;

@@ -67,15 +67,7 @@ absl::StatusOr<DrainReport> ReplicaImpl::Drain() {
   if (report.recovery_begun || Recovering()) return report;
   PT_ASSIGN_OR_RETURN(report.file, ReadyToJudge(/*drain=*/false));
   if (report.file != FileState::kReady) return report;
-  const absl::Status status = [&]() -> absl::Status {
-    PT_ASSIGN_OR_RETURN(const sqlite::Transaction snapshot,
-                        sqlite::Transaction::Begin(*snapshot_, sqlite::Transaction::Kind::kRead));
-    PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
-    PT_RETURN_IF_ERROR(CheckSnapshot(*snapshot_));
-    PT_RETURN_IF_ERROR(DrainIn(*snapshot_, &report));
-    PT_RETURN_IF_ERROR(At("drained"));
-    return tx.Commit();
-  }();
+  const absl::Status status = DrainSome(&report);
   if (status.ok()) return report;
   const std::optional<FileState> in_the_way = FileStateOf(status);
   if (!in_the_way.has_value()) return status;
@@ -85,16 +77,44 @@ absl::StatusOr<DrainReport> ReplicaImpl::Drain() {
 }
 
 absl::Status ReplicaImpl::DrainNow() {
+  DrainReport report;
+  do {
+    PT_RETURN_IF_ERROR(DrainSome(&report));
+  } while (report.more);
+  return absl::OkStatus();
+}
+
+// Up to drain_rows_max rows where more wait: an import of a million would hold up
+// everything else, and hold both files' write-ahead logs at their full length.
+absl::Status ReplicaImpl::DrainSome(DrainReport* report) {
   PT_ASSIGN_OR_RETURN(const sqlite::Transaction snapshot,
                       sqlite::Transaction::Begin(*snapshot_, sqlite::Transaction::Kind::kRead));
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
   PT_RETURN_IF_ERROR(CheckSnapshot(*snapshot_));
-  DrainReport report;
-  PT_RETURN_IF_ERROR(DrainIn(*snapshot_, &report));
+  PT_ASSIGN_OR_RETURN(const bool is_long, IsLogLong());
+  report->more = is_long;
+  PT_RETURN_IF_ERROR(is_long ? DrainIn(*snapshot_, report, options_.drain_rows_max)
+                             : DrainIn(*snapshot_, report));
+  PT_RETURN_IF_ERROR(At("drained"));
   return tx.Commit();
 }
 
-absl::Status ReplicaImpl::DrainIn(sqlite::Database& db, DrainReport* report) {
+// True if the log may be drained in parts: not right after a change of the schema, whose
+// deletions are counted together, nor where rows are known by local integers, which
+// only all of the log explains.
+absl::StatusOr<bool> ReplicaImpl::IsLogLong() {
+  if (Recovering()) return false;
+  for (const TablePlan& plan : plan_.tables) {
+    if (plan.logs_local_key || !plan.translations.empty()) return false;
+  }
+  PT_ASSIGN_OR_RETURN(const int64_t schema, ledger_->GetInt(kDrainedSchema, -1));
+  if (schema != schema_version_) return false;
+  PT_ASSIGN_OR_RETURN(const LogMark drained, GetMark("drained"));
+  PT_ASSIGN_OR_RETURN(const LogMark last, LastMark(*snapshot_));
+  return last.seq - drained.seq > options_.drain_rows_max;
+}
+
+absl::Status ReplicaImpl::DrainIn(sqlite::Database& db, DrainReport* report, int64_t rows_max) {
   if (Recovering()) return absl::OkStatus();
   PT_RETURN_IF_ERROR(LoadUnanswered());
   PT_ASSIGN_OR_RETURN(LogMark mark, GetMark("drained"));
@@ -104,9 +124,9 @@ absl::Status ReplicaImpl::DrainIn(sqlite::Database& db, DrainReport* report) {
   LogKeys keys(db, plan_, mark.seq);
   Hints hints;
   ++drain;
-  while (true) {
-    PT_ASSIGN_OR_RETURN(const std::vector<LogRow> rows,
-                        ReadLog(db, plan_, mark.seq, kLogChunkRows));
+  const size_t chunk = static_cast<size_t>(std::min<int64_t>(kLogChunkRows, rows_max));
+  for (int64_t taken = 0; taken < rows_max; taken += static_cast<int64_t>(chunk)) {
+    PT_ASSIGN_OR_RETURN(const std::vector<LogRow> rows, ReadLog(db, plan_, mark.seq, chunk));
     if (rows.empty()) break;
     hints.of_rows.clear();
     PT_RETURN_IF_ERROR(CollectHints(rows, keys, &hints));
@@ -122,7 +142,7 @@ absl::Status ReplicaImpl::DrainIn(sqlite::Database& db, DrainReport* report) {
     }
     report->log_rows += static_cast<int64_t>(rows.size());
     mark = {rows.back().seq, rows.back().tag};
-    if (rows.size() < kLogChunkRows) break;
+    if (rows.size() < chunk) break;
   }
   PT_RETURN_IF_ERROR(NoticeSilentCommit(report->log_rows));
   if (mark == before) return RememberFirstSchema();

@@ -85,7 +85,10 @@ absl::Status ReplicaImpl::UninstallFiles() {
     // A file that is another one by now has nothing to tell: `init` compares it.
     PT_ASSIGN_OR_RETURN(const std::string file_id, ledger_->Get("file_id"));
     if (control.ok() && control->file_id == file_id) {
-      PT_ASSIGN_OR_RETURN(const DrainReport drained, Drain());
+      DrainReport drained;
+      do {
+        PT_ASSIGN_OR_RETURN(drained, Drain());
+      } while (drained.more);
       if (drained.file == FileState::kBlockedByApp) {
         return BlockedByApp(options_.database, "uninstall");
       }

@@ -34,6 +34,8 @@ struct ReplicaOptions {
   absl::Duration scan_delay_max = absl::Hours(1);
   // So many rows of the capture log that were sent may stay in the app's file.
   int64_t trim_rows_min = 10'000;
+  // So many of them go into the queue in one transaction, where more wait.
+  int64_t drain_rows_max = 16'384;
   std::string vfs;  // empty = the default
   // With a VFS of its own: which file stands at `database`, 0 = none. Null: the
   // file system's inode tells, or with a VFS nobody.
@@ -73,6 +75,7 @@ struct DrainReport {
   int64_t items = 0;     // made or refreshed
   bool touched = false;  // rows that a write of ours had changed besides are to be fetched
   bool recovery_begun = false;
+  bool more = false;                  // the log goes on: call again
   std::vector<std::string> problems;  // sentences for status; no content
 };
 

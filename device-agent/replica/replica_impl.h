@@ -18,6 +18,7 @@
 //     the intent that is open; nowhere else.
 
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -292,7 +293,10 @@ class ReplicaImpl final : public Replica {
   struct Hint;  // what the log says of one entity
   struct Hints;
   // In one snapshot of the app's file and one transaction of the ledger.
-  absl::Status DrainIn(sqlite::Database& db, DrainReport* report);
+  absl::Status DrainIn(sqlite::Database& db, DrainReport* report,
+                       int64_t rows_max = std::numeric_limits<int64_t>::max());
+  absl::Status DrainSome(DrainReport* report);
+  absl::StatusOr<bool> IsLogLong();
   // kAborted if `db` is no longer as Ready() saw it.
   absl::Status CheckSnapshot(sqlite::Database& db);
   static void NoteLogRow(const LogRow& row, Hint* hint);

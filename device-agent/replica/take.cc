@@ -74,6 +74,13 @@ absl::StatusOr<TakeReport> ReplicaImpl::Take(const TakeLimits& limits) {
   if (report.file != FileState::kReady) return report;
   PT_ASSIGN_OR_RETURN(const int64_t found, ledger_->GetInt("found", 0));
   const absl::StatusOr<TakeReport> taken = [&]() -> absl::StatusOr<TakeReport> {
+    PT_ASSIGN_OR_RETURN(report.more, IsLogLong());
+    if (report.more) {
+      PT_ASSIGN_OR_RETURN(const DrainReport drained, Drain());
+      report.file = drained.file;
+      report.wants_fetch = drained.touched;
+      return report;
+    }
     if (found == 0) return TakeFrom(*snapshot_, limits, nullptr);
     // Edits that no log row announces are read in a transaction of our own that
     // sets a page mark: else a file that is set back would show no trace of it.

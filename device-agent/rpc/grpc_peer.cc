@@ -125,6 +125,10 @@ void GrpcPeer::ClosePull() {
   link_->post([](PeerEvents& events) { events.OnPullClosed(absl::OkStatus()); });
 }
 
+void GrpcPeer::ReadOn() {
+  if (pull_ != nullptr && !pull_->closed()) pull_->ReadNext();
+}
+
 void GrpcPeer::Fetch(const std::vector<EntityKey>& keys) {
   v1::PullRequest request;
   request.set_packed(true);

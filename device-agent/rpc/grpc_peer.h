@@ -53,6 +53,7 @@ class GrpcPeer final : public Peer {
   void OpenPull(const std::string& cursor, const std::vector<std::string>& types, bool follow,
                 const QueueHealth& queue) override;
   void ClosePull() override;
+  void ReadOn() override;
   void Fetch(const std::vector<EntityKey>& keys) override;
 
  private:

@@ -56,11 +56,12 @@ void PullStream::OnReadDone(bool ok) {
     reading_ = false;
     if (!page.ok() || cancelled_) return Release();
   }
-  // As in PushStream: the next message when this one was taken.
+  // While this one is applied the next is read, unpacked and converted. Where more of them
+  // wait than the session wants, none is read: so the service is held up, not our memory.
   const bool posted =
       link_->post([self = shared_from_this(), page = *std::move(page)](PeerEvents& events) mutable {
+        if (events.WantsPages()) self->ReadNext();
         if (!self->closed_) events.OnPullPage(std::move(page));
-        self->ReadNext();
       });
   if (!posted) Abandon();
 }

@@ -24,6 +24,8 @@ class PullStream final : public grpc::ClientReadReactor<v1::PullResponse>,
   void Start(v1::SyncService::Stub& stub);
   // Nothing is reported any more, and the call is cut.
   void Close();
+  // Reads the next message, if none is being read. Any thread.
+  void ReadNext();
   bool closed() const { return closed_; }
   // Cuts the call. Any thread.
   void Abandon();
@@ -32,7 +34,6 @@ class PullStream final : public grpc::ClientReadReactor<v1::PullResponse>,
   void OnDone(const grpc::Status& status) override;
 
  private:
-  void ReadNext();
   void Break(const absl::Status& why);
   void Release() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

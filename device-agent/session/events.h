@@ -92,6 +92,7 @@ struct Drained {
   FileIs file = FileIs::kReady;
   int64_t items = 0;
   bool wants_fetch = false;
+  bool more = false;  // the same again at once
 };
 struct OpenBatch {
   std::string id;
@@ -102,8 +103,8 @@ struct Listed {
 };
 struct Took {
   FileIs file = FileIs::kReady;
-  std::string batch_id;  // empty = nothing to take
-  bool more = false;
+  std::string batch_id;                       // empty = nothing to take, or not yet
+  bool more = false;                          // the same again at once
   std::optional<absl::Duration> next_due_in;  // until the next Failed item may go
   bool wants_fetch = false;                   // items wait for what a fetch brings
 };

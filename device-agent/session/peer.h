@@ -71,6 +71,9 @@ class Peer {
   virtual void OpenPull(const std::string& cursor, const std::vector<std::string>& types,
                         bool follow, const QueueHealth& queue) = 0;
   virtual void ClosePull() = 0;
+  // There is room for a page again (PeerEvents::WantsPages). A peer may report pages
+  // whether there is or not.
+  virtual void ReadOn() {}
 
   // One fetch at a time.
   virtual void Fetch(const std::vector<EntityKey>& keys) = 0;
@@ -83,6 +86,8 @@ class PeerEvents {
   virtual void OnPushAnswer(IncomingAnswer answer) = 0;
   virtual void OnPushClosed(const absl::Status& status) = 0;
   virtual void OnPullPage(IncomingPage page) = 0;
+  // False while enough pages wait to be applied: the next one can stay where it is.
+  virtual bool WantsPages() const { return true; }
   virtual void OnPullClosed(const absl::Status& status) = 0;
   virtual void OnFetched(IncomingFetch fetch) = 0;
   virtual void OnFetchFailed(const absl::Status& status) = 0;

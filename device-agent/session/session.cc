@@ -154,6 +154,7 @@ void Session::On(events::Drained event) {
   if (!Met(event.file, Work::kDrain)) return;
   if (event.file == FileIs::kRecovering) EnterRecovery(false, 0);
   fetch_wanted_ |= event.wants_fetch;
+  drain_wanted_ |= event.more;
   if (event.items == 0) return;
   last_write_ = now_.monotonic;
   report_wanted_ = true;
@@ -183,7 +184,10 @@ void Session::On(events::Took event) {
     due_at_ = now_.monotonic + std::max(*event.next_due_in, absl::Milliseconds(1));
   }
   fetch_wanted_ |= event.wants_fetch;
-  if (event.batch_id.empty()) return;
+  if (event.batch_id.empty()) {
+    take_wanted_ |= event.more;  // A long log is drained first.
+    return;
+  }
   last_write_ = now_.monotonic;
   report_wanted_ = true;
   take_wanted_ |= event.more;
@@ -218,6 +222,7 @@ void Session::On(events::Applied event) {
   if (event.file == FileIs::kRecovering) return EnterRecovery(false, 0);
   if (pages_.empty()) return;  // Dropped meanwhile: another history.
   const std::shared_ptr<const IncomingPage> page = std::move(pages_.front());
+  if (!WantsPages()) pull_.heard_at = now_.monotonic;
   pages_.pop_front();
   buffered_versions_ -= page->versions.size();
   pull_done_ += page->versions.size();

@@ -77,6 +77,7 @@ class Session {
   // share one.
   static constexpr absl::Duration kReportEvery = absl::Seconds(1);
   static constexpr size_t kFetchKeysMax = 500;
+  static constexpr size_t kPagesAhead = 4;
   static constexpr size_t kBufferedVersionsMax = 20'000;
 
   // `rng` must outlive this.
@@ -86,6 +87,9 @@ class Session {
 
   // When Tick is due (monotonic); infinite if nothing waits for time to pass.
   absl::Duration Deadline() const;
+
+  // False while as many pages wait as are worth having in memory.
+  bool WantsPages() const { return pages_.size() < kPagesAhead; }
 
   SessionView View() const;
 

@@ -43,7 +43,8 @@ void Session::CheckSilence() {
     push_.dead = true;
     ClosePush();
   }
-  if (pull_.state == StreamState::kOpen && now >= pull_.heard_at + kSilenceMax) {
+  // While enough pages wait nobody listens.
+  if (pull_.state == StreamState::kOpen && WantsPages() && now >= pull_.heard_at + kSilenceMax) {
     pull_.dead = true;
     ClosePull();
   }
@@ -76,7 +77,7 @@ absl::Duration Session::Deadline() const {
     if (!open_.empty()) at(std::max(open_.front().sent_at, push_.heard_at) + kSilenceMax);
     if (report_wanted_) at(report_not_before_);
   }
-  if (pull_.state == StreamState::kOpen) at(pull_.heard_at + kSilenceMax);
+  if (pull_.state == StreamState::kOpen && WantsPages()) at(pull_.heard_at + kSilenceMax);
   if (request_.has_value() && blocked_since_.has_value()) {
     at(std::max(*blocked_since_, request_->started) + kRequestBlockedMax);
   }

@@ -65,6 +65,7 @@ ReplicaOptions SimDevice::Options() const {
   options.take_lock = false;
   options.scan_delay_max = kScanDelayMax;
   options.trim_rows_min = 20;
+  options.drain_rows_max = 8;
   return options;
 }
 

@@ -54,6 +54,46 @@ TEST_F(QueueTest, RowsFromBeforeInitAreInitialAndLoseWithTheSmallestTime) {
   EXPECT_TRUE((*a_.replica().Facts()).initial);
 }
 
+TEST_F(QueueTest, LongLogGoesIntoTheQueueInParts) {
+  a_.options().drain_rows_max = 10;
+  a_.Begin(kClinic);
+  a_.Drain();
+  a_.Sql(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25) "
+      "INSERT INTO Patient(Id) SELECT printf('p%02d', i) FROM n");
+  a_.Sql("DELETE FROM Patient WHERE Id = 'p01'");
+
+  const DrainReport first = a_.Drain();
+  const size_t after_one = a_.Queue().size();
+  const TakeReport early = a_.Take();
+  const DrainReport last = a_.Drain();
+  const TakeReport taken = a_.Take();
+
+  EXPECT_TRUE(first.more);
+  EXPECT_EQ(after_one, 10u);
+  // What is sent is as new as the rows that are read for it: nothing yet.
+  EXPECT_FALSE(early.batch.has_value());
+  EXPECT_TRUE(early.more);
+  EXPECT_FALSE(last.more);
+  ASSERT_TRUE(taken.batch.has_value());
+  EXPECT_THAT(taken.batch->changes, SizeIs(24));
+  EXPECT_EQ(taken.batch->changes.front().key.id, "p02");
+}
+
+// What it takes along is counted together.
+TEST_F(QueueTest, LongLogBehindAMigrationIsDrainedWhole) {
+  a_.options().drain_rows_max = 10;
+  a_.Begin(kClinic);
+  a_.Sql(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25) "
+      "INSERT INTO Patient(Id) SELECT 'p' || i FROM n");
+  a_.Drain();
+  a_.Sql("ALTER TABLE Patient ADD COLUMN Street TEXT");
+  a_.Sql("UPDATE Patient SET Street = 'x'");
+
+  EXPECT_FALSE(a_.Drain().more);
+}
+
 TEST_F(QueueTest, InitTwiceEnqueuesNothingTwice) {
   a_.Begin(kClinic, "INSERT INTO Patient VALUES('p1', 'Ann', NULL)");
   a_.Close();

@@ -49,6 +49,7 @@ class Reports final : public PeerEvents {
     }
     return true;
   }
+  void TakeNext() { TakeOne(); }
   void TakeAll() {
     while (TakeOne()) {
     }
@@ -65,6 +66,8 @@ class Reports final : public PeerEvents {
     return most_;
   }
 
+  bool wants_pages = true;
+  std::function<void()> on_page;  // the next one
   std::vector<std::string> seen;
   absl::Status push_status;
   absl::Status pull_status;
@@ -91,7 +94,9 @@ class Reports final : public PeerEvents {
   }
   void OnPullPage(IncomingPage page) override {
     seen.push_back(absl::StrCat("page ", page.cursor, " ", page.versions.size()));
+    if (on_page) std::exchange(on_page, nullptr)();
   }
+  bool WantsPages() const override { return wants_pages; }
   void OnPullClosed(const absl::Status& status) override {
     pull_status = status;
     seen.emplace_back("pull closed");
@@ -287,6 +292,41 @@ TEST_F(GrpcPeerTest, AsksForTheNextPageWhenTheLastOneWasTaken) {
   EXPECT_THAT(call->request.entity_types(), ElementsAre("Patient", "Note"));
   EXPECT_TRUE(call->request.follow());
   EXPECT_TRUE(call->request.packed());
+}
+
+TEST_F(GrpcPeerTest, ReadsTheNextPageWhileOneIsApplied) {
+  peer_->OpenPull("", {"Patient"}, true, Pending(0));
+  const auto call = service_.WaitPull(0);
+  ASSERT_NE(call, nullptr);
+  for (int i = 0; i < 3; ++i) call->Send(Page(absl::StrCat("c", i)));
+
+  // The second waits although nobody has come back from the first.
+  bool next_came = false;
+  ASSERT_TRUE(reports_.WaitWaiting(1));
+  reports_.on_page = [&] { next_came = reports_.WaitWaiting(1); };
+  reports_.TakeNext();
+
+  EXPECT_TRUE(next_came);
+  EXPECT_EQ(reports_.most_waiting(), 1u);
+}
+
+TEST_F(GrpcPeerTest, ReadsNoPageThatIsNotWanted) {
+  peer_->OpenPull("", {"Patient"}, true, Pending(0));
+  const auto call = service_.WaitPull(0);
+  ASSERT_NE(call, nullptr);
+  for (int i = 0; i < 3; ++i) call->Send(Page(absl::StrCat("c", i)));
+  reports_.wants_pages = false;
+
+  ASSERT_TRUE(reports_.TakeUntil(1));
+  absl::SleepFor(absl::Milliseconds(50));
+  reports_.TakeAll();
+  const size_t unwanted = reports_.seen.size();
+  reports_.wants_pages = true;
+  peer_->ReadOn();
+  ASSERT_TRUE(reports_.TakeUntil(3));
+
+  EXPECT_EQ(unwanted, 1u);
+  EXPECT_THAT(reports_.seen, ElementsAre("page c0 0", "page c1 0", "page c2 0"));
 }
 
 TEST_F(GrpcPeerTest, NamesTheFeedThatIsOpenAndNoOther) {

@@ -114,6 +114,30 @@ TEST(SessionPullTest, ReadsTheRestAgainWhenTheAppBlocksAndTooMuchArrives) {
   EXPECT_EQ(script.versions_applied, 21'000);
 }
 
+TEST(SessionPullTest, WantsNoMorePagesWhileSomeWait) {
+  Script script;
+  Connect(&script);
+  script.file = FileIs::kBlockedByApp;
+
+  for (size_t i = 1; i < Session::kPagesAhead; ++i) script.Page(1, absl::StrCat("c", i));
+  const bool before = script.WantsPages();
+  script.Page(1, "more");
+  const bool full = script.WantsPages();
+  // Nobody listens meanwhile: silence says nothing about the link.
+  script.Pass(absl::Minutes(3));
+  const std::vector<std::string> sent = script.Sent();
+  script.file = FileIs::kReady;
+  script.Pass(absl::Seconds(1));
+
+  EXPECT_TRUE(before);
+  EXPECT_FALSE(full);
+  EXPECT_THAT(sent, Not(Contains("close pull")));
+  EXPECT_TRUE(script.WantsPages());
+  EXPECT_EQ(script.versions_applied, static_cast<int>(Session::kPagesAhead));
+  script.Pass(absl::Seconds(50));
+  EXPECT_THAT(script.Sent(), Not(Contains("close pull")));
+}
+
 TEST(SessionPullTest, SettlesEveryOpenBatchBeforeItRebaselines) {
   Script script;
   Connect(&script);

@@ -135,6 +135,7 @@ class Script {
   // The calls of the peer since the last call of this.
   std::vector<std::string> Sent() { return std::exchange(sent, {}); }
   SessionView View() const { return session_->View(); }
+  bool WantsPages() const { return session_->WantsPages(); }
   absl::Duration Deadline() const { return session_->Deadline(); }
 
   bool push_open = false;
