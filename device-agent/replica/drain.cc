@@ -1,5 +1,6 @@
 // From the capture log into the queue.
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,7 @@ namespace ptdoc::sync {
 namespace {
 
 constexpr char kDrainedSchema[] = "drained_schema";
+constexpr char kDrainGoesOn[] = "drain_goes_on";  // 1: the last one took part of the log
 
 }  // namespace
 
@@ -123,7 +125,10 @@ absl::Status ReplicaImpl::DrainIn(sqlite::Database& db, DrainReport* report, int
   std::vector<EntityKey> deleted;
   LogKeys keys(db, plan_, mark.seq);
   Hints hints;
-  ++drain;
+  // The parts of one long log count as one: what the app committed together waits together.
+  const bool goes_on = rows_max != std::numeric_limits<int64_t>::max();
+  PT_ASSIGN_OR_RETURN(const int64_t went_on, ledger_->GetInt(kDrainGoesOn, 0));
+  if (went_on == 0 || PT_PLANTED("the parts of a log count as many")) ++drain;
   const size_t chunk = static_cast<size_t>(std::min<int64_t>(kLogChunkRows, rows_max));
   for (int64_t taken = 0; taken < rows_max; taken += static_cast<int64_t>(chunk)) {
     PT_ASSIGN_OR_RETURN(const std::vector<LogRow> rows, ReadLog(db, plan_, mark.seq, chunk));
@@ -155,6 +160,7 @@ absl::Status ReplicaImpl::DrainIn(sqlite::Database& db, DrainReport* report, int
   if (hints.parent_came) PT_RETURN_IF_ERROR(RetryDangling());
   PT_RETURN_IF_ERROR(HoldMassDeletions(db, deleted));
   if (report->items > 0) PT_RETURN_IF_ERROR(ledger_->PutInt("drain", drain));
+  if (goes_on != (went_on != 0)) PT_RETURN_IF_ERROR(ledger_->PutInt(kDrainGoesOn, goes_on ? 1 : 0));
   return PutMark("drained", mark);
 }
 

@@ -94,6 +94,7 @@ const std::vector<std::string>& PlantedBugs() {
                                    "the cursor of a type that left is kept",
                                    "the later arrival wins",
                                    "the page mark is not looked at",
+                                   "the parts of a log count as many",
                                    "the sequence is not rolled back with its savepoint",
                                    "the type list is left out of the cursor",
                                    "the witness is not looked at",
