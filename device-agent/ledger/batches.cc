@@ -36,6 +36,9 @@ std::vector<Ledger::IdRun> Ledger::RunsOf(std::vector<int64_t> ids) {
   return runs;
 }
 
+// Here and in CompleteItems OR FAIL, for what fails takes the whole transaction back
+// anyway: to take back one statement of many rows, SQLite first copies every page
+// that it changes into a file of its own.
 absl::Status Ledger::PutBatch(std::vector<QueueItem> items) {
   ForgetRolledBack();
   const std::string batch_id = items.front().batch_id;
@@ -43,13 +46,11 @@ absl::Status Ledger::PutBatch(std::vector<QueueItem> items) {
                       db_.Prepare("INSERT INTO SyncBatches(BatchId, Items) VALUES(?1, ?2)"));
   PT_RETURN_IF_ERROR(batch.Bind(1, batch_id).BindBlob(2, EncodeSent(items)).Run());
   std::vector<int64_t> ids;
-  SentItems& sent = sent_[batch_id];
-  for (const QueueItem& item : items) {
-    ids.push_back(item.id);
-    sent[item.id] = {item.sent, item.sent_base};
-  }
-  PT_ASSIGN_OR_RETURN(auto mark, db_.Prepare("UPDATE SyncQueueItems SET Status = 1, BatchId = ?3 "
-                                             "WHERE Id BETWEEN ?1 AND ?2"));
+  ids.reserve(items.size());
+  for (const QueueItem& item : items) ids.push_back(item.id);
+  PT_ASSIGN_OR_RETURN(auto mark,
+                      db_.Prepare("UPDATE OR FAIL SyncQueueItems SET Status = 1, BatchId = ?3 "
+                                  "WHERE Id BETWEEN ?1 AND ?2"));
   for (const IdRun& run : RunsOf(std::move(ids))) {
     PT_RETURN_IF_ERROR(mark.Bind(1, run.first).Bind(2, run.last).Bind(3, batch_id).Run());
   }
@@ -120,8 +121,8 @@ absl::Status Ledger::CompleteItems(std::vector<int64_t> ids, absl::Time at) {
   has_open_.reset();
   PT_ASSIGN_OR_RETURN(
       auto complete,
-      db_.Prepare("UPDATE SyncQueueItems SET Status = 2, CompletedAt = ?3, ErrorMessage = NULL, "
-                  "NextAttemptAt = NULL, SentHashes = NULL, SentBase = NULL "
+      db_.Prepare("UPDATE OR FAIL SyncQueueItems SET Status = 2, CompletedAt = ?3, "
+                  "ErrorMessage = NULL, NextAttemptAt = NULL, SentHashes = NULL, SentBase = NULL "
                   "WHERE Id BETWEEN ?1 AND ?2"));
   complete.Bind(3, FormatUtc(at));
   for (const IdRun& run : RunsOf(std::move(ids))) {
@@ -149,11 +150,17 @@ absl::StatusOr<std::vector<std::string>> Ledger::OpenBatches() {
 }
 
 absl::StatusOr<uint32_t> Ledger::CountProcessing() {
+  ForgetRolledBack();
   int64_t count = 0;
   PT_ASSIGN_OR_RETURN(const std::vector<std::string> batches, OpenBatches());
   PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare("SELECT count(*) FROM SyncQueueItems WHERE Id BETWEEN "
                                              "?1 AND ?2 AND +Status = 1 AND BatchId = ?3"));
   for (const std::string& batch : batches) {
+    const auto known = batch_items_.find(batch);
+    if (known != batch_items_.end()) {
+      count += static_cast<int64_t>(known->second.size());
+      continue;
+    }
     PT_ASSIGN_OR_RETURN(const std::vector<IdRun> runs, RunsOfBatch(batch));
     for (const IdRun& run : runs) {
       stmt.Bind(1, run.first).Bind(2, run.last).Bind(3, batch);

@@ -446,14 +446,14 @@ absl::StatusOr<Row> ReadRow(sqlite::Database& db, const Table& table, const Ledg
                             std::span<const Value> key) {
   Row row;
   row.hashes.absent = true;
-  std::vector<Value> here(key.begin(), key.end());
+  std::vector<Value> here;
   if (table.translates_key) {
     PT_ASSIGN_OR_RETURN(auto local, LocalKey(db, *table.whole, table.plan, key));
     if (!local.has_value()) return row;
     here = *std::move(local);
   }
   PT_ASSIGN_OR_RETURN(sqlite::Statement stmt, db.Prepare(table.select_sql));
-  BindAll(stmt, 1, here);
+  BindAll(stmt, 1, table.translates_key ? here : key);
   const absl::StatusOr<bool> found = stmt.Step();
   if (IsTooBig(found.status())) {
     Row unreadable = UnreadableRow(table, ledger, key);
@@ -465,6 +465,7 @@ absl::StatusOr<Row> ReadRow(sqlite::Database& db, const Table& table, const Ledg
   PT_ASSIGN_OR_RETURN(Row there, RowFrom(db, table, ledger, stmt));
   for (size_t i = 0; i < key.size(); ++i) {
     const Value& spelled = there.values[table.key_at[i]];
+    if (spelled == key[i]) continue;
     if (FoldedKeyValue(table.plan, i, spelled) == FoldedKeyValue(table.plan, i, key[i])) continue;
     row.other_spelling = true;
     return row;

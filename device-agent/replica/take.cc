@@ -27,7 +27,8 @@ struct ReplicaImpl::Taking {
 
 namespace {
 
-constexpr size_t kChooseChunk = 500;
+constexpr size_t kChooseChunkMin = 50;
+constexpr size_t kChooseChunkMax = 1000;
 
 std::string RowTooLarge(const EntityKey& key, size_t bytes, size_t limit) {
   return absl::StrCat("ROW_TOO_LARGE: a row of ", key.type, " has ", bytes,
@@ -175,17 +176,20 @@ absl::Status ReplicaImpl::ChooseItems(Taking& taking) {
   }
   int64_t after_id = 0;
   while (!taking.full) {
-    PT_ASSIGN_OR_RETURN(const std::vector<QueueItem> items,
-                        ledger_->ListSendable(clock_.Now(), taking.limits.ignore_next_attempt,
-                                              after_id, kChooseChunk));
-    for (const QueueItem& item : items) {
+    // As many as there is room for, and a few that show whether there are more.
+    const size_t room = taking.limits.changes - taking.batch.changes.size();
+    const size_t chunk = std::clamp(room, kChooseChunkMin, kChooseChunkMax);
+    PT_ASSIGN_OR_RETURN(
+        std::vector<QueueItem> items,
+        ledger_->ListSendable(clock_.Now(), taking.limits.ignore_next_attempt, after_id, chunk));
+    for (QueueItem& item : items) {
       after_id = item.id;
       const bool waits = blocked_drains.count(item.drain) > 0 || unanswered_.contains(item.key);
       if (item.held || (waits && !PT_PLANTED("two open batches for one entity"))) continue;
-      PT_RETURN_IF_ERROR(TakeItem(taking, item));
+      PT_RETURN_IF_ERROR(TakeItem(taking, std::move(item)));
       if (taking.full) break;
     }
-    if (items.size() < kChooseChunk) break;
+    if (items.size() < chunk) break;
   }
   return absl::OkStatus();
 }
