@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -12,6 +13,13 @@ namespace ptdoc::sync {
 // protobuf, strings with a varint length before them.
 class ByteWriter {
  public:
+  ByteWriter() = default;
+  // Writes over `buffer`, into the memory that it has: for whoever writes often.
+  explicit ByteWriter(std::string buffer) : out_(std::move(buffer)) { out_.clear(); }
+
+  // Room for so many bytes altogether, got at once and not bit by bit.
+  void Reserve(size_t bytes) { out_.reserve(bytes); }
+
   void U8(uint8_t value) { out_.push_back(static_cast<char>(value)); }
   void Fixed64(uint64_t value);
   void Varint(uint64_t value);

@@ -15,6 +15,8 @@ namespace {
 constexpr absl::string_view kContentDomain = "ptdoc.content.1";
 constexpr absl::string_view kCheckDomain = "ptdoc.check.1";
 constexpr size_t kCheckBytes = 8;
+// Of what is hashed before the content: numbers, and the lengths of ordinary texts.
+constexpr size_t kOverheadBytes = 32;
 
 constexpr uint32_t kPendingOkMax = 100;
 constexpr uint32_t kPendingWarningMax = 500;
@@ -141,6 +143,7 @@ HealthLevel HealthOf(const QueueHealth& queue) {
 
 std::string ContentHash(const EntityKey& key, bool deleted, const Fields& fields) {
   ByteWriter head;
+  head.Reserve(kContentDomain.size() + key.type.size() + key.id.size() + kOverheadBytes);
   head.String(kContentDomain);
   head.String(key.type);
   head.String(key.id);
@@ -152,14 +155,14 @@ std::string ContentHash(const EntityKey& key, bool deleted, const Fields& fields
 
 std::string VersionCheck(const EntityKey& key, Revision revision, absl::string_view content_hash) {
   ByteWriter hashed;
+  hashed.Reserve(kCheckDomain.size() + key.type.size() + key.id.size() + content_hash.size() +
+                 kOverheadBytes);
   hashed.String(kCheckDomain);
   hashed.String(key.type);
   hashed.String(key.id);
   hashed.Fixed64(static_cast<uint64_t>(revision));
   hashed.String(content_hash);
-  std::string check = Sha256(hashed.str());
-  check.resize(kCheckBytes);
-  return check;
+  return Sha256(hashed.str()).substr(0, kCheckBytes);
 }
 
 }  // namespace ptdoc::sync

@@ -133,7 +133,7 @@ class Database {
 
 // A prepared statement. Bind (from 1), Step, read columns (from 0). Errors of
 // binds are kept and returned by Step. After an error it is reset; bindings
-// stay until they are bound anew. NaN is bound as NULL.
+// stay until they are bound anew (borrowed ones go). NaN is bound as NULL.
 class Statement {
  public:
   Statement(Statement&&) noexcept;
@@ -152,6 +152,10 @@ class Statement {
   Statement& Bind(int index, const Value& value);
   Statement& BindBlob(int index, absl::string_view blob);  // copied
   Statement& BindNull(int index);
+  // Not copied, for statements that run once a row: the bytes must stay until the
+  // statement was reset, as Run does. All bindings are NULL from then on.
+  Statement& BindBorrowed(int index, absl::string_view text);
+  Statement& BindBorrowedBlob(int index, absl::string_view blob);
 
   // True: a row is there. False: done.
   absl::StatusOr<bool> Step();
@@ -180,6 +184,7 @@ class Statement {
   sqlite3_stmt* stmt_ = nullptr;
   CachedText* text_ = nullptr;  // its place in the connection's cache
   int bind_error_ = 0;          // the first since the last Reset
+  bool borrows_ = false;        // since the last Reset
 };
 
 // BEGIN IMMEDIATE (kWrite) or BEGIN (kRead: the snapshot is taken at once, by a

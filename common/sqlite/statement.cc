@@ -36,7 +36,8 @@ Statement::Statement(Statement&& other) noexcept
     : connection_(std::move(other.connection_)),
       stmt_(std::exchange(other.stmt_, nullptr)),
       text_(other.text_),
-      bind_error_(other.bind_error_) {}
+      bind_error_(other.bind_error_),
+      borrows_(other.borrows_) {}
 
 Statement& Statement::operator=(Statement&& other) noexcept {
   if (this == &other) return *this;
@@ -45,6 +46,7 @@ Statement& Statement::operator=(Statement&& other) noexcept {
   stmt_ = std::exchange(other.stmt_, nullptr);
   text_ = other.text_;
   bind_error_ = other.bind_error_;
+  borrows_ = other.borrows_;
   return *this;
 }
 
@@ -82,6 +84,17 @@ Statement& Statement::BindBlob(int index, absl::string_view blob) {
 
 Statement& Statement::BindNull(int index) {
   return Note(sqlite3_bind_null(stmt_, index));
+}
+
+Statement& Statement::BindBorrowed(int index, absl::string_view text) {
+  borrows_ = true;
+  return Note(
+      sqlite3_bind_text64(stmt_, index, NonNull(text), text.size(), SQLITE_STATIC, SQLITE_UTF8));
+}
+
+Statement& Statement::BindBorrowedBlob(int index, absl::string_view blob) {
+  borrows_ = true;
+  return Note(sqlite3_bind_blob64(stmt_, index, NonNull(blob), blob.size(), SQLITE_STATIC));
 }
 
 Statement& Statement::Bind(int index, const Value& value) {
@@ -126,6 +139,10 @@ absl::Status Statement::Run() {
 void Statement::Reset() {
   sqlite3_reset(stmt_);
   bind_error_ = SQLITE_OK;
+  if (!borrows_) return;
+  // Nobody may step it again over bytes that are gone.
+  sqlite3_clear_bindings(stmt_);
+  borrows_ = false;
 }
 
 int Statement::column_count() const {

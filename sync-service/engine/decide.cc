@@ -18,8 +18,8 @@ constexpr char kRuleCollision[] = "6c";
 constexpr char kRuleBase[] = "base";
 constexpr char kRuleReoffer[] = "reoffer";
 
-// A version as the table compares it. Borrows the fields while it lives: rows
-// are long, and there are up to three for each decision.
+// A version as the table compares it. Borrows fields and hash while it lives:
+// rows are long, and there are up to three for each decision.
 class Borrowed {
  public:
   // `stored` may be null, and must outlive this.
@@ -31,13 +31,14 @@ class Borrowed {
     candidate_.time = stored_->version.last_modified;
     candidate_.clamped = clamped;
     candidate_.device = RankDevice(*stored_);
-    candidate_.content_hash = stored_->content_hash;
+    candidate_.content_hash = std::move(stored_->content_hash);
     candidate_.field_times = std::move(stored_->field_times);
     candidate_.field_writers = std::move(stored_->field_writers);
   }
   ~Borrowed() {
     if (stored_ == nullptr) return;
     stored_->version.fields = std::move(candidate_.fields);
+    stored_->content_hash = std::move(candidate_.content_hash);
     stored_->field_times = std::move(candidate_.field_times);
     stored_->field_writers = std::move(candidate_.field_writers);
   }
@@ -110,6 +111,8 @@ bool IsCollision(const PlannedResult& planned) {
 
 absl::StatusOr<BatchPlan> BatchDecider::Decide() {
   plan_.results.reserve(batch_.changes.size());
+  plan_.versions.reserve(batch_.changes.size());
+  pending_.reserve(batch_.changes.size());
   for (const Change& change : batch_.changes) PT_RETURN_IF_ERROR(DecideOne(change));
   if (std::any_of(plan_.results.begin(), plan_.results.end(), IsCollision)) RefuseBatch();
   return std::move(plan_);
@@ -162,12 +165,12 @@ absl::Status BatchDecider::DecideReadable(const Change& change) {
 
 absl::StatusOr<Head> BatchDecider::FindHead(const EntityKey& key) {
   Head head;
-  const auto pending = pending_.find(key);
+  const auto pending = pending_.find(KeyView(key.type, key.id));
   if (pending != pending_.end()) {
     head.stored = plan_.versions[pending->second.version].stored;
     head.pending = pending->second.version;
     head.made_from = pending->second.made_from;
-    head.as_sent = pending->second.as_sent;
+    if (pending->second.as_sent != nullptr) head.as_sent = *pending->second.as_sent;
     return head;
   }
   PT_ASSIGN_OR_RETURN(head.stored, reader_.Head(batch_.who.tenant, key));
@@ -235,7 +238,7 @@ void BatchDecider::Record(const Change& change, const Head& head, const Base& ba
   made.version.conflict = NoticeOf(head, decision, losses.of_current);
   if (decision.winner == Winner::kIncoming) {
     if (as_sent.has_value() && decision.merged->is_incoming) as_sent.reset();
-    planned.version = AddVersion(change, std::move(made), std::move(as_sent));
+    planned.version = AddVersion(change, head, std::move(made), std::move(as_sent));
   } else if (decision.outcome == Outcome::kFailed) {
     result.error_code = decision.error;
     result.error_message = std::string(ResolutionReason(decision.resolution));
@@ -252,6 +255,7 @@ BatchDecider::Losses BatchDecider::AddArchives(const Head& head, const Base& bas
                                                const StoredVersion& incoming,
                                                const StoredVersion& made,
                                                const Decision& decision) {
+  if (!decision.archive_incoming && !decision.archive_current) return {};
   const StoredVersion* current = head.stored.has_value() ? &*head.stored : nullptr;
   Loss loss;
   loss.key = incoming.version.key;
@@ -295,12 +299,18 @@ std::optional<ConflictNotice> BatchDecider::NoticeOf(const Head& head, const Dec
   return ConflictNotice{conflict_id, decision.resolution, device, head.stored->version.revision};
 }
 
-size_t BatchDecider::AddVersion(const Change& change, StoredVersion made,
+size_t BatchDecider::AddVersion(const Change& change, const Head& head, StoredVersion made,
                                 std::optional<StoredVersion> as_sent) {
   const size_t index = plan_.versions.size();
-  pending_[change.key] = {index, change.reoffer ? 0 : change.base_revision, std::move(as_sent)};
+  Pending& pending = pending_[KeyView(change.key.type, change.key.id)];
+  pending = {index, change.reoffer ? 0 : change.base_revision, nullptr};
+  if (as_sent.has_value()) pending.as_sent = std::make_unique<StoredVersion>(*std::move(as_sent));
   plan_.raised.erase(change.key);  // No head any more.
-  plan_.versions.push_back({std::move(made)});
+  std::optional<Revision> previous;
+  if (!head.pending.has_value()) {
+    previous = head.stored.has_value() ? head.stored->version.revision : 0;
+  }
+  plan_.versions.push_back({std::move(made), previous});
   return index;
 }
 

@@ -1,10 +1,13 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -61,8 +64,10 @@ class BatchDecider {
   struct Pending {
     size_t version = 0;
     Revision made_from = 0;
-    std::optional<StoredVersion> as_sent;
+    std::unique_ptr<StoredVersion> as_sent;  // null mostly
   };
+  // Of a key, in the batch's changes.
+  using KeyView = std::pair<absl::string_view, absl::string_view>;
 
   absl::Status DecideOne(const Change& change);
   absl::Status DecideReadable(const Change& change);
@@ -85,7 +90,8 @@ class BatchDecider {
   // Absent where no other device has lost anything.
   std::optional<ConflictNotice> NoticeOf(const Head& head, const Decision& decision,
                                          const std::string& conflict_id) const;
-  size_t AddVersion(const Change& change, StoredVersion made, std::optional<StoredVersion> as_sent);
+  size_t AddVersion(const Change& change, const Head& head, StoredVersion made,
+                    std::optional<StoredVersion> as_sent);
   bool IsClamped(const Change& change) const;
   void RaiseTime(const Head& head, const StoredVersion& written, bool clamped,
                  const Decision& decision);
@@ -105,7 +111,7 @@ class BatchDecider {
   const absl::Time now_;
 
   BatchPlan plan_;
-  std::map<EntityKey, Pending> pending_;
+  absl::flat_hash_map<KeyView, Pending> pending_;
   size_t written_bytes_ = 0;  // content, of versions and archives
   size_t answer_bytes_ = 0;   // of what re-offers are answered with
 };

@@ -47,23 +47,27 @@ void TakeRevisions(BatchPlan* plan) {
   }
 }
 
-AuditEvent AuditOf(const Principal& who, const Change& change, const ChangeResult& result,
-                   absl::Time now) {
+// What all rows of a batch have in common.
+AuditEvent AuditOf(const Principal& who, absl::Time now) {
   AuditEvent event;
   event.at = now;
   event.event = "change";
   event.device = who.device;
   event.user = who.user;
+  return event;
+}
+
+void SetAudited(const Change& change, const ChangeResult& result, AuditEvent* event) {
+  event->claimed.clear();
   // A longer one was refused, and says so.
-  if (change.modified_by.size() <= kUserBytesMax) event.claimed = change.modified_by;
-  event.key = change.key;
-  event.outcome = std::string(OutcomeName(result.outcome));
-  event.rule = result.rule;
-  event.revision = result.revision;
-  event.reason =
+  if (change.modified_by.size() <= kUserBytesMax) event->claimed = change.modified_by;
+  event->key = change.key;
+  event->outcome = std::string(OutcomeName(result.outcome));
+  event->rule = result.rule;
+  event->revision = result.revision;
+  event->reason =
       std::string(result.error_code != ErrorCode::kNone ? ErrorCodeName(result.error_code)
                                                         : ResolutionName(result.resolution));
-  return event;
 }
 
 // Every accepted or refused change has one audit row; one that changed nothing
@@ -71,11 +75,12 @@ AuditEvent AuditOf(const Principal& who, const Change& change, const ChangeResul
 absl::Status WriteAudit(StoreWriter& writer, const PushBatch& batch, const BatchPlan& plan,
                         absl::Time now) {
   if (PT_PLANTED("no audit row is written")) return absl::OkStatus();
+  AuditEvent event = AuditOf(batch.who, now);
   for (size_t i = 0; i < plan.results.size(); ++i) {
     const ChangeResult& result = plan.results[i].result;
     if (result.outcome == Outcome::kUnchanged) continue;
-    PT_RETURN_IF_ERROR(
-        writer.Audit(batch.who.tenant, AuditOf(batch.who, batch.changes[i], result, now)));
+    SetAudited(batch.changes[i], result, &event);
+    PT_RETURN_IF_ERROR(writer.Audit(batch.who.tenant, event));
   }
   return absl::OkStatus();
 }

@@ -103,8 +103,12 @@ StoredVersion MakeIncoming(const Change& change, const Head& head, const Base& b
   version.last_modified = EffectiveTime(
       change.last_modified, now_ns, absl::ToInt64Nanoseconds(options.max_clock_skew), base_time);
   if (!version.deleted) {
-    version.fields =
-        source != nullptr ? Overlay(source->version.fields, change.fields) : change.fields;
+    // Not by `?:`, which would make the copy constant, and so copy it once more.
+    if (source != nullptr) {
+      version.fields = Overlay(source->version.fields, change.fields);
+    } else {
+      version.fields = change.fields;
+    }
   }
   incoming.device = who.device;
   incoming.user = who.user;

@@ -9,6 +9,8 @@ namespace {
 
 constexpr absl::string_view kAuditDomain = "ptdoc.audit.1";
 constexpr size_t kPageRows = 1000;
+// Of what is hashed: the numbers, and the lengths of ordinary texts.
+constexpr size_t kOverheadBytes = 64;
 
 absl::StatusOr<AuditVerdict> Broken(AuditVerdict verdict, int64_t sequence) {
   verdict.intact = false;
@@ -20,6 +22,10 @@ absl::StatusOr<AuditVerdict> Broken(AuditVerdict verdict, int64_t sequence) {
 
 std::string AuditHash(absl::string_view previous, int64_t sequence, const AuditEvent& event) {
   ByteWriter hashed;
+  hashed.Reserve(kAuditDomain.size() + previous.size() + event.event.size() + event.device.size() +
+                 event.user.size() + event.claimed.size() + event.key.type.size() +
+                 event.key.id.size() + event.outcome.size() + event.rule.size() +
+                 event.reason.size() + kOverheadBytes);
   hashed.String(kAuditDomain);
   hashed.String(previous);
   hashed.Fixed64(static_cast<uint64_t>(sequence));

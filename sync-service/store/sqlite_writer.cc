@@ -188,18 +188,24 @@ absl::StatusOr<BatchEnd> SqliteWriter::AppendVersions(TenantState* state,
     version.revision = ++end.sequence;
     version.check = VersionCheck(version.key, version.revision, stored.content_hash);
     PT_ASSIGN_OR_RETURN(const int64_t type, connection_.names.FindOrAdd(version.key.type));
-    PT_ASSIGN_OR_RETURN(const Revision previous,
-                        MoveHead(state->id, type, version.key.id, version.revision));
+    PT_ASSIGN_OR_RETURN(const Revision previous, MoveHead(state->id, type, added));
     PT_RETURN_IF_ERROR(InsertVersion(state->id, type, previous, stored));
   }
   PT_RETURN_IF_ERROR(CloseBatch(state, end, committed_at));
   return end;
 }
 
-absl::StatusOr<Revision> SqliteWriter::MoveHead(int64_t tenant, int64_t type, const std::string& id,
-                                                Revision revision) {
+absl::StatusOr<Revision> SqliteWriter::MoveHead(int64_t tenant, int64_t type,
+                                                const NewVersion& added) {
+  const std::string& id = added.stored.version.key.id;
+  const Revision revision = added.stored.version.revision;
   PT_ASSIGN_OR_RETURN(const int64_t hash, connection_.KeyHash(tenant, type, id));
-  PT_ASSIGN_OR_RETURN(const Revision previous, queries_.HeadRevision(tenant, type, id, hash));
+  Revision previous = 0;
+  if (added.previous.has_value()) {
+    previous = *added.previous;
+  } else {
+    PT_ASSIGN_OR_RETURN(previous, queries_.HeadRevision(tenant, type, id, hash));
+  }
   if (previous == 0) {
     PT_ASSIGN_OR_RETURN(sqlite::Statement * insert, Hot(&insert_head_, kInsertHead));
     insert->Bind(1, hash).Bind(2, RowId(tenant, revision));
@@ -209,6 +215,9 @@ absl::StatusOr<Revision> SqliteWriter::MoveHead(int64_t tenant, int64_t type, co
   PT_ASSIGN_OR_RETURN(sqlite::Statement move, Prepare(kMoveHead));
   move.Bind(1, RowId(tenant, revision)).Bind(2, hash).Bind(3, RowId(tenant, previous));
   PT_RETURN_IF_ERROR(move.Run());
+  if (connection_.db.changes() != 1) {
+    return absl::InternalError("the version that another one follows is not the head");
+  }
   PT_ASSIGN_OR_RETURN(sqlite::Statement supersede, Prepare(kSupersede));
   supersede.Bind(1, RowId(tenant, previous));
   PT_RETURN_IF_ERROR(supersede.Run());
@@ -226,22 +235,25 @@ absl::Status SqliteWriter::InsertVersion(int64_t tenant, int64_t type, Revision 
   PT_ASSIGN_OR_RETURN(const int64_t device, connection_.names.FindOrAdd(stored.device));
   PT_ASSIGN_OR_RETURN(const std::string writers, WritersOf(stored.device, stored.field_writers));
   PT_ASSIGN_OR_RETURN(sqlite::Statement * insert, Hot(&insert_version_, kInsertVersion));
-  insert->Bind(1, RowId(tenant, version.revision)).Bind(2, type).Bind(3, version.key.id);
+  // What is not bound is NULL, since the last run borrowed, too.
+  insert->Bind(1, RowId(tenant, version.revision)).Bind(2, type);
+  insert->BindBorrowed(3, version.key.id);
   insert->Bind(4, previous).Bind(5, version.deleted).Bind(6, version.last_modified);
-  insert->BindNull(7).Bind(8, modified_by).Bind(9, user).Bind(10, device);
+  insert->Bind(8, modified_by).Bind(9, user).Bind(10, device);
   if (stored.claimed_time != version.last_modified) insert->Bind(7, stored.claimed_time);
-  insert->BindBlob(11, stored.content_hash).BindNull(12).BindNull(13).BindNull(14).BindNull(15);
-  insert->BindNull(16);
-  if (!writers.empty()) insert->BindBlob(16, writers);
+  insert->BindBorrowedBlob(11, stored.content_hash);
+  if (!writers.empty()) insert->BindBorrowedBlob(16, writers);
   const std::string times = EncodeFieldTimes(stored.field_times, version.last_modified);
-  if (!times.empty()) insert->BindBlob(12, times);
+  if (!times.empty()) insert->BindBorrowedBlob(12, times);
   if (version.conflict.has_value()) insert->BindBlob(13, EncodeNotice(*version.conflict));
   if (!stored.raised_by.empty()) {
     PT_ASSIGN_OR_RETURN(const int64_t raised_by, connection_.names.FindOrAdd(stored.raised_by));
     insert->Bind(15, raised_by);
   }
   const bool has_content = !version.deleted || !version.fields.empty();
-  if (has_content) insert->BindBlob(14, EncodeFields(version.fields));
+  std::string content;
+  if (has_content) content = EncodeFields(version.fields);
+  if (has_content) insert->BindBorrowedBlob(14, content);
   return insert->Run();
 }
 
@@ -284,13 +296,15 @@ absl::Status SqliteWriter::Audit(absl::string_view tenant, const AuditEvent& eve
 absl::Status SqliteWriter::AppendAudit(TenantState* state, const AuditEvent& event) {
   const int64_t sequence = state->audit.sequence + 1;
   const bool forgets = PT_PLANTED("the audit chain forgets the row before");
-  std::string hash = AuditHash(forgets ? std::string() : state->audit.hash, sequence, event);
+  const absl::string_view before = forgets ? absl::string_view() : state->audit.hash;
+  std::string hash = AuditHash(before, sequence, event);
   PT_ASSIGN_OR_RETURN(sqlite::Statement * insert, Hot(&insert_audit_, kInsertAudit));
-  insert->Bind(1, RowId(state->id, sequence)).Bind(2, TimeText(event.at)).Bind(3, event.event);
-  insert->Bind(4, event.device).Bind(5, event.user).Bind(6, event.claimed);
-  insert->Bind(7, event.key.type).Bind(8, event.key.id).Bind(9, event.outcome);
-  insert->Bind(10, event.rule).Bind(11, event.revision).Bind(12, event.reason);
-  insert->BindBlob(13, hash);
+  insert->Bind(1, RowId(state->id, sequence)).Bind(11, event.revision);
+  insert->BindBorrowed(2, TimeText(event.at)).BindBorrowed(3, event.event);
+  insert->BindBorrowed(4, event.device).BindBorrowed(5, event.user).BindBorrowed(6, event.claimed);
+  insert->BindBorrowed(7, event.key.type).BindBorrowed(8, event.key.id);
+  insert->BindBorrowed(9, event.outcome).BindBorrowed(10, event.rule);
+  insert->BindBorrowed(12, event.reason).BindBorrowedBlob(13, hash);
   PT_RETURN_IF_ERROR(insert->Run());
   state->audit = {sequence, std::move(hash)};
   state->dirty = true;

@@ -96,8 +96,8 @@ class SqliteWriter final : public SqliteReads<StoreWriter> {
 
   absl::StatusOr<BatchEnd> AppendVersions(TenantState* state, std::span<NewVersion> versions,
                                           uint64_t tag, absl::Time committed_at);
-  absl::StatusOr<Revision> MoveHead(int64_t tenant, int64_t type, const std::string& id,
-                                    Revision revision);
+  // Returns the head before.
+  absl::StatusOr<Revision> MoveHead(int64_t tenant, int64_t type, const NewVersion& added);
   absl::Status InsertVersion(int64_t tenant, int64_t type, Revision previous,
                              const StoredVersion& stored);
   absl::Status CloseBatch(TenantState* state, BatchEnd end, absl::Time committed_at);

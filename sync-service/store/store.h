@@ -259,6 +259,10 @@ class StoreReader {
 // A new version, its revision still open: Append gives them out in order.
 struct NewVersion {
   StoredVersion stored;  // version.revision and version.check are filled by Append
+  // The head's revision that it follows (0 = none), where the caller has read it in
+  // this transaction and no version of the entity stands before this one in the
+  // batch. Absent: Append looks.
+  std::optional<Revision> previous;
 };
 
 // One write transaction. Rolled back unless committed. One thread at a time. No

@@ -1,5 +1,7 @@
 #include "sync-service/store/store_connection.h"
 
+#include <utility>
+
 #include "common/base/bytes.h"
 #include "common/base/status.h"
 #include "sync-service/store/schema.h"
@@ -20,11 +22,13 @@ absl::StatusOr<int64_t> StoreConnection::KeyHash(int64_t tenant, int64_t type,
     const uint64_t first = in.Fixed64();
     hash_key_ = SipKey{first, in.Fixed64()};
   }
-  ByteWriter hashed;
+  ByteWriter hashed(std::move(hashed_));
   hashed.Varint(static_cast<uint64_t>(tenant));
   hashed.Varint(static_cast<uint64_t>(type));
   hashed.Raw(entity_id);
-  return static_cast<int64_t>(SipHash24(*hash_key_, hashed.str()));
+  const uint64_t hash = SipHash24(*hash_key_, hashed.str());
+  hashed_ = hashed.Take();
+  return static_cast<int64_t>(hash);
 }
 
 }  // namespace ptdoc::sync

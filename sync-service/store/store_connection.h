@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "common/base/hash.h"
@@ -42,6 +43,7 @@ struct StoreConnection {
 
  private:
   std::optional<SipKey> hash_key_;
+  std::string hashed_;  // kept for its memory
 };
 
 }  // namespace ptdoc::sync

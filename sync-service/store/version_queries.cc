@@ -116,7 +116,7 @@ absl::StatusOr<std::optional<StoredVersion>> StoreQueries::Head(absl::string_vie
   PT_ASSIGN_OR_RETURN(const int64_t hash, connection_.KeyHash(*tenant_id, *type_id, key.id));
   PT_ASSIGN_OR_RETURN(sqlite::Statement * head, Kept(connection_.db, &head_, kHead));
   const absl::Cleanup reset = [head] { head->Reset(); };
-  head->Bind(1, hash).Bind(2, *tenant_id).Bind(3, *type_id).Bind(4, key.id);
+  head->Bind(1, hash).Bind(2, *tenant_id).Bind(3, *type_id).BindBorrowed(4, key.id);
   PT_ASSIGN_OR_RETURN(const bool found, head->Step());
   if (!found) return std::nullopt;
   return ReadStoredVersion(*head);
@@ -127,7 +127,7 @@ absl::StatusOr<Revision> StoreQueries::HeadRevision(int64_t tenant, int64_t type
   PT_ASSIGN_OR_RETURN(sqlite::Statement * head,
                       Kept(connection_.db, &head_revision_, kHeadRevision));
   const absl::Cleanup reset = [head] { head->Reset(); };
-  head->Bind(1, hash).Bind(2, tenant).Bind(3, type).Bind(4, id);
+  head->Bind(1, hash).Bind(2, tenant).Bind(3, type).BindBorrowed(4, id);
   PT_ASSIGN_OR_RETURN(const bool found, head->Step());
   return found ? SequenceOf(head->Int(0)) : 0;
 }

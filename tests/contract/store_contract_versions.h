@@ -23,6 +23,33 @@ TEST_P(StoreContractTest, AppendGivesOutTheNextRevisionsInOrder) {
             VersionCheck(Patient("c"), 3, second[0].stored.content_hash));
 }
 
+TEST_P(StoreContractTest, AHeadThatTheCallerHasReadIsMoved) {
+  Commit({Named(Patient("a"), "A")});
+  std::vector<NewVersion> versions = {Named(Patient("a"), "A2"), Named(Patient("b"), "B"),
+                                      Named(Patient("b"), "B2")};
+  versions[0].previous = 1;
+  versions[1].previous = 0;
+
+  Commit(versions);
+
+  EXPECT_EQ(Get(Read()->Head(kClinic, Patient("a")))->version.revision, 2);
+  EXPECT_EQ(Get(Read()->Head(kClinic, Patient("b")))->version.revision, 4);
+  EXPECT_EQ(Get(Read()->History(kClinic, Patient("a"))).size(), 2);
+  EXPECT_EQ(Get(Read()->ReadHeads(kClinic, 0, 4, {}, kNoLimit, kNoLimit)).size(), 2);
+}
+
+TEST_P(StoreContractTest, AVersionThatFollowsNoHeadIsRefused) {
+  Commit({Named(Patient("a"), "A"), Named(Patient("b"), "B")});
+  std::vector<NewVersion> versions = {Named(Patient("a"), "A2")};
+  versions[0].previous = 2;
+  const std::unique_ptr<StoreWriter> writer = BeginWrite();
+
+  const absl::Status appended = writer->Append(kClinic, versions, 7, At(0)).status();
+
+  EXPECT_FALSE(appended.ok());
+  EXPECT_EQ(writer->Commit(), appended);
+}
+
 TEST_P(StoreContractTest, HeadHasEverythingThatWasAppended) {
   SeededRng rng(1);
   std::vector<Field> fields;

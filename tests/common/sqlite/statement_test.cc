@@ -51,6 +51,23 @@ TEST(StatementTest, NanIsStoredAsNull) {
   EXPECT_TRUE(select.IsNull(0));
 }
 
+TEST(StatementTest, BorrowedBytesAreStoredAndNotUsedAgain) {
+  Database db = InMemory();
+  ASSERT_TRUE(db.Exec("CREATE TABLE t(a, b, c)").ok());
+  Statement insert = db.Prepare("INSERT INTO t VALUES (?1, ?2, ?3)").value();
+  {
+    const std::string text = "a text that does not stand in the string itself";
+    insert.Bind(3, 7).BindBorrowed(1, text).BindBorrowedBlob(2, absl::string_view());
+    ASSERT_TRUE(insert.Run().ok());
+  }
+
+  ASSERT_TRUE(insert.Run().ok());
+
+  EXPECT_EQ(db.QueryValue("SELECT a || hex(b) || c FROM t").value(),
+            Value::Text("a text that does not stand in the string itself7"));
+  EXPECT_EQ(db.QueryInt("SELECT count(*) FROM t WHERE coalesce(a, b, c) IS NULL").value(), 1);
+}
+
 TEST(StatementTest, EmptyViewsWithoutAPointerAreNotNull) {
   Database db = InMemory();
   Statement select = db.Prepare("SELECT typeof(?1), typeof(?2), typeof(?3)").value();
