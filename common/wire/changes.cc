@@ -186,7 +186,8 @@ Change ChangeFromRow(const TableShape& shape, v1::PackedRow* row) {
   return change;
 }
 
-absl::Status CheckSizes(size_t changes, const RepeatedPtrField<v1::RowSet>* tables) {
+// Returns how many changes there are.
+absl::StatusOr<size_t> CheckSizes(size_t changes, const RepeatedPtrField<v1::RowSet>* tables) {
   size_t count = changes;
   size_t expanded = 0;
   if (tables != nullptr) {
@@ -204,15 +205,16 @@ absl::Status CheckSizes(size_t changes, const RepeatedPtrField<v1::RowSet>* tabl
   if (expanded > kWireExpandedBytesMax) {
     return TooLarge("The columns of the batch's tables are too many or too long");
   }
-  return absl::OkStatus();
+  return count;
 }
 
 }  // namespace
 
 absl::StatusOr<std::vector<Change>> ChangesFromProto(RepeatedPtrField<v1::Change>* changes,
                                                      RepeatedPtrField<v1::RowSet>* tables) {
-  PT_RETURN_IF_ERROR(CheckSizes(static_cast<size_t>(changes->size()), tables));
+  PT_ASSIGN_OR_RETURN(const size_t count, CheckSizes(static_cast<size_t>(changes->size()), tables));
   std::vector<Change> out;
+  out.reserve(count);
   for (v1::Change& change : *changes) out.push_back(ChangeFromProto(&change));
   if (tables != nullptr) {
     for (v1::RowSet& table : *tables) {

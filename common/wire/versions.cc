@@ -209,9 +209,14 @@ void ResultToProto(ChangeResult result, v1::ChangeResult* out) {
   out->set_check(std::move(result.check));
   if (result.current) VersionToProto(std::move(*result.current), out->mutable_current());
   out->set_rule(ToUtf8(std::move(result.rule)));
-  out->set_conflict_id(ToUtf8(std::move(result.conflict_id)));
-  out->set_error_code(std::string(ErrorCodeName(result.error_code)));
-  out->set_error_message(ToUtf8(std::move(result.error_message)));
+  // A text that is set takes memory, an empty one, too.
+  if (!result.conflict_id.empty()) out->set_conflict_id(ToUtf8(std::move(result.conflict_id)));
+  if (result.error_code != ErrorCode::kNone) {
+    out->set_error_code(std::string(ErrorCodeName(result.error_code)));
+  }
+  if (!result.error_message.empty()) {
+    out->set_error_message(ToUtf8(std::move(result.error_message)));
+  }
   out->set_retryable(result.retryable);
 }
 

@@ -8,9 +8,19 @@
 #include "absl/strings/string_view.h"
 #include "common/base/status.h"
 #include "common/model/reason.h"
+#include "google/protobuf/arena.h"
 #include "sync-service/rpc/call.h"
 
 namespace ptdoc::sync {
+
+// For a message that is read or written and then dropped: its parts stand side by
+// side, and go all at once.
+inline google::protobuf::ArenaOptions ArenaOfMessage() {
+  google::protobuf::ArenaOptions options;
+  options.start_block_size = 1 << 10;
+  options.max_block_size = 64 << 10;
+  return options;
+}
 
 // Reads a message out of the bytes that came. RESOURCE_EXHAUSTED
 // (MESSAGE_TOO_LARGE), or INVALID_ARGUMENT (FIELD, named `name`) for what is no

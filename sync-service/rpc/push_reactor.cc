@@ -152,7 +152,8 @@ void PushReactor::OnReadDone(bool ok) {
 void PushReactor::Submit(const std::shared_ptr<Slot>& slot) {
   PushJob job;
   job.bytes = request_.Length();
-  v1::PushRequest request;
+  google::protobuf::Arena arena(ArenaOfMessage());
+  v1::PushRequest& request = *google::protobuf::Arena::CreateMessage<v1::PushRequest>(&arena);
   absl::Status status = ReadMessage("PushRequest", &request_, &request);
   if (status.ok()) status = Expand(&request, &job.bytes);
   if (status.ok()) {
@@ -174,7 +175,8 @@ void PushReactor::Answer(const std::shared_ptr<Slot>& slot, absl::StatusOr<PushA
   grpc::ByteBuffer response;
   absl::Status status = answer.status();
   if (status.ok()) {
-    v1::PushResponse message;
+    google::protobuf::Arena arena(ArenaOfMessage());
+    v1::PushResponse& message = *google::protobuf::Arena::CreateMessage<v1::PushResponse>(&arena);
     PushAnswerToProto(*std::move(answer), &message);
     status = WriteMessage(message, &response);
   }
