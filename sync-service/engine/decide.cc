@@ -113,14 +113,15 @@ absl::StatusOr<BatchPlan> BatchDecider::Decide() {
   plan_.results.reserve(batch_.changes.size());
   plan_.versions.reserve(batch_.changes.size());
   pending_.reserve(batch_.changes.size());
-  for (const Change& change : batch_.changes) PT_RETURN_IF_ERROR(DecideOne(change));
+  for (Change& change : batch_.changes) PT_RETURN_IF_ERROR(DecideOne(&change));
   if (std::any_of(plan_.results.begin(), plan_.results.end(), IsCollision)) RefuseBatch();
   return std::move(plan_);
 }
 
-absl::Status BatchDecider::DecideOne(const Change& change) {
+absl::Status BatchDecider::DecideOne(Change* taken) {
+  const Change& change = *taken;
   const Defect defect = CheckChange(change, batch_.who, options_);
-  if (defect.code == ErrorCode::kNone) return DecideReadable(change);
+  if (defect.code == ErrorCode::kNone) return DecideReadable(taken);
   AddFailure(change.key, defect, kRuleRefused, /*retryable=*/false);
   if (PT_PLANTED("an error message quotes the row")) {
     for (const Field& field : change.fields) {
@@ -130,7 +131,8 @@ absl::Status BatchDecider::DecideOne(const Change& change) {
   return absl::OkStatus();
 }
 
-absl::Status BatchDecider::DecideReadable(const Change& change) {
+absl::Status BatchDecider::DecideReadable(Change* taken) {
+  const Change& change = *taken;
   PT_ASSIGN_OR_RETURN(Head head, FindHead(change.key));
   PT_ASSIGN_OR_RETURN(Base base, FindBase(reader_, batch_.who.tenant, change, head));
   if (base.kind == Base::Kind::kLacking && !IsWholeByItself(change)) {
@@ -141,7 +143,7 @@ absl::Status BatchDecider::DecideReadable(const Change& change) {
                kRuleBase, /*retryable=*/true);
     return absl::OkStatus();
   }
-  StoredVersion incoming = MakeIncoming(change, head, base, batch_.who, options_, now_);
+  StoredVersion incoming = MakeIncoming(taken, head, base, batch_.who, options_, now_);
   const size_t size = incoming.version.fields.ByteSize();
   if (size > options_.max_row_bytes) {
     AddFailure(change.key, RowTooLarge(size, options_.max_row_bytes), kRuleRefused,

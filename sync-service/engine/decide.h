@@ -48,11 +48,12 @@ struct BatchPlan {
 };
 
 // Decides the changes of one batch in order; a later change sees what an
-// earlier one did. Writes nothing. For one batch, on the writer's thread.
+// earlier one did. Writes nothing; takes fields out of the changes. For one
+// batch, on the writer's thread.
 class BatchDecider {
  public:
   // All must outlive this.
-  BatchDecider(StoreReader& reader, const PushBatch& batch, const EngineOptions& options, Rng& rng,
+  BatchDecider(StoreReader& reader, PushBatch& batch, const EngineOptions& options, Rng& rng,
                absl::Time now)
       : reader_(reader), batch_(batch), options_(options), rng_(rng), now_(now) {}
 
@@ -69,8 +70,8 @@ class BatchDecider {
   // Of a key, in the batch's changes.
   using KeyView = std::pair<absl::string_view, absl::string_view>;
 
-  absl::Status DecideOne(const Change& change);
-  absl::Status DecideReadable(const Change& change);
+  absl::Status DecideOne(Change* change);
+  absl::Status DecideReadable(Change* change);
   absl::StatusOr<Head> FindHead(const EntityKey& key);
   // A re-offer of content that the entity had before: old content never wins.
   absl::StatusOr<bool> IsOldContent(const Change& change, const Head& head,
@@ -105,7 +106,7 @@ class BatchDecider {
   void RefuseBatch();
 
   StoreReader& reader_;
-  const PushBatch& batch_;
+  PushBatch& batch_;
   const EngineOptions& options_;
   Rng& rng_;
   const absl::Time now_;

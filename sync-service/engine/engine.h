@@ -218,15 +218,16 @@ class Engine {
   Engine(Store& store, const Clock& clock, Rng& rng, EngineOptions options);
 
   // Group commit: all batches in one transaction, a savepoint each, answers in
-  // order. An answer is OK only after COMMIT returned. One batch's error
-  // touches no other; if COMMIT fails, every answer is that error (reason
-  // STORE_AWAY or STORE_FULL) and nothing took effect. UNAVAILABLE can also mean
-  // that the store failed while it committed, as the message then says: as
-  // always, the same batch again, or a settle, tells.
+  // order. Takes rows out of the changes: what is pushed again must be a copy. An
+  // answer is OK only after COMMIT returned. One batch's error touches no other;
+  // if COMMIT fails, every answer is that error (reason STORE_AWAY or STORE_FULL)
+  // and nothing took effect. UNAVAILABLE can also mean that the store failed while
+  // it committed, as the message then says: as always, the same batch again, or a
+  // settle, tells.
   // Errors of one batch: FIELD, BATCH_ID_REUSED, CURSOR_MALFORMED,
   // MESSAGE_TOO_LARGE, EPOCH_CHANGED, HISTORY_FORKED, CURSOR_EXPIRED (the last
   // three with kMetaSharedRevision).
-  std::vector<absl::StatusOr<PushAnswer>> Push(std::span<const PushBatch> batches);
+  std::vector<absl::StatusOr<PushAnswer>> Push(std::span<PushBatch> batches);
 
   // One page of the feed, of at most page_size versions (0 = the default) and
   // about kPageBytesMax bytes; it may be empty. It ends at a batch end unless
@@ -281,7 +282,7 @@ class Engine {
   absl::StatusOr<bool> Prune();
 
  private:
-  absl::StatusOr<PushAnswer> PushOne(StoreWriter& writer, const PushBatch& batch, absl::Time now);
+  absl::StatusOr<PushAnswer> PushOne(StoreWriter& writer, PushBatch& batch, absl::Time now);
 
   Store& store_;
   const Clock& clock_;

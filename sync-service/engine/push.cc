@@ -134,10 +134,9 @@ bool IsAllOwn(const Receipt& receipt) {
       [](const ChangeResult& result) { return result.outcome == Outcome::kConflict; });
 }
 
-absl::StatusOr<Receipt> DecideAndWrite(StoreWriter& writer, const PushBatch& batch,
-                                       const StoreMeta& meta, const EngineOptions& options,
-                                       Rng& rng, absl::Time now, std::optional<OwnBatch>* own,
-                                       bool* appended) {
+absl::StatusOr<Receipt> DecideAndWrite(StoreWriter& writer, PushBatch& batch, const StoreMeta& meta,
+                                       const EngineOptions& options, Rng& rng, absl::Time now,
+                                       std::optional<OwnBatch>* own, bool* appended) {
   if (!batch.cursor.empty() && !PT_PLANTED("push is taken whatever its cursor")) {
     PT_RETURN_IF_ERROR(OpenFeedCursor(writer, batch.who.tenant, meta, batch.cursor).status());
   }
@@ -154,14 +153,14 @@ absl::StatusOr<Receipt> DecideAndWrite(StoreWriter& writer, const PushBatch& bat
 
 }  // namespace
 
-PushAnswers Engine::Push(std::span<const PushBatch> batches) {
+PushAnswers Engine::Push(std::span<PushBatch> batches) {
   const auto all = [&](const absl::Status& status) { return PushAnswers(batches.size(), status); };
   const absl::Time now = clock_.Now();
   absl::StatusOr<std::unique_ptr<StoreWriter>> writer = store_.BeginWrite();
   if (!writer.ok()) return all(writer.status());
   PushAnswers answers;
   answers.reserve(batches.size());
-  for (const PushBatch& batch : batches) {
+  for (PushBatch& batch : batches) {
     if (const absl::Status begun = (*writer)->BeginSavepoint(); !begun.ok()) return all(begun);
     answers.push_back(PushOne(**writer, batch, now));
     const absl::Status ended =
@@ -175,8 +174,7 @@ PushAnswers Engine::Push(std::span<const PushBatch> batches) {
   return all(absl::IsUnknown(committed) ? FateUnknown() : committed);
 }
 
-absl::StatusOr<PushAnswer> Engine::PushOne(StoreWriter& writer, const PushBatch& batch,
-                                           absl::Time now) {
+absl::StatusOr<PushAnswer> Engine::PushOne(StoreWriter& writer, PushBatch& batch, absl::Time now) {
   const Principal& who = batch.who;
   PT_ASSIGN_OR_RETURN(const StoreMeta meta, writer.Meta());
   if (!IsReportOnly(batch)) PT_RETURN_IF_ERROR(CheckBatch(batch));

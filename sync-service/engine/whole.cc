@@ -87,8 +87,9 @@ const StoredVersion* FillSource(const Change& change, const Head& head, const Ba
   return nullptr;
 }
 
-StoredVersion MakeIncoming(const Change& change, const Head& head, const Base& base,
-                           const Principal& who, const EngineOptions& options, absl::Time now) {
+StoredVersion MakeIncoming(Change* taken, const Head& head, const Base& base, const Principal& who,
+                           const EngineOptions& options, absl::Time now) {
+  const Change& change = *taken;
   const TimeNs now_ns = ToTimeNs(now);
   const StoredVersion* base_version = BaseVersion(base, head);
   const StoredVersion* source = FillSource(change, head, base);
@@ -103,11 +104,12 @@ StoredVersion MakeIncoming(const Change& change, const Head& head, const Base& b
   version.last_modified = EffectiveTime(
       change.last_modified, now_ns, absl::ToInt64Nanoseconds(options.max_clock_skew), base_time);
   if (!version.deleted) {
-    // Not by `?:`, which would make the copy constant, and so copy it once more.
     if (source != nullptr) {
       version.fields = Overlay(source->version.fields, change.fields);
-    } else {
+    } else if (change.reoffer) {
       version.fields = change.fields;
+    } else {
+      version.fields = std::move(taken->fields);
     }
   }
   incoming.device = who.device;

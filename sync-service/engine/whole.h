@@ -71,9 +71,10 @@ bool IsWholeByItself(const Change& change);
 // patient.
 const StoredVersion* FillSource(const Change& change, const Head& head, const Base& base);
 
-// The incoming version, whole, with its effective time.
-StoredVersion MakeIncoming(const Change& change, const Head& head, const Base& base,
-                           const Principal& who, const EngineOptions& options, absl::Time now);
+// The incoming version, whole, with its effective time. Takes the fields of the
+// change, if they are all that the version has, and no re-offer's.
+StoredVersion MakeIncoming(Change* taken, const Head& head, const Base& base, const Principal& who,
+                           const EngineOptions& options, absl::Time now);
 
 // What stands after row 9: fields, times and writers as decided, the whole with
 // time and author of the later of the two.

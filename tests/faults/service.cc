@@ -85,7 +85,7 @@ void FaultyService::Restart() {
 void FaultyService::Push(PushBatch batch,
                          std::function<void(const absl::StatusOr<PushAnswer>&)> reply) {
   world_.After(absl::Milliseconds(1),
-               [this, life = life_, batch = std::move(batch), reply = std::move(reply)] {
+               [this, life = life_, batch = std::move(batch), reply = std::move(reply)]() mutable {
                  if (!up() || life != life_) return;
                  const std::vector<absl::StatusOr<PushAnswer>> answers = [&] {
                    const MemoryScope scope(injector_.Memory(Side::kService));

@@ -16,9 +16,9 @@ TEST(GroupCommitTest, OneRefusedBatchTouchesNoOther) {
   malformed.batch_id = "nonsense";
   PushBatch foreign_cursor = BatchOf(service, "c", {Create(Patient("bad"), kFields)});
   foreign_cursor.cursor = "garbage";
-  const std::vector<PushBatch> group = {BatchOf(service, "a", {Create(Patient("p1"), kFields)}),
-                                        malformed, foreign_cursor,
-                                        BatchOf(service, "d", {Create(Patient("p2"), kFields)})};
+  std::vector<PushBatch> group = {BatchOf(service, "a", {Create(Patient("p1"), kFields)}),
+                                  malformed, foreign_cursor,
+                                  BatchOf(service, "d", {Create(Patient("p2"), kFields)})};
 
   const auto answers = service.engine().Push(group);
 
@@ -43,7 +43,7 @@ TEST(GroupCommitTest, RefusedBatchLeavesNoTraceOfItsDevice) {
 
 TEST(GroupCommitTest, LaterBatchSeesWhatAnEarlierOneDid) {
   TestService service;
-  const std::vector<PushBatch> group = {
+  std::vector<PushBatch> group = {
       BatchOf(service, "a", {At(Create(Patient("p1"), Texts({{"Name", "a"}})), service.Ago(9))}),
       BatchOf(service, "b", {At(Create(Patient("p1"), Texts({{"Name", "b"}})), service.Ago(5))})};
 
@@ -58,8 +58,7 @@ TEST(GroupCommitTest, TenantsInOneGroupHaveRevisionsAndRowsOfTheirOwn) {
   TestService service;
   PushBatch other = BatchOf(service, "a", {Create(Patient("p1"), Texts({{"Name", "other"}}))});
   other.who.tenant = "other-clinic";
-  const std::vector<PushBatch> group = {BatchOf(service, "a", {Create(Patient("p1"), kFields)}),
-                                        other};
+  std::vector<PushBatch> group = {BatchOf(service, "a", {Create(Patient("p1"), kFields)}), other};
 
   const auto answers = service.engine().Push(group);
 
@@ -97,7 +96,7 @@ TEST(GroupCommitTest, EveryBatchGetsTheErrorOfTheStore) {
   TestService service;
   AwayStore store;
   Engine engine(store, service.clock(), service.rng(), {});
-  const std::vector<PushBatch> group = {BatchOf(service, "a", {}), BatchOf(service, "b", {})};
+  std::vector<PushBatch> group = {BatchOf(service, "a", {}), BatchOf(service, "b", {})};
 
   const auto answers = engine.Push(group);
 

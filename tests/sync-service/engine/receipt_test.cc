@@ -109,7 +109,7 @@ TEST(ReceiptTest, BatchIdsOfTwoDevicesAreTheirOwn) {
 TEST(ReceiptTest, SecondOfTwoEqualBatchesInOneGroupFindsTheReceipt) {
   TestService service;
   const PushBatch batch = BatchOf(service, "a", {Create(Patient("p1"), Texts({{"Name", "x"}}))});
-  const std::vector<PushBatch> group = {batch, batch};
+  std::vector<PushBatch> group = {batch, batch};
 
   const auto answers = service.engine().Push(group);
 

@@ -94,7 +94,7 @@ class TestService {
     return *std::move(reader);
   }
 
-  absl::StatusOr<PushAnswer> Push(const PushBatch& batch) {
+  absl::StatusOr<PushAnswer> Push(PushBatch batch) {
     return std::move(engine_->Push({&batch, 1}).front());
   }
 
