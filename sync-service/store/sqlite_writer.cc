@@ -152,6 +152,8 @@ absl::StatusOr<sqlite::Statement*> SqliteWriter::Hot(std::optional<sqlite::State
     PT_ASSIGN_OR_RETURN(sqlite::Statement statement, Prepare(sql));
     slot->emplace(std::move(statement));
   }
+  // A batch that broke off between two binds leaves none of them to the next one.
+  (*slot)->Reset();
   return &**slot;
 }
 
