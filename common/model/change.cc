@@ -16,7 +16,7 @@ constexpr absl::string_view kContentDomain = "ptdoc.content.1";
 constexpr absl::string_view kCheckDomain = "ptdoc.check.1";
 constexpr size_t kCheckBytes = 8;
 // Of what is hashed before the content: numbers, and the lengths of ordinary texts.
-constexpr size_t kHashedBesides = 32;
+constexpr size_t kBesideContent = 32;
 
 constexpr uint32_t kPendingOkMax = 100;
 constexpr uint32_t kPendingWarningMax = 500;
@@ -143,7 +143,7 @@ HealthLevel HealthOf(const QueueHealth& queue) {
 
 std::string ContentHash(const EntityKey& key, bool deleted, const Fields& fields) {
   ByteWriter head;
-  head.Reserve(kContentDomain.size() + key.type.size() + key.id.size() + kHashedBesides);
+  head.Reserve(kContentDomain.size() + key.type.size() + key.id.size() + kBesideContent);
   head.String(kContentDomain);
   head.String(key.type);
   head.String(key.id);
@@ -156,7 +156,7 @@ std::string ContentHash(const EntityKey& key, bool deleted, const Fields& fields
 std::string VersionCheck(const EntityKey& key, Revision revision, absl::string_view content_hash) {
   ByteWriter hashed;
   hashed.Reserve(kCheckDomain.size() + key.type.size() + key.id.size() + content_hash.size() +
-                 kHashedBesides);
+                 kBesideContent);
   hashed.String(kCheckDomain);
   hashed.String(key.type);
   hashed.String(key.id);
