@@ -55,20 +55,28 @@ void PullStream::OnReadDone(bool ok) {
     MutexLock lock(mutex_);
     reading_ = false;
     if (!page.ok() || cancelled_) return Release();
+    untaken_ = true;
   }
   // While this one is applied the next is read, unpacked and converted. Where more of them
   // wait than the session wants, none is read: so the service is held up, not our memory.
   const bool posted =
       link_->post([self = shared_from_this(), page = *std::move(page)](PeerEvents& events) mutable {
+        self->Taken();
         if (events.WantsPages()) self->ReadNext();
         if (!self->closed_) events.OnPullPage(std::move(page));
       });
   if (!posted) Abandon();
 }
 
+void PullStream::Taken() {
+  MutexLock lock(mutex_);
+  untaken_ = false;
+}
+
 void PullStream::ReadNext() {
   MutexLock lock(mutex_);
-  if (released_ || reading_) return;
+  // Behind one that is not taken yet: a second could be reported before it.
+  if (released_ || reading_ || untaken_) return;
   reading_ = true;
   StartRead(&response_);
 }

@@ -24,7 +24,7 @@ class PullStream final : public grpc::ClientReadReactor<v1::PullResponse>,
   void Start(v1::SyncService::Stub& stub);
   // Nothing is reported any more, and the call is cut.
   void Close();
-  // Reads the next message, if none is being read. Any thread.
+  // Reads the next message, if none is being read or waits to be taken. Any thread.
   void ReadNext();
   bool closed() const { return closed_; }
   // Cuts the call. Any thread.
@@ -34,6 +34,7 @@ class PullStream final : public grpc::ClientReadReactor<v1::PullResponse>,
   void OnDone(const grpc::Status& status) override;
 
  private:
+  void Taken();
   void Break(const absl::Status& why);
   void Release() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -46,6 +47,7 @@ class PullStream final : public grpc::ClientReadReactor<v1::PullResponse>,
 
   Mutex mutex_;
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;
+  bool untaken_ ABSL_GUARDED_BY(mutex_) = false;  // a message was read and is on its way
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool released_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status why_ ABSL_GUARDED_BY(mutex_);

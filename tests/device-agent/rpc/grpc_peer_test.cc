@@ -329,6 +329,23 @@ TEST_F(GrpcPeerTest, ReadsNoPageThatIsNotWanted) {
   EXPECT_THAT(reports_.seen, ElementsAre("page c0 0", "page c1 0", "page c2 0"));
 }
 
+// Else two could be reported in the wrong order.
+TEST_F(GrpcPeerTest, ReadsNoPageBehindOneThatIsNotTaken) {
+  peer_->OpenPull("", {"Patient"}, true, Pending(0));
+  const auto call = service_.WaitPull(0);
+  ASSERT_NE(call, nullptr);
+  for (int i = 0; i < 2; ++i) call->Send(Page(absl::StrCat("c", i)));
+
+  ASSERT_TRUE(reports_.WaitWaiting(1));
+  peer_->ReadOn();
+  absl::SleepFor(absl::Milliseconds(50));
+  const size_t most = reports_.most_waiting();
+  ASSERT_TRUE(reports_.TakeUntil(2));
+
+  EXPECT_EQ(most, 1u);
+  EXPECT_THAT(reports_.seen, ElementsAre("page c0 0", "page c1 0"));
+}
+
 TEST_F(GrpcPeerTest, NamesTheFeedThatIsOpenAndNoOther) {
   peer_->OpenPush();
   peer_->SendBatch(Batch("a"), "", QueueHealth{});

@@ -87,7 +87,7 @@ TEST(PageGateTest, TakesTheTimeOfAPageForNoSilence) {
   EXPECT_FALSE(app.gate.is_open());
 }
 
-TEST(PageGateTest, LetsAPageInAfterASecondAtTheLatest) {
+TEST(PageGateTest, LetsAPageInAfterAWhileAtTheLatest) {
   App app;
   app.Write(1);
   app.Page();
