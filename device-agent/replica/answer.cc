@@ -243,11 +243,16 @@ absl::Status ReplicaImpl::MoveState(const QueueItem& item, const ChangeResult& r
     PT_RETURN_IF_ERROR(ledger_->PutState(state));
   }
   PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(item.key));
+  if (note.has_value() && !PT_PLANTED("what was sent is put back all the same")) {
+    // Nothing is to be put back in the place of what the service has just taken.
+    PT_RETURN_IF_ERROR(ledger_->ClearStale(item.key));
+    if (note->revision > result.revision) {
+      PT_RETURN_IF_ERROR(ledger_->NoteStale({item.key, note->revision, false}));
+    }
+  }
   // An edit that was sent meanwhile brings nothing of what is to be filled in.
   if (gained || (note.has_value() && note->backfill)) {
     PT_RETURN_IF_ERROR(ledger_->NoteStale({item.key, result.revision, true, true}));
-  } else if (note.has_value() && note->revision <= result.revision) {
-    PT_RETURN_IF_ERROR(ledger_->ClearStale(item.key));
   }
   return ledger_->ClearSetAside(item.key, result.revision);
 }

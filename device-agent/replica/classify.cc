@@ -235,7 +235,10 @@ absl::Status ReplicaImpl::ClassifyRebaselined(Planning& planning, const Version&
   if (PT_PLANTED("apply before the re-offer")) {
     return PlanTarget(planning, version, table, row.hashes, &row);
   }
-  if (!equal && as_known && !put_back && may_be_lost && state->revision > shared_revision_) {
+  // Where a winner could not be stored, the state holds the loser: nobody's version.
+  PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(version.key));
+  const bool is_loser = put_back && note.has_value() && !note->expected.has_value();
+  if (!equal && as_known && !is_loser && may_be_lost && state->revision > shared_revision_) {
     // The service may have lost it: it is offered again, and stays till then.
     ++planning.report.skipped;
     planning.report.items_made = true;

@@ -76,6 +76,7 @@ constexpr Catch kCatches[] = {
     {"what is being sent is not compared", 37},
     {"what is refused for good is tried again", 71},
     {"what was cancelled is not put back", 109},
+    {"what was sent is put back all the same", 265},
 };
 
 class PlantedTest : public ::testing::TestWithParam<Catch> {};

@@ -218,6 +218,30 @@ TEST_F(AnswerTest, WhatAVoidBatchMayHaveBroughtIsFetched) {
   EXPECT_THAT(a_.Query("SELECT Id FROM Patient"), ElementsAre("p1"));
 }
 
+// The edit was undone: what stands there is what the service had taken, and lost.
+TEST_F(AnswerTest, RowThatAVoidBatchLeftAsItWasIsOfferedToARestoredService) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
+  SyncBoth();
+  const std::string backup = dir_ + "/backup.db";
+  ASSERT_TRUE(service_.store().Backup(backup).ok());
+  a_.Sql("UPDATE Patient SET Name = 'Bea'");
+  ASSERT_TRUE(a_.PushAll(service_).ok());
+  a_.Sql("UPDATE Patient SET Name = 'Cy'");
+  IncomingAnswer voided;
+  voided.batch_id = a_.Take().batch->batch_id;
+  voided.voided = true;
+  a_.Finish(voided);
+  a_.Sql("UPDATE Patient SET Name = 'Bea'");
+  a_.Take();
+
+  service_.RestoreFrom(backup);
+  SyncBoth();
+
+  EXPECT_THAT(a_.Query("SELECT Name FROM Patient"), ElementsAre("Bea"));
+  EXPECT_THAT(b_.Query("SELECT Name FROM Patient"), ElementsAre("Bea"));
+}
+
 TEST_F(AnswerTest, RetryableFailureWaitsAndThenIsForGood) {
   a_.Begin(kClinic);
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");

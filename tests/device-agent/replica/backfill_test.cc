@@ -132,5 +132,26 @@ TEST_F(BackfillTest, DeletionThatNobodyAnnouncedIsStillFound) {
   EXPECT_THAT(a_.OpenQueue(), ElementsAre("p1|2|0"));
 }
 
+// A put-back was due when the app wrote again: what it wrote then is what the
+// service took, and lost.
+TEST_F(BackfillTest, EditInThePlaceOfAPutBackIsOfferedToARestoredService) {
+  const std::string backup = dir_ + "/backup.db";
+  ASSERT_TRUE(service_.store().Backup(backup).ok());
+  a_.Sql("UPDATE Patient SET Name = 'Bea'");
+  IncomingAnswer voided;
+  voided.batch_id = a_.Take().batch->batch_id;
+  voided.voided = true;
+  a_.Finish(voided);
+  GainColumn();
+  ASSERT_TRUE(a_.PushAll(service_).ok());
+  ASSERT_THAT(a_.LedgerQuery("SELECT PutBack FROM SyncStale"), ElementsAre("2"));
+
+  service_.RestoreFrom(backup);
+  SyncBoth();
+
+  EXPECT_THAT(a_.Query("SELECT Name FROM Patient"), ElementsAre("Bea"));
+  EXPECT_THAT(b_.Query("SELECT Name FROM Patient"), ElementsAre("Bea"));
+}
+
 }  // namespace
 }  // namespace ptdoc::sync
