@@ -156,10 +156,20 @@ absl::Status Ledger::DropVoidSetAside() {
       "q.CompletedAt IS NULL AND +q.Status IN (0, 1, 3))";
   has_stale_.reset();
   has_set_aside_.reset();
-  return db_.Exec(
-      absl::StrCat("INSERT OR REPLACE INTO SyncStale(EntityType, EntityId, Revision, PutBack) "
-                   "SELECT EntityType, EntityId, 0, 1 ",
-                   kVoid, "; DELETE ", kVoid));
+  // What stands there by then, and is not what is known now, is an edit.
+  static const std::string& sql = *new std::string(absl::StrCat(
+      "INSERT INTO SyncStale(EntityType, EntityId, Revision, PutBack, RowHashes) "
+      "SELECT EntityType, EntityId, 0, 1, ifnull((SELECT s.RowHashes FROM SyncRowStates s "
+      "JOIN SyncTypes t ON t.Id = s.TypeId WHERE t.Name = SyncSetAside.EntityType AND "
+      "s.EntityId = SyncSetAside.EntityId), ?1) ",
+      kVoid,
+      " ON CONFLICT(EntityType, EntityId) DO UPDATE SET Revision = 0, PutBack = 1, RowHashes = "
+      "iif(PutBack = 1, ifnull(RowHashes, excluded.RowHashes), excluded.RowHashes)"));
+  RowHashes absent;
+  absent.absent = true;
+  PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare(sql));
+  PT_RETURN_IF_ERROR(stmt.BindBlob(1, EncodeRowHashes(absent)).Run());
+  return db_.Exec(absl::StrCat("DELETE ", kVoid));
 }
 
 absl::StatusOr<std::vector<RowState>> Ledger::ListUnconfirmed(size_t limit) {

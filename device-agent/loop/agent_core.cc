@@ -41,6 +41,11 @@ absl::string_view LinkName(LinkState state) {
   return "";
 }
 
+bool HasArrived(const Event& event) {
+  return std::holds_alternative<events::AnswerArrived>(event) ||
+         std::holds_alternative<events::PageArrived>(event);
+}
+
 PullCounts CountsOf(const PageReport& report) {
   return PullCounts{report.applied, report.skipped, report.conflicts};
 }
@@ -65,13 +70,33 @@ AgentCore::~AgentCore() {
 
 void AgentCore::Post(Event event) {
   events_.push_back(std::move(event));
+  Pump();
+}
+
+void AgentCore::PostArrived(Event event) {
+  events_.push_back(std::move(event));
+  if (!gathering_) Pump();
+}
+
+void AgentCore::Gather() {
+  gathering_ = true;
+}
+
+void AgentCore::Gathered() {
+  gathering_ = false;
+  if (!events_.empty()) Pump();
+}
+
+void AgentCore::Pump() {
   if (pumping_) return;
   pumping_ = true;
   while (!events_.empty() && !dead_) {
     Event next = std::move(events_.front());
     events_.pop_front();
     const Moment now{clock_.Monotonic(), clock_.Now()};
-    for (const Action& action : session_.Handle(std::move(next), now)) {
+    // What has arrived together is looked at together.
+    const bool more = !events_.empty() && HasArrived(events_.front());
+    for (const Action& action : session_.Handle(std::move(next), now, more)) {
       if (options_.before_action && !options_.before_action(action)) dead_ = true;
       if (dead_) break;
       std::visit([this](const auto& one) { Do(one); }, action);
@@ -143,14 +168,14 @@ void AgentCore::RequestRun(RunKind kind, RunCallback done) {
 
 void AgentCore::OnPushAnswer(IncomingAnswer answer) {
   replica_.ObserveServerTime(answer.server_time);
-  Post(events::AnswerArrived{std::move(answer)});
+  PostArrived(events::AnswerArrived{std::move(answer)});
 }
 void AgentCore::OnPushClosed(const absl::Status& status) {
   Post(events::PushClosed{status});
 }
 void AgentCore::OnPullPage(IncomingPage page) {
   replica_.ObserveServerTime(page.server_time);
-  Post(events::PageArrived{std::move(page)});
+  PostArrived(events::PageArrived{std::move(page)});
 }
 void AgentCore::OnPullClosed(const absl::Status& status) {
   Post(events::PullClosed{status});
@@ -186,12 +211,13 @@ void AgentCore::Do(const actions::ListOpen&) {
 }
 
 void AgentCore::Do(const actions::Take& action) {
-  const absl::StatusOr<TakeReport> report = replica_.Take(
-      TakeLimits{action.changes, action.bytes, options_.row_bytes_max, action.ignore_next_attempt});
+  const absl::StatusOr<TakeReport> report =
+      replica_.Take(TakeLimits{action.batches, action.changes, action.bytes, options_.row_bytes_max,
+                               action.ignore_next_attempt});
   if (!report.ok()) return Failed(report.status());
   events::Took took;
   took.file = Translate(report->file);
-  if (report->batch.has_value()) took.batch_id = report->batch->batch_id;
+  for (const auto& batch : report->batches) took.batch_ids.push_back(batch->batch_id);
   took.more = report->more;
   took.wants_fetch = report->wants_fetch;
   if (report->next_due.has_value()) took.next_due_in = *report->next_due - clock_.Now();
@@ -199,10 +225,11 @@ void AgentCore::Do(const actions::Take& action) {
 }
 
 void AgentCore::Do(const actions::Finish& action) {
-  const absl::StatusOr<AnswerReport> report = replica_.Finish(*action.answer);
+  const absl::StatusOr<AnswerReport> report = replica_.Finish(action.answers);
   if (!report.ok()) return Failed(report.status());
   events::Finished finished;
   finished.file = Translate(report->file);
+  finished.answers = report->finished;
   finished.counts = PushCounts{report->success, report->failed, report->conflicts_count};
   for (const AnswerReport::ConflictLine& line : report->conflicts) {
     finished.conflicts.push_back(ConflictLine{line.key, line.resolution, line.reason});

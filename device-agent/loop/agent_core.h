@@ -74,6 +74,11 @@ class AgentCore final : public PeerEvents {
   void Tick();
   absl::Duration NextDeadline() const { return session_.Deadline(); }
 
+  // From Gather to Gathered answers and pages wait, unless something else happens: so
+  // several of them share a commit.
+  void Gather();
+  void Gathered();
+
   void OnPushAnswer(IncomingAnswer answer) override;
   void OnPushClosed(const absl::Status& status) override;
   void OnPullPage(IncomingPage page) override;
@@ -97,6 +102,8 @@ class AgentCore final : public PeerEvents {
  private:
   // Handles the event and all that follows from it.
   void Post(Event event);
+  void PostArrived(Event event);
+  void Pump();
   void LogChanges();
 
   void Do(const actions::Drain&);
@@ -131,6 +138,7 @@ class AgentCore final : public PeerEvents {
   Session session_;
   std::deque<Event> events_;
   bool pumping_ = false;
+  bool gathering_ = false;
   bool wanted_pages_ = true;
   bool dead_ = false;
   LinkState logged_ = LinkState::kConnecting;

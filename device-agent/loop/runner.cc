@@ -118,11 +118,13 @@ void Runner::RunCommands() {
     MutexLock lock(mutex_);
     commands.swap(commands_);
   }
+  core_->Gather();
   for (Command& command : commands) {
     if (stopping()) return;
     command(*core_);
     command = nullptr;
   }
+  core_->Gathered();
 }
 
 void Runner::LookForCommits() {

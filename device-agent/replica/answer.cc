@@ -1,5 +1,6 @@
 // The service's answer to a batch.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,9 +14,9 @@ namespace ptdoc::sync {
 
 struct ReplicaImpl::Answering {
   const IncomingAnswer& answer;
-  AnswerReport report;
-  std::vector<std::pair<QueueItem, const ChangeResult*>> losers;
-  std::vector<int64_t> completed;
+  AnswerReport report = {};
+  std::vector<std::pair<QueueItem, const ChangeResult*>> losers = {};
+  std::vector<int64_t> completed = {};
 };
 
 namespace {
@@ -93,29 +94,66 @@ ArchiveEntry ReplicaImpl::LossOf(const EntityKey& key, const std::string& confli
   return entry;
 }
 
-absl::StatusOr<AnswerReport> ReplicaImpl::Finish(const IncomingAnswer& answer) {
-  PT_ASSIGN_OR_RETURN(const FileState state, Ready());
-  Answering answering{answer, {}, {}, {}};
-  const auto partial = partial_answers_.find(answer.batch_id);
-  if (partial != partial_answers_.end()) answering.report = partial->second;
-  PT_RETURN_IF_ERROR(SettleResults(answering));
-  answering.report.file = state == FileState::kReady ? News() : state;
-  if (!answering.losers.empty() && answering.report.file == FileState::kReady) {
-    PT_ASSIGN_OR_RETURN(answering.report.file, ReplaceLosers(answering));
-    if (answering.report.file == FileState::kReady) {
-      PT_RETURN_IF_ERROR(ledger_->CloseBatch(answer.batch_id));
+absl::StatusOr<AnswerReport> ReplicaImpl::Finish(
+    absl::Span<const std::shared_ptr<const IncomingAnswer>> answers) {
+  PT_ASSIGN_OR_RETURN(FileState file, Ready());
+  std::vector<Answering> all;
+  all.reserve(answers.size());
+  {
+    PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
+    for (const std::shared_ptr<const IncomingAnswer>& answer : answers) {
+      Answering& answering = all.emplace_back(Answering{*answer});
+      const auto partial = partial_answers_.find(answer->batch_id);
+      if (partial != partial_answers_.end()) answering.report = partial->second;
+      if (answering.report.finished == 0) PT_RETURN_IF_ERROR(SettleResults(answering));
     }
+    PT_RETURN_IF_ERROR(At("answered"));
+    PT_RETURN_IF_ERROR(tx.Commit());
   }
-  if (answering.losers.empty() || answering.report.file == FileState::kReady) {
-    if (answering.report.file != FileState::kRecovering) answering.report.file = FileState::kReady;
-    // Whoever waited behind it may go; what is still open is found anew.
-    unanswered_loaded_ &= RemoveAnswered(answer.batch_id);
-    in_memory_.erase(answer.batch_id);
-    partial_answers_.erase(answer.batch_id);
-  } else {
-    partial_answers_[answer.batch_id] = answering.report;
+  if (file == FileState::kReady) file = News();
+  AnswerReport sum;
+  for (size_t i = 0; i < all.size(); ++i) {
+    PT_ASSIGN_OR_RETURN(const bool done, FinishOne(all[i], &file));
+    AnswerReport& report = all[i].report;
+    const std::string& batch_id = all[i].answer.batch_id;
+    if (sum.file == FileState::kReady && (!done || file == FileState::kRecovering)) sum.file = file;
+    // Behind one that is not finished; it is given again with that. In a recovery
+    // all of them are asked for anew.
+    if (i > sum.finished || (!done && file != FileState::kRecovering)) {
+      partial_answers_[batch_id] = report;
+      continue;
+    }
+    ++sum.finished;
+    if (!done) {
+      partial_answers_[batch_id] = report;
+      continue;
+    }
+    partial_answers_.erase(batch_id);
+    sum.success += report.success;
+    sum.failed += report.failed;
+    sum.conflicts_count += report.conflicts_count;
+    std::move(report.conflicts.begin(), report.conflicts.end(), std::back_inserter(sum.conflicts));
+    sum.send_again_at_once |= report.send_again_at_once;
   }
-  return answering.report;
+  return sum;
+}
+
+// True if nothing of the answer is left to be done.
+absl::StatusOr<bool> ReplicaImpl::FinishOne(Answering& answering, FileState* file) {
+  const std::string& batch_id = answering.answer.batch_id;
+  if (answering.report.finished > 0) return true;
+  if (!answering.losers.empty()) {
+    if (*file == FileState::kReady) {
+      PT_ASSIGN_OR_RETURN(*file, ReplaceLosers(answering));
+    }
+    if (*file != FileState::kReady) return false;
+    PT_RETURN_IF_ERROR(ledger_->CloseBatch(batch_id));
+  }
+  // Whoever waited behind it may go; what is still open is found anew.
+  unanswered_loaded_ &= RemoveAnswered(batch_id);
+  in_memory_.erase(batch_id);
+  answering.report.finished = 1;
+  return true;
 }
 
 // False if this process does not know what the batch held.
@@ -129,7 +167,6 @@ bool ReplicaImpl::RemoveAnswered(const std::string& batch_id) {
 // Everything that needs no write to the app's file.
 absl::Status ReplicaImpl::SettleResults(Answering& answering) {
   const IncomingAnswer& answer = answering.answer;
-  PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
   PT_ASSIGN_OR_RETURN(std::vector<QueueItem> items, ledger_->ListBatch(answer.batch_id));
   using Name = std::pair<absl::string_view, absl::string_view>;  // an EntityKey's, not copied
   absl::flat_hash_map<Name, const ChangeResult*> results;
@@ -166,9 +203,7 @@ absl::Status ReplicaImpl::SettleResults(Answering& answering) {
   }
   PT_RETURN_IF_ERROR(ledger_->CompleteItems(std::move(answering.completed), clock_.Now()));
   // What lost is still under way until its row is replaced.
-  if (answering.losers.empty()) PT_RETURN_IF_ERROR(ledger_->CloseBatch(answer.batch_id));
-  PT_RETURN_IF_ERROR(At("answered"));
-  return tx.Commit();
+  return answering.losers.empty() ? ledger_->CloseBatch(answer.batch_id) : absl::OkStatus();
 }
 
 // Void to whom we are now. Another device may have sent it, whose files these are a
@@ -445,11 +480,10 @@ absl::StatusOr<Target> ReplicaImpl::TargetOfWinner(const QueueItem& loser, const
                                                    const Findings& findings, Table& table,
                                                    const Row& row) {
   Target target;
-  target.version = winner;
   target.table = &table;
   target.expected = loser.sent;
   target.closes_item = loser.id;
-  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, &row));
+  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(winner, &target, &row));
   const auto refused = findings.refused.find(loser.key);
   if (refused != findings.refused.end()) {
     target.code = refused->second.code;
@@ -461,6 +495,7 @@ absl::StatusOr<Target> ReplicaImpl::TargetOfWinner(const QueueItem& loser, const
   }
   if (!target.code.empty()) {
     target.act = Act::kSetAside;
+    target.version.fields = winner.fields;
     target.stays_as_sent = loser.sent;
   }
   return target;

@@ -15,6 +15,17 @@
 namespace ptdoc::sync {
 namespace {
 
+Version WithoutContent(const Version& version) {
+  Version head;
+  head.key = version.key;
+  head.revision = version.revision;
+  head.check = version.check;
+  head.deleted = version.deleted;
+  head.last_modified = version.last_modified;
+  head.modified_by = version.modified_by;
+  return head;
+}
+
 RowHashes Absent() {
   RowHashes row;
   row.absent = true;
@@ -176,9 +187,8 @@ absl::Status ReplicaImpl::ClassifyByRow(Planning& planning, const Version& versi
     return absl::OkStatus();
   }
   Target target;
-  target.version = version;
   target.table = &table;
-  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, &row));
+  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(version, &target, &row));
   if (storable && target.after == row.hashes) {
     return PlanTarget(planning, version, table, row.hashes, &row);
   }
@@ -198,9 +208,8 @@ absl::Status ReplicaImpl::ClassifyRecovered(Planning& planning, const Version& v
   if (!key.ok()) return PlanTarget(planning, version, table, Absent(), nullptr);
   PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, table, *ledger_, *key));
   Target target;
-  target.version = version;
   target.table = &table;
-  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, &row));
+  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(version, &target, &row));
   bool equal = storable && target.after == row.hashes;
   if (equal) {
     PT_ASSIGN_OR_RETURN(equal, HoldsNoMore(target, row));
@@ -224,9 +233,8 @@ absl::Status ReplicaImpl::ClassifyRebaselined(Planning& planning, const Version&
   PT_ASSIGN_OR_RETURN(const std::vector<Value> key, table.KeyFromId(version.key.id));
   PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, table, *ledger_, key));
   Target target;
-  target.version = version;
   target.table = &table;
-  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, &row));
+  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(version, &target, &row));
   const bool equal = storable && target.after == row.hashes;
   PT_ASSIGN_OR_RETURN(const bool as_known, SameRow(table, *ledger_, state->row, row));
   // Heads only grow: a deletion above the version that is held now was lost. One
@@ -235,10 +243,7 @@ absl::Status ReplicaImpl::ClassifyRebaselined(Planning& planning, const Version&
   if (PT_PLANTED("apply before the re-offer")) {
     return PlanTarget(planning, version, table, row.hashes, &row);
   }
-  // Where a winner could not be stored, the state holds the loser: nobody's version.
-  PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(version.key));
-  const bool is_loser = put_back && note.has_value() && !note->expected.has_value();
-  if (!equal && as_known && !is_loser && may_be_lost && state->revision > shared_revision_) {
+  if (!equal && as_known && may_be_lost && state->revision > shared_revision_) {
     // The service may have lost it: it is offered again, and stays till then.
     ++planning.report.skipped;
     planning.report.items_made = true;
@@ -304,9 +309,8 @@ absl::StatusOr<bool> ReplicaImpl::AdoptOffered(Planning& planning, const Version
   if (!key.ok()) return false;
   PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, table, *ledger_, *key));
   Target target;
-  target.version = version;
   target.table = &table;
-  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, &row));
+  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(version, &target, &row));
   if (!storable || row.absent || target.after != row.hashes) return false;
   PT_ASSIGN_OR_RETURN(const bool holds_no_more, HoldsNoMore(target, row));
   if (!holds_no_more) return false;
@@ -323,10 +327,9 @@ absl::StatusOr<bool> ReplicaImpl::AdoptOffered(Planning& planning, const Version
 absl::Status ReplicaImpl::PlanTarget(Planning& planning, const Version& version, Table& table,
                                      const RowHashes& expected, const Row* row) {
   Target target;
-  target.version = version;
   target.table = &table;
   target.expected = expected;
-  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, row));
+  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(version, &target, row));
   const auto refused = planning.findings.refused.find(version.key);
   if (!storable) {
     target.act = Act::kSetAside;
@@ -343,6 +346,7 @@ absl::Status ReplicaImpl::PlanTarget(Planning& planning, const Version& version,
     target.code = "CAPTURE_ONLY";
   }
   const bool applied = target.act != Act::kSetAside;
+  if (!applied) target.version.fields = version.fields;
   // What swaps its values with others passes only together with all of them.
   const bool swaps = target.code == "SQLITE_CONSTRAINT_UNIQUE";
   if (!applied && swaps && planning.source != Source::kSetAside) set_aside_may_pass_ = true;
@@ -353,9 +357,10 @@ absl::Status ReplicaImpl::PlanTarget(Planning& planning, const Version& version,
 
 // The whole row as it will stand, and its hashes: known before it is written,
 // so that the intent can say it.
-absl::StatusOr<bool> ReplicaImpl::FillTarget(Target* target, const Row* row) {
-  const Version& version = target->version;
+absl::StatusOr<bool> ReplicaImpl::FillTarget(const Version& version, Target* target,
+                                             const Row* row) {
   const Table& table = *target->table;
+  target->version = WithoutContent(version);
   absl::StatusOr<std::vector<Value>> key = table.KeyFromId(version.key.id);
   if (!key.ok()) {
     target->code = "INVALID_KEY";

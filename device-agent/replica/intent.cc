@@ -144,10 +144,13 @@ absl::Status ReplicaImpl::SettleTarget(const Target& target) {
       break;
     case Act::kSetAside: {
       PT_RETURN_IF_ERROR(ledger_->PutSetAside({version, target.code, target.constraint, 1}));
-      if (!target.stays_as_sent.has_value()) break;
       PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(key));
+      // That the service holds nothing at all is known for good.
+      const bool confirms = version.revision == 0 && state.has_value() && state->unconfirmed;
+      if (!target.stays_as_sent.has_value() && !confirms) break;
       RowState kept = state.value_or(RowState{key, 0, "", kSmallestTime, {}, false});
-      kept.row = *target.stays_as_sent;
+      if (confirms) kept.unconfirmed = false;
+      if (target.stays_as_sent.has_value()) kept.row = *target.stays_as_sent;
       PT_RETURN_IF_ERROR(ledger_->PutState(kept));
       break;
     }

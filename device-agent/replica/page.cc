@@ -39,6 +39,7 @@ absl::Status ReplicaImpl::PlanVersions(Planning& planning, const std::vector<Ver
     const Version*& best = newest[version.key];
     if (best == nullptr || best->revision <= version.revision) best = &version;
   }
+  planning.work.targets.reserve(newest.size());
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
   for (const Version& version : versions) {
     if (newest.at(version.key) != &version) {

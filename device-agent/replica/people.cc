@@ -179,14 +179,15 @@ absl::StatusOr<FileState> ReplicaImpl::RemoveUnsent(const QueueItem& item, Table
   work.kind = "cancel";
   Target& target = work.targets.emplace_back();
   target.act = Act::kRemove;
-  target.version.key = item.key;
-  target.version.deleted = true;
   target.table = &table;
   target.expected = row.hashes;
   target.closes_item = item.id;
   target.closes_as = ItemStatus::kCancelled;
   target.archive = entry;
-  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, &row));
+  Version gone;
+  gone.key = item.key;
+  gone.deleted = true;
+  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(gone, &target, &row));
   if (!storable) return absl::InternalError("the key of an item cannot be read");
   Findings findings;
   PT_ASSIGN_OR_RETURN(const Attempt done, Execute(work, &findings));
@@ -236,7 +237,6 @@ absl::Status ReplicaImpl::WriteAsApp(const Target& target, const Row& row) {
 absl::Status ReplicaImpl::WriteRestored(Table& table, const Version& version) {
   const bool captured = table.plan.apply_mode == ApplyMode::kTriggersOn;
   Target target;
-  target.version = version;
   target.table = &table;
   {
     PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, sqlite::Transaction::Begin(*app_));
@@ -245,7 +245,7 @@ absl::Status ReplicaImpl::WriteRestored(Table& table, const Version& version) {
     if (!unchanged) return absl::AbortedError("the app's file changed meanwhile");
     PT_ASSIGN_OR_RETURN(const std::vector<Value> key, table.KeyFromId(version.key.id));
     PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, table, *ledger_, key));
-    PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, &row));
+    PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(version, &target, &row));
     if (!storable) return absl::InvalidArgumentError("the archived row fits no column of today");
     PT_RETURN_IF_ERROR(SetTriggers(captured));
     // What foreign keys delete with it is captured by nobody else.

@@ -135,11 +135,12 @@ absl::Status ReplicaImpl::PlanRemoval(const Findings& findings, Table& table, co
                                       Work* work) {
   Target target;
   target.act = Act::kRemove;
-  target.version.key = state.key;
-  target.version.deleted = true;
   target.table = &table;
   target.expected = state.row;
-  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(&target, nullptr));
+  Version gone;
+  gone.key = state.key;
+  gone.deleted = true;
+  PT_ASSIGN_OR_RETURN(const bool storable, FillTarget(gone, &target, nullptr));
   if (!storable) return ledger_->DeleteState(state.key);
   if (findings.look_at.count(state.key) > 0) {
     PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*app_, table, *ledger_, target.key));
@@ -154,9 +155,6 @@ absl::Status ReplicaImpl::PlanRemoval(const Findings& findings, Table& table, co
   }
   const auto refused = findings.refused.find(state.key);
   if (refused != findings.refused.end()) {
-    RowState kept = state;
-    kept.unconfirmed = false;
-    PT_RETURN_IF_ERROR(ledger_->PutState(kept));
     target.act = Act::kSetAside;
     target.code = refused->second.code;
     target.constraint = refused->second.constraint;

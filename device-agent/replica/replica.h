@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "common/base/clock.h"
 #include "common/base/rng.h"
 #include "device-agent/capture/plan.h"
@@ -53,7 +54,8 @@ inline constexpr char kHolderStays[] = "stays";
 inline constexpr char kHolderPasses[] = "passes";
 
 struct TakeLimits {
-  size_t changes = 1000;
+  size_t batches = 1;
+  size_t changes = 1000;  // here and below: of each batch
   size_t bytes = 1 << 20;
   size_t row_bytes = 3 << 20;
   // An explicit run tries Failed items whatever their NextAttemptAt.
@@ -81,7 +83,7 @@ struct DrainReport {
 
 struct TakeReport {
   FileState file = FileState::kReady;
-  std::optional<OutgoingBatch> batch;
+  std::vector<std::shared_ptr<const OutgoingBatch>> batches;  // to be sent in this order
   bool more = false;         // another batch could be taken at once
   int64_t completed = 0;     // nothing to send: equal to the base, or never sent
   bool wants_fetch = false;  // items wait for what the service holds, or touched rows do
@@ -90,7 +92,9 @@ struct TakeReport {
 };
 
 struct AnswerReport {
-  FileState file = FileState::kReady;  // kBlockedByApp: nothing happened, call again
+  // kBlockedByApp: the answers behind `finished` are to be given again.
+  FileState file = FileState::kReady;
+  size_t finished = 0;  // answers, in their order; the rest counts what these brought
   uint32_t success = 0;
   uint32_t failed = 0;
   uint32_t conflicts_count = 0;
@@ -170,7 +174,9 @@ class Replica {
   // still has can be sent again; the others must be settled.
   virtual absl::StatusOr<std::vector<std::string>> OpenBatches() = 0;
   virtual const OutgoingBatch* InMemory(const std::string& batch_id) const = 0;
-  virtual absl::StatusOr<AnswerReport> Finish(const IncomingAnswer& answer) = 0;
+  // All of them with one commit, as far as no row of the app has to be replaced.
+  virtual absl::StatusOr<AnswerReport> Finish(
+      absl::Span<const std::shared_ptr<const IncomingAnswer>> answers) = 0;
 
   // Receiving.
   virtual absl::StatusOr<std::string> Cursor() = 0;

@@ -110,7 +110,8 @@ class ReplicaImpl final : public Replica {
   absl::StatusOr<TakeReport> Take(const TakeLimits& limits) override;
   absl::StatusOr<std::vector<std::string>> OpenBatches() override;
   const OutgoingBatch* InMemory(const std::string& batch_id) const override;
-  absl::StatusOr<AnswerReport> Finish(const IncomingAnswer& answer) override;
+  absl::StatusOr<AnswerReport> Finish(
+      absl::Span<const std::shared_ptr<const IncomingAnswer>> answers) override;
   absl::StatusOr<std::string> Cursor() override;
   absl::StatusOr<bool> CursorSkipsTypes() override;
   absl::StatusOr<PageReport> Apply(const IncomingPage& page) override;
@@ -283,8 +284,9 @@ class ReplicaImpl final : public Replica {
   absl::StatusOr<bool> AdoptOffered(Planning& planning, const Version& version, Table& table);
   absl::Status PlanTarget(Planning& planning, const Version& version, Table& table,
                           const RowHashes& expected, const Row* row);
-  // False: it cannot be stored; `target` says why.
-  absl::StatusOr<bool> FillTarget(Target* target, const Row* row);
+  // False: it cannot be stored; `target` says why. Its version gets no content: that
+  // stands in its values.
+  absl::StatusOr<bool> FillTarget(const Version& version, Target* target, const Row* row);
   absl::StatusOr<bool> HoldsNoMore(const Target& target, const Row& row);
   absl::Status FillMissing(Target* target, const Row* row);
   absl::Status ArchiveOwnLosses(Planning& planning, const std::vector<Version>& versions);
@@ -319,6 +321,8 @@ class ReplicaImpl final : public Replica {
   struct Taking;
   absl::StatusOr<TakeReport> TakeFrom(sqlite::Database& db, const TakeLimits& limits,
                                       const Intent* mark);
+  absl::Status TakeBatches(Taking& taking);
+  absl::Status SyncAppJournal(sqlite::Database& db);
   absl::Status ChooseItems(Taking& taking);
   absl::Status LoadUnanswered();
   absl::Status TakeItem(Taking& taking, QueueItem item);
@@ -336,6 +340,7 @@ class ReplicaImpl final : public Replica {
 
   // --- answer.cc
   struct Answering;
+  absl::StatusOr<bool> FinishOne(Answering& answering, FileState* file);
   bool RemoveAnswered(const std::string& batch_id);
   absl::Status SettleResults(Answering& answering);
   absl::Status AskWhatVoidLeaves(const EntityKey& key);
@@ -482,17 +487,19 @@ class ReplicaImpl final : public Replica {
   bool recovery_news_ = false;   // nobody has been told yet
   Revision shared_revision_ = 0;
 
-  std::map<std::string, OutgoingBatch> in_memory_;
+  std::map<std::string, std::shared_ptr<const OutgoingBatch>> in_memory_;
   // Entities with an unanswered item; where a newer edit waits behind it, the
   // drain that brought it, else 0.
   absl::flat_hash_map<EntityKey, int64_t> unanswered_;
   bool unanswered_loaded_ = false;
-  // Of answers that the app keeps from being finished: what was done already.
+  // Of answers that the app keeps from being finished: what was done already; finished:
+  // nothing is left of it.
   std::map<std::string, AnswerReport> partial_answers_;
   TimeNs clock_offset_ = 0;
   std::unique_ptr<Comparison> comparison_;
   // Scan mode: see NoticeSilentCommit.
   int64_t seen_data_version_ = -1;
+  int64_t synced_data_version_ = -1;     // of snapshot_, when the app's journal was synced
   std::optional<int64_t> log_end_seen_;  // by the last Maintain
   bool retry_set_aside_ = false;
   int64_t scan_found_ = 0;

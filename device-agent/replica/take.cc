@@ -1,8 +1,10 @@
 // Choosing items, reading their rows and marking them, in one snapshot.
 #include <algorithm>
+#include <memory>
 #include <set>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
@@ -17,12 +19,14 @@ struct ReplicaImpl::Taking {
   sqlite::Database& db;
   const TakeLimits& limits;
   TakeReport& report;
-  OutgoingBatch batch;
+  absl::flat_hash_set<EntityKey> earlier = {};  // in the batches before
+  // The batch that is being filled.
+  OutgoingBatch batch = {};
   size_t bytes = 0;
   bool full = false;
-  absl::flat_hash_map<EntityKey, int64_t> taken;  // with the item's Id
-  std::vector<QueueItem> items;                   // of batch.changes, in their order
-  std::set<EntityKey> visiting;  // children of integer keys, while their parents are taken
+  absl::flat_hash_map<EntityKey, int64_t> taken = {};  // with the item's Id
+  std::vector<QueueItem> items = {};                   // of batch.changes, in their order
+  std::set<EntityKey> visiting = {};  // children of integer keys, while their parents are taken
 };
 
 namespace {
@@ -47,6 +51,10 @@ std::string DanglingReference(const Table& table, const Row& row) {
                       "row stays on this device. Correct it in the app; it is sent by itself when "
                       "a row of ",
                       translation->parent, " comes that it can refer to.");
+}
+
+bool IsEnough(const TakeReport& report) {
+  return static_cast<size_t>(report.completed) >= kCompletedAtOnceMax;
 }
 
 // For the queue: what stands in the way of an item that stays Pending by itself.
@@ -113,11 +121,9 @@ absl::StatusOr<TakeReport> ReplicaImpl::TakeFrom(sqlite::Database& db, const Tak
   PT_RETURN_IF_ERROR(At("snapshot"));
   PT_RETURN_IF_ERROR(DrainIn(PT_PLANTED("drain behind the snapshot") ? *app_ : db, &drained));
   report.wants_fetch = drained.touched;
-  Taking taking{db, limits, report, {}, 0, false, {}, {}, {}};
-  taking.batch.batch_id = NewUuid(rng_);
-  PT_RETURN_IF_ERROR(ChooseItems(taking));
-  const bool any = !taking.batch.changes.empty();
-  if (any) PT_RETURN_IF_ERROR(ledger_->PutBatch(std::move(taking.items)));
+  Taking taking{db, limits, report};
+  PT_RETURN_IF_ERROR(TakeBatches(taking));
+  const bool any = !report.batches.empty();
   if (any || report.completed > 0) {
     PT_ASSIGN_OR_RETURN(const LogMark last, LastMark(db));
     PT_RETURN_IF_ERROR(PutMark("sent", last));
@@ -133,23 +139,55 @@ absl::StatusOr<TakeReport> ReplicaImpl::TakeFrom(sqlite::Database& db, const Tak
     if (!taking.full) PT_RETURN_IF_ERROR(ledger_->PutInt("found", 0));
     PT_RETURN_IF_ERROR(ledger_->FinishIntent(*mark));
   } else if (any || report.completed > 0) {
-    // What is sent, or counts as sent, must survive a power cut in the app's
-    // file, too, whatever `synchronous` the app has chosen.
-    if (!PT_PLANTED("the app's journal is not synced")) PT_RETURN_IF_ERROR(db.SyncJournal());
+    PT_RETURN_IF_ERROR(SyncAppJournal(db));
   }
   PT_RETURN_IF_ERROR(At("synced"));
   PT_RETURN_IF_ERROR(tx.Commit());
   PT_RETURN_IF_ERROR(At("marked"));
   report.more = taking.full;
-  if (any) {
-    for (const Change& change : taking.batch.changes) unanswered_[change.key] = 0;
-    in_memory_[taking.batch.batch_id] = taking.batch;
-    report.batch = std::move(taking.batch);
+  for (const std::shared_ptr<const OutgoingBatch>& batch : report.batches) {
+    for (const Change& change : batch->changes) unanswered_[change.key] = 0;
+    in_memory_[batch->batch_id] = batch;
   }
   // The batch is taken, whatever fails now: who is not told would never send it.
   const absl::StatusOr<std::optional<absl::Time>> next_due = ledger_->NextDue();
   if (next_due.ok()) report.next_due = *next_due;
   return report;
+}
+
+// What is sent, or counts as sent, must survive a power cut in the app's file, too,
+// whatever `synchronous` the app has chosen. Once for all that was committed so far.
+absl::Status ReplicaImpl::SyncAppJournal(sqlite::Database& db) {
+  PT_ASSIGN_OR_RETURN(const int64_t version, db.QueryInt("PRAGMA data_version"));
+  const bool synced = PT_PLANTED("the app's journal is synced once a life")
+                          ? synced_data_version_ >= 0
+                          : version == synced_data_version_;
+  if (synced || PT_PLANTED("the app's journal is not synced")) {
+    return absl::OkStatus();
+  }
+  PT_RETURN_IF_ERROR(db.SyncJournal());
+  synced_data_version_ = version;
+  return absl::OkStatus();
+}
+
+// As many as are asked for and can be filled: to the service each of them is as if it
+// had been taken alone, after the one before.
+absl::Status ReplicaImpl::TakeBatches(Taking& taking) {
+  while (taking.report.batches.size() < taking.limits.batches) {
+    taking.batch.batch_id = NewUuid(rng_);
+    PT_RETURN_IF_ERROR(ChooseItems(taking));
+    if (taking.batch.changes.empty()) return absl::OkStatus();
+    PT_RETURN_IF_ERROR(ledger_->PutBatch(std::exchange(taking.items, {})));
+    taking.report.batches.push_back(
+        std::make_shared<const OutgoingBatch>(std::exchange(taking.batch, {})));
+    const bool room = taking.report.batches.size() < taking.limits.batches;
+    if (!taking.full || !room || IsEnough(taking.report)) break;
+    for (const auto& [key, id] : std::exchange(taking.taken, {})) taking.earlier.insert(key);
+    taking.visiting.clear();
+    taking.bytes = 0;
+    taking.full = false;
+  }
+  return absl::OkStatus();
 }
 
 // Once a process: from then on Take, Finish and the drains keep it.
@@ -184,7 +222,8 @@ absl::Status ReplicaImpl::ChooseItems(Taking& taking) {
         ledger_->ListSendable(clock_.Now(), taking.limits.ignore_next_attempt, after_id, chunk));
     for (QueueItem& item : items) {
       after_id = item.id;
-      const bool waits = blocked_drains.count(item.drain) > 0 || unanswered_.contains(item.key);
+      const bool waits = blocked_drains.count(item.drain) > 0 || unanswered_.contains(item.key) ||
+                         taking.earlier.contains(item.key);
       if (item.held || (waits && !PT_PLANTED("two open batches for one entity"))) continue;
       PT_RETURN_IF_ERROR(TakeItem(taking, std::move(item)));
       if (taking.full) break;
@@ -313,7 +352,7 @@ absl::Status ReplicaImpl::CompleteItem(Taking& taking, QueueItem item) {
   item.error_message.clear();
   PT_RETURN_IF_ERROR(ledger_->UpdateItem(item));
   ++taking.report.completed;
-  taking.full = static_cast<size_t>(taking.report.completed) >= kCompletedAtOnceMax;
+  taking.full = IsEnough(taking.report);
   return absl::OkStatus();
 }
 
@@ -426,7 +465,7 @@ absl::StatusOr<bool> ReplicaImpl::ParentIsUndecided(Taking& taking, const Entity
     const EntityKey key{parent->type(), *id};
     PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(key));
     if ((state.has_value() && state->revision > 0) || taking.taken.contains(key)) continue;
-    if (unanswered_.contains(key)) return true;
+    if (unanswered_.contains(key) || taking.earlier.contains(key)) return true;
     PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> item, ledger_->FindWaiting(key));
     // Rows that refer to each other go together.
     if (!item.has_value() || taking.visiting.contains(key)) continue;
@@ -446,7 +485,7 @@ absl::StatusOr<std::vector<std::string>> ReplicaImpl::OpenBatches() {
 
 const OutgoingBatch* ReplicaImpl::InMemory(const std::string& batch_id) const {
   const auto found = in_memory_.find(batch_id);
-  return found == in_memory_.end() ? nullptr : &found->second;
+  return found == in_memory_.end() ? nullptr : found->second.get();
 }
 
 }  // namespace ptdoc::sync

@@ -19,7 +19,7 @@ enum class Act : uint8_t {
 
 struct Target {
   Act act = Act::kWrite;
-  Version version;  // for kRemove only its key
+  Version version;  // for kRemove only its key; with content for kSetAside alone
   RowHashes after;  // the row as it stands then; the state's
   int64_t closes_item = 0;
   ItemStatus closes_as = ItemStatus::kCompleted;

@@ -126,7 +126,7 @@ void GrpcPeer::ClosePull() {
 }
 
 void GrpcPeer::ReadOn() {
-  if (pull_ != nullptr && !pull_->closed()) pull_->ReadNext();
+  if (pull_ != nullptr && !pull_->closed()) pull_->ReadOn();
 }
 
 void GrpcPeer::Fetch(const std::vector<EntityKey>& keys) {

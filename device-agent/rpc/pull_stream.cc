@@ -20,6 +20,7 @@ absl::StatusOr<IncomingPage> PageFromProto(v1::PullResponse* in) {
   if (!ExpandTables(in->compressed_tables(), kExpandedBytesMax, in->mutable_tables()).ok()) {
     return absl::InternalError("a page's compressed rows cannot be read");
   }
+  page.bytes = in->ByteSizeLong();
   PT_ASSIGN_OR_RETURN(page.versions, VersionsFromProto(in));
   page.cursor = std::move(*in->mutable_cursor());
   page.batch_end = in->batch_end();
@@ -55,28 +56,37 @@ void PullStream::OnReadDone(bool ok) {
     MutexLock lock(mutex_);
     reading_ = false;
     if (!page.ok() || cancelled_) return Release();
-    untaken_ = true;
+    ready_.push_back(*std::move(page));
+    StepRead();
+    if (std::exchange(posted_, true)) return;
   }
-  // While this one is applied the next is read, unpacked and converted. Where more of them
-  // wait than the session wants, none is read: so the service is held up, not our memory.
-  const bool posted =
-      link_->post([self = shared_from_this(), page = *std::move(page)](PeerEvents& events) mutable {
-        self->Taken();
-        if (events.WantsPages()) self->ReadNext();
-        if (!self->closed_) events.OnPullPage(std::move(page));
-      });
+  const bool posted = link_->post([self = shared_from_this()](PeerEvents& events) {
+    for (IncomingPage& one : self->Take(events.WantsPages())) {
+      if (!self->closed_) events.OnPullPage(std::move(one));
+    }
+  });
   if (!posted) Abandon();
 }
 
-void PullStream::Taken() {
+// Where more of them wait than the session wants, none is read: so the service is held
+// up, not our memory.
+std::vector<IncomingPage> PullStream::Take(bool read_on) {
   MutexLock lock(mutex_);
-  untaken_ = false;
+  posted_ = false;
+  reads_on_ = read_on;
+  std::vector<IncomingPage> taken = std::exchange(ready_, {});
+  StepRead();
+  return taken;
 }
 
-void PullStream::ReadNext() {
+void PullStream::ReadOn() {
   MutexLock lock(mutex_);
-  // Behind one that is not taken yet: a second could be reported before it.
-  if (released_ || reading_ || untaken_) return;
+  reads_on_ = true;
+  StepRead();
+}
+
+void PullStream::StepRead() {
+  if (released_ || reading_ || !reads_on_ || ready_.size() >= kReadyMax) return;
   reading_ = true;
   StartRead(&response_);
 }

@@ -4,6 +4,7 @@
 #include <grpcpp/support/client_callback.h>
 
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "common/base/mutex.h"
@@ -24,8 +25,10 @@ class PullStream final : public grpc::ClientReadReactor<v1::PullResponse>,
   void Start(v1::SyncService::Stub& stub);
   // Nothing is reported any more, and the call is cut.
   void Close();
-  // Reads the next message, if none is being read or waits to be taken. Any thread.
-  void ReadNext();
+  // Messages that are read, unpacked and converted while the session is at work.
+  static constexpr size_t kReadyMax = 3;
+  // Goes on reading. Any thread.
+  void ReadOn();
   bool closed() const { return closed_; }
   // Cuts the call. Any thread.
   void Abandon();
@@ -34,7 +37,8 @@ class PullStream final : public grpc::ClientReadReactor<v1::PullResponse>,
   void OnDone(const grpc::Status& status) override;
 
  private:
-  void Taken();
+  std::vector<IncomingPage> Take(bool read_on);
+  void StepRead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Break(const absl::Status& why);
   void Release() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -47,7 +51,9 @@ class PullStream final : public grpc::ClientReadReactor<v1::PullResponse>,
 
   Mutex mutex_;
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;
-  bool untaken_ ABSL_GUARDED_BY(mutex_) = false;  // a message was read and is on its way
+  bool reads_on_ ABSL_GUARDED_BY(mutex_) = true;  // false: the session has enough
+  std::vector<IncomingPage> ready_ ABSL_GUARDED_BY(mutex_);
+  bool posted_ ABSL_GUARDED_BY(mutex_) = false;  // they are about to be taken
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool released_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status why_ ABSL_GUARDED_BY(mutex_);

@@ -79,20 +79,30 @@ void PushStream::OnReadDone(bool ok) {
     MutexLock lock(mutex_);
     reading_ = false;
     if (!answer.ok() || cancelled_) return Release();
+    ready_.push_back(*std::move(answer));
+    StepRead();
+    if (std::exchange(posted_, true)) return;
   }
-  // The next message is asked for when this one was taken: so a session that is
-  // slow holds up the service, not our memory.
-  const bool posted = link_->post(
-      [self = shared_from_this(), answer = *std::move(answer)](PeerEvents& events) mutable {
-        if (!self->closed_) events.OnPushAnswer(std::move(answer));
-        self->ReadNext();
-      });
+  const bool posted = link_->post([self = shared_from_this()](PeerEvents& events) {
+    for (IncomingAnswer& one : self->Take()) {
+      if (!self->closed_) events.OnPushAnswer(std::move(one));
+    }
+  });
   if (!posted) Abandon();
 }
 
-void PushStream::ReadNext() {
+std::vector<IncomingAnswer> PushStream::Take() {
   MutexLock lock(mutex_);
-  if (released_ || reading_) return;
+  posted_ = false;
+  std::vector<IncomingAnswer> taken = std::exchange(ready_, {});
+  StepRead();
+  return taken;
+}
+
+// Where enough of them wait none is read: a session that is slow holds up the service,
+// not our memory.
+void PushStream::StepRead() {
+  if (released_ || reading_ || ready_.size() >= kReadyMax) return;
   reading_ = true;
   StartRead(&response_);
 }

@@ -5,6 +5,7 @@
 
 #include <deque>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "common/base/mutex.h"
@@ -21,6 +22,8 @@ class PushStream final : public grpc::ClientBidiReactor<v1::PushRequest, v1::Pus
  public:
   // The session lets 8 batches be unanswered; a report or two come on top.
   static constexpr size_t kQueuedMax = 16;
+  // Answers that are read and converted while the session is at work.
+  static constexpr size_t kReadyMax = 8;
 
   explicit PushStream(std::shared_ptr<PeerLink> link) : link_(std::move(link)) {}
 
@@ -47,7 +50,8 @@ class PushStream final : public grpc::ClientBidiReactor<v1::PushRequest, v1::Pus
     bool is_report = false;
   };
 
-  void ReadNext();
+  std::vector<IncomingAnswer> Take();
+  void StepRead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The call is of no use any more; `why` is told in place of gRPC's CANCELLED.
   void Break(const absl::Status& why);
   void StepWrite() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -63,6 +67,8 @@ class PushStream final : public grpc::ClientBidiReactor<v1::PushRequest, v1::Pus
   Mutex mutex_;
   std::deque<Message> queue_ ABSL_GUARDED_BY(mutex_);  // the first is being written if writing_
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<IncomingAnswer> ready_ ABSL_GUARDED_BY(mutex_);
+  bool posted_ ABSL_GUARDED_BY(mutex_) = false;  // they are about to be taken
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool broken_ ABSL_GUARDED_BY(mutex_) = false;  // nothing can be written any more
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;

@@ -103,13 +103,14 @@ struct Listed {
 };
 struct Took {
   FileIs file = FileIs::kReady;
-  std::string batch_id;                       // empty = nothing to take, or not yet
+  std::vector<std::string> batch_ids;         // oldest first; none = nothing to take, or not yet
   bool more = false;                          // the same again at once
   std::optional<absl::Duration> next_due_in;  // until the next Failed item may go
   bool wants_fetch = false;                   // items wait for what a fetch brings
 };
 struct Finished {
-  FileIs file = FileIs::kReady;
+  FileIs file = FileIs::kReady;  // what the first answer met that is not finished
+  size_t answers = 0;            // finished, in their order
   PushCounts counts;
   std::vector<ConflictLine> conflicts;
 };
@@ -175,12 +176,13 @@ namespace actions {
 struct Drain {};
 struct ListOpen {};
 struct Take {
-  size_t changes = 0;
+  size_t batches = 1;  // at most
+  size_t changes = 0;  // in each
   size_t bytes = 0;
   bool ignore_next_attempt = false;
 };
 struct Finish {
-  std::shared_ptr<const IncomingAnswer> answer;
+  std::vector<std::shared_ptr<const IncomingAnswer>> answers;
 };
 // How much the app has written, before a large page.
 struct LookAtApp {};

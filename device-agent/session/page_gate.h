@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "absl/time/time.h"
 
@@ -33,13 +34,16 @@ class PageGate {
   void Wrote(absl::Duration now, size_t versions);
   // True if it may be written now, by what was seen last.
   bool is_open() const { return open_; }
+  // True if the app had not written for a while when it was last looked at.
+  bool app_rests() const { return app_rests_; }
   // When to look (again).
   absl::Duration look_at() const { return look_at_; }
 
  private:
   bool open_ = false;
+  bool app_rests_ = false;
   absl::Duration look_at_ = -absl::InfiniteDuration();
-  int64_t rows_ = 0;
+  std::optional<int64_t> rows_;  // none: not looked at yet
   int64_t rows_at_page_ = 0;
   absl::Duration last_row_ = -absl::InfiniteDuration();
   absl::Duration last_page_ = -absl::InfiniteDuration();

@@ -37,6 +37,7 @@ struct IncomingPage {
   std::string device;  // what the token calls this device; may be empty
   std::string epoch;
   absl::Time server_time;
+  size_t bytes = 0;  // about what it takes in memory
 };
 
 struct IncomingFetch {

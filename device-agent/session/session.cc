@@ -10,13 +10,27 @@
 #include "device-agent/session/verdict.h"
 
 namespace ptdoc::sync {
+namespace {
 
-std::vector<Action> Session::Handle(Event event, Moment now) {
+void Append(IncomingPage next, IncomingPage* page) {
+  page->versions.insert(page->versions.end(), std::make_move_iterator(next.versions.begin()),
+                        std::make_move_iterator(next.versions.end()));
+  if (!next.cursor.empty()) page->cursor = std::move(next.cursor);
+  page->batch_end = next.batch_end;
+  page->caught_up = next.caught_up;
+  page->epoch = std::move(next.epoch);
+  page->server_time = next.server_time;
+  page->bytes += next.bytes;
+}
+
+}  // namespace
+
+std::vector<Action> Session::Handle(Event event, Moment now, bool more) {
   now_ = now;
   out_.clear();
   CheckTimers();
   std::visit([this](auto&& e) { On(std::forward<decltype(e)>(e)); }, std::move(event));
-  Decide();
+  if (!more) Decide();
   return std::move(out_);
 }
 
@@ -171,7 +185,7 @@ void Session::On(events::Listed event) {
   const bool settle = settle_all_ || recover_ != Recover::kNone;
   for (events::OpenBatch& batch : event.batches) {
     if (settle) batch.in_memory = false;
-    open_.push_back(Open{std::move(batch), false, {}});
+    open_.push_back(Open{std::move(batch), false, false, {}});
   }
   settle_all_ = false;
 }
@@ -184,30 +198,37 @@ void Session::On(events::Took event) {
     due_at_ = now_.monotonic + std::max(*event.next_due_in, absl::Milliseconds(1));
   }
   fetch_wanted_ |= event.wants_fetch;
-  if (event.batch_id.empty()) {
+  if (event.batch_ids.empty()) {
     take_wanted_ |= event.more;  // A long log is drained first.
     return;
   }
   last_write_ = now_.monotonic;
   report_wanted_ = true;
   take_wanted_ |= event.more;
-  open_.push_back(Open{events::OpenBatch{std::move(event.batch_id), true}, false, {}});
+  for (std::string& id : event.batch_ids) {
+    open_.push_back(Open{events::OpenBatch{std::move(id), true}, false, false, {}});
+  }
 }
 
 void Session::On(events::Finished event) {
+  PT_CHECK(event.answers <= answers_.size());
+  answers_.erase(answers_.begin(), answers_.begin() + static_cast<ptrdiff_t>(event.answers));
+  CountFinished(&event);
   if (!Met(event.file, Work::kFinish)) return;
-  answers_.pop_front();
   if (event.file == FileIs::kRecovering) return EnterRecovery(false, 0);
-  push_done_ += event.counts.total();
   take_wanted_ = fetch_wanted_ = report_wanted_ = true;
   fetch_keys_.clear();
+}
+
+void Session::CountFinished(events::Finished* event) {
+  push_done_ += event->counts.total();
   if (!request_.has_value()) return;
   // From the first refusal on the items' own times hold: one run is not three attempts.
-  if (event.counts.failed > 0) request_->ignore_next_attempt = false;
-  request_->result.push.success += event.counts.success;
-  request_->result.push.failed += event.counts.failed;
-  request_->result.push.conflicts += event.counts.conflicts;
-  for (ConflictLine& line : event.conflicts) {
+  if (event->counts.failed > 0) request_->ignore_next_attempt = false;
+  request_->result.push.success += event->counts.success;
+  request_->result.push.failed += event->counts.failed;
+  request_->result.push.conflicts += event->counts.conflicts;
+  for (ConflictLine& line : event->conflicts) {
     request_->result.conflicts.push_back(std::move(line));
   }
 }
@@ -225,6 +246,9 @@ void Session::On(events::Applied event) {
   if (!WantsPages()) pull_.heard_at = now_.monotonic;
   pages_.pop_front();
   buffered_versions_ -= page->versions.size();
+  if (page->versions.size() >= PageGate::kLargePage) {
+    apply_time_ = (now_.monotonic - apply_began_) / static_cast<int64_t>(page->versions.size());
+  }
   pull_done_ += page->versions.size();
   if (event.items_made) take_wanted_ = true;
   fetch_wanted_ = true;
@@ -286,6 +310,7 @@ void Session::On(events::AnswerArrived event) {
     return open.batch.id == event.answer.batch_id;
   });
   if (it == open_.end()) return;  // Answered before.
+  if (it->alone) answer_time_ = now_.monotonic - it->sent_at;
   open_.erase(it);
   answers_.push_back(std::make_shared<IncomingAnswer>(std::move(event.answer)));
 }
@@ -300,14 +325,7 @@ void Session::On(events::PageArrived event) {
   if (!partial_.has_value()) {
     partial_ = std::move(page);
   } else {
-    partial_->versions.insert(partial_->versions.end(),
-                              std::make_move_iterator(page.versions.begin()),
-                              std::make_move_iterator(page.versions.end()));
-    partial_->cursor = std::move(page.cursor);
-    partial_->batch_end = page.batch_end;
-    partial_->caught_up = page.caught_up;
-    partial_->epoch = std::move(page.epoch);
-    partial_->server_time = page.server_time;
+    Append(std::move(page), &*partial_);
   }
   // A heartbeat, or the joined messages of a batch that goes on.
   if (!whole) {

@@ -60,6 +60,11 @@ class Session {
  public:
   // Batches sent and not answered; the service closes the stream above it.
   static constexpr size_t kUnansweredMax = 8;
+  // Taken, and finished, with one commit: half of what may be unanswered, so that the
+  // service has the other half meanwhile.
+  static constexpr size_t kBatchesAtOnce = 4;
+  // Over a link that is slower than that a batch goes as soon as there is room for one.
+  static constexpr absl::Duration kQuickAnswer = absl::Milliseconds(100);
   // Heartbeats come every 20 s; without any message the link is dead.
   static constexpr absl::Duration kSilenceMax = absl::Seconds(60);
   static constexpr absl::Duration kTokenProbe = absl::Seconds(60);
@@ -78,12 +83,19 @@ class Session {
   static constexpr absl::Duration kReportEvery = absl::Seconds(1);
   static constexpr size_t kFetchKeysMax = 500;
   static constexpr size_t kPagesAhead = 4;
+  // Pages that wait while the app rests are written as one, as long as that does not hold
+  // the app's file longer than an app that comes back would wait for it.
+  static constexpr size_t kJoinedVersionsMax = 4000;
+  static constexpr size_t kJoinedBytesMax = 2 << 20;
+  static constexpr absl::Duration kJoinedTimeMax = absl::Milliseconds(250);
   static constexpr size_t kBufferedVersionsMax = 20'000;
 
   // `rng` must outlive this.
   Session(SessionOptions options, Rng& rng) : options_(options), rng_(rng) {}
 
-  std::vector<Action> Handle(Event event, Moment now);
+  // `more`: another event has happened already and is handled next; what is to be done
+  // is decided then.
+  std::vector<Action> Handle(Event event, Moment now, bool more = false);
 
   // When Tick is due (monotonic); infinite if nothing waits for time to pass.
   absl::Duration Deadline() const;
@@ -122,6 +134,7 @@ class Session {
   struct Open {
     events::OpenBatch batch;
     bool sent = false;
+    bool alone = false;  // nothing else was under way when it was sent
     absl::Duration sent_at;
   };
   struct Request {
@@ -187,13 +200,14 @@ class Session {
 
   // Local actions and what they met.
   bool Met(FileIs file, Work work);
+  void CountFinished(events::Finished* event);
   void WantAgain(Work work);
   void Start(Work work, Action action);
 
   // Deciding.
   bool Allowed() const;  // to use the network
   bool FileFree() const;
-  bool MayTake() const;
+  size_t BatchesToTake() const;
   bool PullWanted() const;
   bool PushDone() const;
   bool PullDone() const;
@@ -205,6 +219,7 @@ class Session {
   void ChooseLocal();
   bool ChooseWaiting();
   bool LargePageWaits() const;
+  void JoinPages();
   void DriveRequest();
   void CompleteRequest(const absl::Status& error);
   void FailRequest(const absl::Status& error);
@@ -236,11 +251,14 @@ class Session {
   bool settle_all_ = false;  // also those that could be sent again
   size_t take_changes_ = 0;  // 0 = as configured
   size_t take_bytes_ = 0;
+  absl::Duration answer_time_;  // of the last batch that was under way alone
 
   // Receiving.
   std::optional<IncomingPage> partial_;  // messages since the last batch end
-  std::deque<std::shared_ptr<const IncomingPage>> pages_;
+  std::deque<std::shared_ptr<IncomingPage>> pages_;
   size_t buffered_versions_ = 0;
+  absl::Duration apply_began_;
+  absl::Duration apply_time_;  // a version of the last large page
   // Nothing is sent before the feed has a place to go on from. A read from the
   // start leaves tombstones out: what this device had sent before, and somebody
   // deleted since, would stay here for ever.

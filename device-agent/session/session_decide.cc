@@ -97,15 +97,21 @@ bool Session::FileFree() const {
 
 // A batch is taken where it can be sent: while the device is known to be
 // offline its items stay Pending, and later edits melt into them.
-bool Session::MayTake() const {
-  if (!take_wanted_ || !has_cursor_ || recover_ != Recover::kNone) return false;
-  if (push_.state != StreamState::kOpen) return false;
+// Several share the commits of both files.
+size_t Session::BatchesToTake() const {
+  if (!take_wanted_ || !has_cursor_ || recover_ != Recover::kNone) return 0;
+  if (push_.state != StreamState::kOpen) return 0;
   const size_t under_way = open_.size() + answers_.size();
-  if (under_way >= kUnansweredMax) return false;
-  if (push_.heard || pull_.heard) return true;
-  if (under_way > 0) return false;  // One probes for all.
-  return push_.failures == 0 || request_.has_value() ||
-         now_.monotonic >= push_.opened_at + kProbeAfter;
+  if (under_way >= kUnansweredMax) return 0;
+  if (push_.heard || pull_.heard) {
+    const size_t room = kUnansweredMax - under_way;
+    const bool soon_more = answer_time_ < kQuickAnswer;
+    return soon_more && room < kBatchesAtOnce ? 0 : std::min(room, kBatchesAtOnce);
+  }
+  if (under_way > 0) return 0;  // One probes for all.
+  const bool may_probe = push_.failures == 0 || request_.has_value() ||
+                         now_.monotonic >= push_.opened_at + kProbeAfter;
+  return may_probe ? 1 : 0;
 }
 
 bool Session::PullWanted() const {
@@ -178,6 +184,7 @@ void Session::SendOpen() {
     if (++unanswered > kUnansweredMax) break;
     if (open.sent) continue;
     open.sent = true;
+    open.alone = open_.size() == 1 && answers_.empty();
     open.sent_at = now_.monotonic;
     if (open.batch.in_memory) {
       out_.push_back(actions::SendBatch{open.batch.id});
@@ -216,12 +223,12 @@ void Session::ChooseLocal() {
     list_wanted_ = false;
     return Start(Work::kList, actions::ListOpen{});
   }
-  if (MayTake()) {
+  if (const size_t batches = BatchesToTake(); batches > 0) {
     take_wanted_ = drain_wanted_ = false;
     const size_t changes = take_changes_ == 0 ? options_.batch_changes : take_changes_;
     const size_t bytes = take_bytes_ == 0 ? options_.batch_bytes : take_bytes_;
     const bool all = request_.has_value() && request_->ignore_next_attempt;
-    return Start(Work::kTake, actions::Take{changes, bytes, all});
+    return Start(Work::kTake, actions::Take{batches, changes, bytes, all});
   }
   if (drain_wanted_) {
     drain_wanted_ = false;
@@ -243,12 +250,36 @@ bool Session::LargePageWaits() const {
   return !pages_.empty() && pages_.front()->versions.size() >= PageGate::kLargePage;
 }
 
+// Each page costs three syncs, and with random keys nearly every page of an index is
+// written again for each.
+void Session::JoinPages() {
+  IncomingPage& first = *pages_.front();
+  // Looked at for a large page only.
+  size_t most = PageGate::kLargePage - 1;
+  if (LargePageWaits()) most = gate_.app_rests() ? kJoinedVersionsMax : 0;
+  if (apply_time_ > absl::ZeroDuration()) {
+    most = std::min(most, static_cast<size_t>(kJoinedTimeMax / apply_time_));
+  }
+  while (pages_.size() > 1 && !first.caught_up) {
+    IncomingPage& next = *pages_[1];
+    const bool fits = first.versions.size() + next.versions.size() <= most &&
+                      first.bytes + next.bytes <= kJoinedBytesMax;
+    if (!fits || next.epoch != first.epoch || next.device != first.device) return;
+    Append(std::move(next), &first);
+    pages_.erase(pages_.begin() + 1);
+  }
+}
+
 bool Session::ChooseWaiting() {
   if (!answers_.empty()) {
-    Start(Work::kFinish, actions::Finish{answers_.front()});
-  } else if (LargePageWaits() && !gate_.is_open()) {
+    const size_t count = std::min(answers_.size(), kBatchesAtOnce);
+    Start(Work::kFinish,
+          actions::Finish{{answers_.begin(), answers_.begin() + static_cast<ptrdiff_t>(count)}});
+  } else if (LargePageWaits() && (!gate_.is_open() || now_.monotonic >= gate_.look_at())) {
     if (now_.monotonic >= gate_.look_at()) Start(Work::kLook, actions::LookAtApp{});
   } else if (!pages_.empty()) {
+    JoinPages();
+    apply_began_ = now_.monotonic;
     Start(Work::kApply, actions::Apply{pages_.front()});
   } else if (fetched_ != nullptr) {
     Start(Work::kApplyFetched, actions::ApplyFetched{fetched_});

@@ -94,11 +94,11 @@ TEST_F(MishapTest, DamagedFilesPushNothingFalse) {
       const auto drained = (*replica)->Drain();
       if (drained.ok() && drained->file == FileState::kUnreadable) ++unreadable;
       const auto taken = (*replica)->Take(TakeLimits());
-      if (!taken.ok() || !taken->batch.has_value()) continue;
+      if (!taken.ok() || taken->batches.empty()) continue;
       service_.set_witness(*(*replica)->ledger().Get("witness"));
       const auto cursor = (*replica)->Cursor();
       ASSERT_TRUE(cursor.ok());
-      for (const Change& change : taken->batch->changes) {
+      for (const Change& change : taken->batches[0]->changes) {
         ADD_FAILURE() << change.key.type << "/" << change.key.id << " is sent as "
                       << static_cast<int>(change.operation) << " reoffer " << change.reoffer;
       }
@@ -131,7 +131,7 @@ TEST_F(MishapTest, FileThatWasCalledCorruptSendsNothingBeforeItIsMended) {
   ASSERT_TRUE(a_.ledger().PutInt("compare", 1).ok());  // Reads all rows.
 
   const DrainReport drained = a_.Drain();
-  TakeReport taken = a_.Take();
+  Taken taken = a_.Take();
   EXPECT_FALSE(taken.batch.has_value());
   EXPECT_EQ(taken.file, FileState::kUnreadable);
   // The damaged page is not read for this one.

@@ -166,7 +166,7 @@ TEST_F(OddSchemaTest, SwapOfUniqueValuesPassesInOnePageAndAcrossPages) {
       while (in_pieces) {  // One row a batch, one batch a page.
         TakeLimits limits;
         limits.changes = 1;
-        const TakeReport taken = from.Take(limits);
+        const Taken taken = from.Take(limits);
         if (!taken.batch.has_value()) break;
         const auto answer = service.Push(from.name(), *taken.batch, *from.replica().Cursor());
         ASSERT_TRUE(answer.ok()) << answer.status();

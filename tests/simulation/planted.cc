@@ -86,6 +86,7 @@ const std::vector<std::string>& PlantedBugs() {
                                    "skip the archive",
                                    "skip the stale note",
                                    "the app's journal is not synced",
+                                   "the app's journal is synced once a life",
                                    "the audit chain forgets the row before",
                                    "the base is not looked at",
                                    "the base moves on ServerWins",

@@ -462,6 +462,9 @@ bool SimApp::Transfer() {
   const std::string pair = absl::StrCat(name_, "-", ++transfers_);
   const std::string amount =
       absl::StrCat(kAmountMark + 1 + static_cast<int64_t>(world_.rng().Below(999)));
+  if (!whole_commits_) {
+    return Change("INSERT INTO Transfer VALUES ('" + pair + "a', '" + pair + "', '0')");
+  }
   // The column makes numbers of them.
   return Change("INSERT INTO Transfer VALUES ('" + pair + "a', '" + pair + "', '" + amount +
                 "')") &&

@@ -65,6 +65,8 @@ class SimApp {
 
   // A commit that changes no table.
   bool WriteSilently();
+  // What it commits together may be sent in several batches: no transfers of two rows.
+  void SplitCommits() { whole_commits_ = false; }
 
   Rows ReadAll();
   int64_t BankSum();
@@ -104,6 +106,7 @@ class SimApp {
   bool blind_ = false;        // one that writes with triggers off now and then
   int silent_ = 0;
   int transfers_ = 0;
+  bool whole_commits_ = true;
   std::optional<Rows> long_;  // what was there when it began
 };
 

@@ -73,6 +73,7 @@ void SimDevice::Install() {
   reads_mostly_ = world_.Chance(0.25);
   with_tags_ = !world_.Chance(0.15);
   changes_types_ = world_.Chance(0.3);
+  if (chaos_.small_batches) app_.SplitCommits();
   if (!with_tags_) world_.Count("device syncs fewer types");
   app_.Create();
   app_.Open();
@@ -116,6 +117,7 @@ void SimDevice::Boot() {
   });
   peer_ = std::make_shared<SimPeer>(world_, service_, chaos_, agent_process_, link_up_, name_);
   CoreOptions options;
+  if (chaos_.small_batches) options.session.batch_changes = 4;
   options.before_action = [this](const Action& action) { return MayGoOn(action); };
   core_ = std::make_unique<AgentCore>(*replica_, *peer_, clock_, world_.rng(), options);
   core_->SetObserver([this] { Observe(); });
@@ -125,6 +127,21 @@ void SimDevice::Boot() {
   statuses_.clear();
   seen_changes_ = quiet_changes_ = -1;
   core_->Start();
+  GatherAtTimes();
+}
+
+// As while the agent's thread is at work: what arrives waits and is looked at together.
+void SimDevice::GatherAtTimes() {
+  world_.After(world_.Between(absl::ZeroDuration(), absl::Seconds(20)), [this, life = life_] {
+    if (!alive() || dying_ || life != life_) return;
+    core_->Gather();
+    const absl::Duration busy = world_.Between(absl::ZeroDuration(), absl::Milliseconds(200));
+    world_.After(busy, [this, life] {
+      if (!alive() || dying_ || life != life_) return;
+      core_->Gathered();
+      GatherAtTimes();
+    });
+  });
 }
 
 // Somebody changes the configuration between two lives of the agent.

@@ -114,6 +114,7 @@ class SimDevice {
   void Watch();
   void ForgetCascaded();
   void Arm();
+  void GatherAtTimes();
   bool MayGoOn(const Action& action);
   void DeleteWhatIsSent(const actions::SendBatch& send);
   void ChangeTypes();

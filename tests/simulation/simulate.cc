@@ -96,6 +96,7 @@ class Run {
     people_trouble_ = Draw(0.05, 0.3);
     clock_trouble_ = Draw(0.02, 0.1);
     chaos_.app_amid = Draw(0.01, 0.05);
+    chaos_.small_batches = world_.Chance(0.2);
     schema_trouble_ = Draw(0.02, 0.1);
     const int64_t pauses_ms[] = {100, 1000, 10'000};
     chaos_.app_pause = absl::Milliseconds(pauses_ms[world_.rng().Below(3)]);

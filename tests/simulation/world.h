@@ -130,19 +130,20 @@ std::string TextOf(const absl::Status& status);
 
 // How bad it gets; drawn from the seed. All zero in the liveness phase.
 struct Chaos {
-  double cut = 0;            // a message takes its stream with it, before or after it arrived
-  double doubled = 0;        // a pushed message arrives a second time, later
-  double blackhole = 0;      // a stream that stays silent for ever
-  double refused = 0;        // a pushed message is answered by a status that ends the stream
-  double slow = 0;           // a message takes seconds
-  double agent_crash = 0;    // for each action
-  double half_crash = 0;     // for each fail point inside an action
-  double service_crash = 0;  // for each group commit
-  double lost_wake = 0;      // nobody hears of an app's commit
-  double app_amid = 0;       // for each fail point: the app writes there
-  double disk_crash = 0;     // a life of an agent or the service that ends inside of a disk call
-  uint64_t disk_errors = 0;  // each disk call of either, in 1/1,000,000
-  double ambush = 0;         // two rare things at once, where only both do harm
+  double cut = 0;              // a message takes its stream with it, before or after it arrived
+  double doubled = 0;          // a pushed message arrives a second time, later
+  double blackhole = 0;        // a stream that stays silent for ever
+  double refused = 0;          // a pushed message is answered by a status that ends the stream
+  double slow = 0;             // a message takes seconds
+  double agent_crash = 0;      // for each action
+  double half_crash = 0;       // for each fail point inside an action
+  double service_crash = 0;    // for each group commit
+  double lost_wake = 0;        // nobody hears of an app's commit
+  double app_amid = 0;         // for each fail point: the app writes there
+  double disk_crash = 0;       // a life of an agent or the service that ends inside of a disk call
+  uint64_t disk_errors = 0;    // each disk call of either, in 1/1,000,000
+  double ambush = 0;           // two rare things at once, where only both do harm
+  bool small_batches = false;  // what an app commits together is sent in several
   absl::Duration app_pause = absl::Seconds(2);  // between two transactions of an app
 };
 

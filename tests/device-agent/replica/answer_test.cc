@@ -55,7 +55,7 @@ TEST_F(AnswerTest, AcceptedVersionThatLosesIsArchivedHereWithTheRuleThatDecided)
 TEST_F(AnswerTest, AcceptedMovesTheBaseWithoutWritingIntoTheAppsFile) {
   a_.Begin(kClinic);
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
   const IncomingAnswer answer = *service_.Push("dev-a", *taken.batch, "");
   const Lines before = a_.Query("PRAGMA data_version");
 
@@ -79,7 +79,7 @@ TEST_F(AnswerTest, LoserIsReplacedAndArchivedWhole) {
   a_.SetItemTime("p1", 3'000'000'000'000'000'000);
   b_.SetItemTime("p1", 2'900'000'000'000'000'000);
   Sync(a_);
-  const TakeReport taken = b_.Take();
+  const Taken taken = b_.Take();
   const IncomingAnswer answer = *service_.Push("dev-b", *taken.batch, "");
 
   const AnswerReport report = b_.Finish(answer);
@@ -106,7 +106,7 @@ TEST_F(AnswerTest, NewerEditStaysAndMeetsTheWinnerAsAConflict) {
   a_.SetItemTime("p1", 3'000'000'000'000'000'000);
   b_.SetItemTime("p1", 2'900'000'000'000'000'000);
   Sync(a_);
-  const TakeReport taken = b_.Take();
+  const Taken taken = b_.Take();
   const IncomingAnswer answer = *service_.Push("dev-b", *taken.batch, "");
   b_.Sql("UPDATE Patient SET Name = 'Newer'");  // In the log only.
 
@@ -173,7 +173,7 @@ TEST_F(AnswerTest, DeletionOfASignedNoteIsPutBack) {
 TEST_F(AnswerTest, VoidReturnsItemsToPending) {
   a_.Begin(kClinic);
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
   IncomingAnswer answer;
   answer.batch_id = taken.batch->batch_id;
   answer.voided = true;
@@ -186,7 +186,7 @@ TEST_F(AnswerTest, VoidReturnsItemsToPending) {
 TEST_F(AnswerTest, ItemThatReturnsIsMergedWithTheNewerOneUnderTheSmallerId) {
   a_.Begin(kClinic);
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
   a_.Sql("DELETE FROM Patient");
   a_.Drain();
   IncomingAnswer answer;
@@ -203,7 +203,7 @@ TEST_F(AnswerTest, ItemThatReturnsIsMergedWithTheNewerOneUnderTheSmallerId) {
 TEST_F(AnswerTest, WhatAVoidBatchMayHaveBroughtIsFetched) {
   BeginBoth();
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
   ASSERT_TRUE(service_.Push("the other", *taken.batch, "").ok());
   IncomingPage nothing = *service_.Pull("dev-a", "", 100);
   nothing.versions.clear();
@@ -248,12 +248,12 @@ TEST_F(AnswerTest, RetryableFailureWaitsAndThenIsForGood) {
   TakeLimits at_once;
   at_once.ignore_next_attempt = true;
   for (int i = 0; i < 3; ++i) {
-    const TakeReport taken = a_.Take(at_once);
+    const Taken taken = a_.Take(at_once);
     ASSERT_TRUE(taken.batch.has_value()) << i;
     a_.Finish(Failure(*taken.batch, ErrorCode::kInternal, true));
   }
 
-  const TakeReport after = a_.Take(at_once);
+  const Taken after = a_.Take(at_once);
 
   EXPECT_FALSE(after.batch.has_value());
   EXPECT_THAT(a_.LedgerQuery("SELECT Status, RetryCount, ErrorMessage FROM SyncQueueItems"),
@@ -263,7 +263,7 @@ TEST_F(AnswerTest, RetryableFailureWaitsAndThenIsForGood) {
 TEST_F(AnswerTest, FailureThatIsNotRetryableIsFoundByTheSeedsSql) {
   a_.Begin(kClinic);
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
   a_.Finish(Failure(*taken.batch, ErrorCode::kTypeForbidden, false));
   const Lines failed = a_.LedgerQuery(
       "SELECT EntityId FROM SyncQueueItems WHERE Status = 3 AND RetryCount >= MaxRetries");
@@ -280,10 +280,10 @@ TEST_F(AnswerTest, FailureThatIsNotRetryableIsFoundByTheSeedsSql) {
 TEST_F(AnswerTest, UnknownBaseIsSentAgainWholeWithoutCounting) {
   BeginWithSharedRow();
   a_.Sql("UPDATE Patient SET Name = 'Anne'");
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   const AnswerReport report = a_.Finish(Failure(*taken.batch, ErrorCode::kBaseUnknown, true));
-  const TakeReport again = a_.Take();
+  const Taken again = a_.Take();
 
   EXPECT_TRUE(report.send_again_at_once);
   EXPECT_EQ(report.failed, 0u);
@@ -295,7 +295,7 @@ TEST_F(AnswerTest, UnknownBaseIsSentAgainWholeWithoutCounting) {
 TEST_F(AnswerTest, CollidedKeyFailsForGoodAndIsArchived) {
   a_.Begin(kClinic);
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
   IncomingAnswer answer = Failure(*taken.batch, ErrorCode::kKeyCollision, true);
   answer.results[0].resolution = Resolution::kKeyCollision;
   answer.results[0].conflict_id = "c-1";
@@ -313,7 +313,7 @@ TEST_F(AnswerTest, CollidedKeyFailsForGoodAndIsArchived) {
 TEST_F(AnswerTest, RefusedBatchIsSentAgainWithoutCounting) {
   a_.Begin(kClinic);
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   const AnswerReport report = a_.Finish(Failure(*taken.batch, ErrorCode::kBatchRefused, true));
 
@@ -330,7 +330,7 @@ TEST_F(AnswerTest, BlockedByTheAppIsFinishedWhenCalledAgainAndCountedOnce) {
   a_.SetItemTime("p1", 3'000'000'000'000'000'000);
   b_.SetItemTime("p1", 2'900'000'000'000'000'000);
   Sync(a_);
-  const TakeReport taken = b_.Take();
+  const Taken taken = b_.Take();
   const IncomingAnswer answer = *service_.Push("dev-b", *taken.batch, "");
   b_.Sql("PRAGMA journal_mode=WAL; BEGIN IMMEDIATE");
 
@@ -342,6 +342,43 @@ TEST_F(AnswerTest, BlockedByTheAppIsFinishedWhenCalledAgainAndCountedOnce) {
   EXPECT_EQ(done.file, FileState::kReady);
   EXPECT_EQ(done.conflicts_count, 1u);
   EXPECT_THAT(b_.Query("SELECT Name FROM Patient"), ElementsAre("FromA"));
+}
+
+// The second answer needs nothing of the app's file; it counts with the first, in its turn.
+TEST_F(AnswerTest, AnswersBehindABlockedOneAreFinishedWithItAndCountedOnce) {
+  BeginWithSharedRow();
+  a_.Sql("UPDATE Patient SET Name = 'FromA'");
+  b_.Sql("UPDATE Patient SET Name = 'FromB'");
+  b_.Sql("INSERT INTO Patient VALUES('p2', 'Bob', '2')");
+  a_.Drain();
+  b_.Drain();
+  a_.SetItemTime("p1", 3'000'000'000'000'000'000);
+  b_.SetItemTime("p1", 2'900'000'000'000'000'000);
+  Sync(a_);
+  TakeLimits limits;
+  limits.batches = 2;
+  limits.changes = 1;
+  const Taken taken = b_.Take(limits);
+  ASSERT_THAT(taken.batches, SizeIs(2));
+  std::vector<IncomingAnswer> answers;
+  for (const auto& batch : taken.batches) {
+    answers.push_back(*service_.Push("dev-b", *batch, ""));
+  }
+  b_.Sql("PRAGMA journal_mode=WAL; BEGIN IMMEDIATE");
+
+  const AnswerReport blocked = b_.FinishAll(answers);
+  b_.Sql("COMMIT");
+  const AnswerReport done = b_.FinishAll(answers);
+
+  EXPECT_EQ(blocked.file, FileState::kBlockedByApp);
+  EXPECT_EQ(blocked.finished, 0u);
+  EXPECT_EQ(blocked.success, 0u);
+  EXPECT_EQ(done.file, FileState::kReady);
+  EXPECT_EQ(done.finished, 2u);
+  EXPECT_EQ(done.conflicts_count, 1u);
+  EXPECT_EQ(done.success, 1u);
+  EXPECT_THAT(b_.OpenQueue(), IsEmpty());
+  EXPECT_THAT(b_.Query("SELECT Name FROM Patient ORDER BY Id"), ElementsAre("FromA", "Bob"));
 }
 
 // dev-b lost to dev-a, and a reviewer resolves that on the service.

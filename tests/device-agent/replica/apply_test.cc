@@ -131,7 +131,7 @@ TEST_F(ApplyTest, EditThatNobodyAnnouncedBecomesAnItemAndIsNotOverwritten) {
 
   EXPECT_TRUE(report.items_made);
   EXPECT_THAT(a_.Query("SELECT Name FROM Patient"), ElementsAre("Silent"));
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
   ASSERT_TRUE(taken.batch.has_value());
   EXPECT_EQ(taken.batch->changes[0].last_modified, 1'001);
 }

@@ -72,7 +72,7 @@ TEST_F(BackfillTest, ComesAfterTwoEditsThatTheServiceTookBefore) {
 
 TEST_F(BackfillTest, ComesAfterAnEditThatWasBeingSentWhenTheColumnWasAdded) {
   a_.Sql("UPDATE Patient SET Name = 'Bea'");
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
   ASSERT_TRUE(taken.batch.has_value());
   GainColumn();
   a_.Drain();
@@ -94,7 +94,7 @@ TEST_F(BackfillTest, WholeRowLeavesOutWhatWasNotFilledInYet) {
   item->whole = true;  // As after BASE_UNKNOWN.
   ASSERT_TRUE(a_.ledger().UpdateItem(*item).ok());
 
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   ASSERT_TRUE(taken.batch.has_value());
   const Change& change = taken.batch->changes.at(0);

@@ -130,5 +130,28 @@ TEST_F(ReplicaTest, EditThatNoTriggerSawAfterACrashIsNotPutBack) {
   EXPECT_THAT(b_.Query("SELECT * FROM Patient"), ElementsAre("p1|Anna|2"));
 }
 
+// The app's schema refuses what a re-baseline takes for deleted, and the agent dies before
+// that is booked.
+TEST_F(ReplicaTest, DeletionThatARebaselineMayNotMakeIsStillKnownAfterACrash) {
+  BeginBoth();
+  a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1'), ('p2', 'Bob', '2')");
+  SyncBoth();
+  b_.Sql("DELETE FROM Patient");
+  Sync(b_);
+  a_.Sql(
+      "CREATE TRIGGER keep BEFORE DELETE ON Patient WHEN old.Id = 'p1' BEGIN "
+      "SELECT RAISE(ABORT, 'kept'); END");
+  ASSERT_TRUE(a_.replica().BeginRebaseline(1'000).ok());
+  int intents = 0;
+  a_.impl().SetFailPoint(
+      [&](const char* at) { return std::string(at) == "intent" && ++intents == 3; });
+  ASSERT_TRUE(absl::IsCancelled(a_.Sync(service_)));
+
+  a_.Open();
+  Sync(a_);
+
+  EXPECT_THAT(a_.LedgerQuery("SELECT EntityId FROM SyncSetAside"), ElementsAre("p1"));
+}
+
 }  // namespace
 }  // namespace ptdoc::sync

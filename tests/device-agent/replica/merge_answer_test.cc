@@ -39,7 +39,7 @@ TEST_F(MergeAnswerTest, RowAndBaseChangeTogetherAndNobodyIsAskedWhereNothingIsLo
   Edit(a_, "Name = 'Anna'", kEarly);
   Edit(b_, "Phone = '2'", kLate);
   Sync(a_);
-  const TakeReport taken = b_.Take();
+  const Taken taken = b_.Take();
   const IncomingAnswer answer = *service_.Push("dev-b", *taken.batch, "");
 
   const AnswerReport report = b_.Finish(answer);
@@ -101,7 +101,7 @@ TEST_P(NewerEditTest, KeepsRowAndBaseAndIsMergedInItsTurn) {
   Edit(a_, "Name = 'Anna'", kEarly);
   Edit(b_, "Phone = '2'", kLate);
   Sync(a_);
-  const TakeReport taken = b_.Take();
+  const Taken taken = b_.Take();
   const IncomingAnswer answer = *service_.Push("dev-b", *taken.batch, "");
   const Revision before = BaseOf(b_);
   b_.Sql("UPDATE Patient SET Phone = '4'");

@@ -195,7 +195,7 @@ TEST_F(PeopleTest, FoundEditIsReadInATransactionThatSetsAPageMark) {
   }
   const Lines before = a_.Query("SELECT PageTag FROM SyncControl");
 
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   ASSERT_TRUE(taken.batch.has_value());
   EXPECT_NE(a_.Query("SELECT PageTag FROM SyncControl"), before);
@@ -250,7 +250,7 @@ TEST_F(PeopleTest, LogIsNotTrimmedWhileTheAppWrites) {
 TEST_F(PeopleTest, SilentDeletionOfARowThatIsBeingSentForTheFirstTimeIsFound) {
   a_.Begin(kClinic);
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
   ASSERT_TRUE(taken.batch.has_value());
   ASSERT_TRUE(a_.app().EnableTriggers(false).ok());
   a_.Sql("DELETE FROM Patient");
@@ -260,7 +260,7 @@ TEST_F(PeopleTest, SilentDeletionOfARowThatIsBeingSentForTheFirstTimeIsFound) {
   const auto answer = service_.Push(a_.name(), *taken.batch, "");
   ASSERT_TRUE(answer.ok()) << answer.status();
   a_.Finish(*answer);
-  const TakeReport deletion = a_.Take();
+  const Taken deletion = a_.Take();
 
   ASSERT_TRUE(deletion.batch.has_value());
   EXPECT_EQ(deletion.batch->changes.at(0).operation, Operation::kDelete);
@@ -281,8 +281,7 @@ TEST_F(PeopleTest, BatchThatWasTakenIsToldThoughTheLedgerFailsRightAfter) {
   const absl::StatusOr<TakeReport> taken = a_.replica().Take({});
 
   ASSERT_TRUE(taken.ok()) << taken.status();
-  EXPECT_TRUE(taken->batch.has_value());
-  EXPECT_TRUE(a_.ledger().db().Exec("ALTER TABLE Away RENAME TO SyncQueueItems").ok());
+  EXPECT_FALSE(taken->batches.empty());
 }
 
 // The service holds it as deleted; so does the file. What is on its way does not.
@@ -293,7 +292,7 @@ TEST_F(PeopleTest, SilentDeletionOfARowThatIsBeingSentAnewIsFound) {
   a_.Sql("DELETE FROM Patient");
   Sync(a_);
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
   ASSERT_TRUE(taken.batch.has_value());
   ASSERT_TRUE(a_.app().EnableTriggers(false).ok());
   a_.Sql("DELETE FROM Patient");
@@ -303,7 +302,7 @@ TEST_F(PeopleTest, SilentDeletionOfARowThatIsBeingSentAnewIsFound) {
   const auto answer = service_.Push(a_.name(), *taken.batch, "");
   ASSERT_TRUE(answer.ok()) << answer.status();
   a_.Finish(*answer);
-  const TakeReport deletion = a_.Take();
+  const Taken deletion = a_.Take();
 
   ASSERT_TRUE(deletion.batch.has_value());
   EXPECT_EQ(deletion.batch->changes.at(0).operation, Operation::kDelete);
@@ -315,7 +314,7 @@ TEST_F(PeopleTest, SilentUndoOfAnEditThatIsBeingSentIsFound) {
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
   Sync(a_);
   a_.Sql("UPDATE Patient SET Name = 'Anne'");
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
   ASSERT_TRUE(taken.batch.has_value());
   ASSERT_TRUE(a_.app().EnableTriggers(false).ok());
   a_.Sql("UPDATE Patient SET Name = 'Ann'");
@@ -325,7 +324,7 @@ TEST_F(PeopleTest, SilentUndoOfAnEditThatIsBeingSentIsFound) {
   const auto answer = service_.Push(a_.name(), *taken.batch, "");
   ASSERT_TRUE(answer.ok()) << answer.status();
   a_.Finish(*answer);
-  const TakeReport undo = a_.Take();
+  const Taken undo = a_.Take();
 
   ASSERT_TRUE(undo.batch.has_value());
   EXPECT_EQ(undo.batch->changes.at(0).fields.Find("Name")->bytes(), "Ann");
@@ -345,7 +344,7 @@ TEST_F(PeopleTest, MassDeletionThatOnlyTheComparisonFoundIsHeld) {
   while (*a_.replica().Maintain()) {
   }
 
-  const TakeReport held = a_.Take();
+  const Taken held = a_.Take();
 
   EXPECT_FALSE(held.batch.has_value());
   EXPECT_EQ((*a_.replica().Facts()).held, 30u);

@@ -65,9 +65,9 @@ TEST_F(QueueTest, LongLogGoesIntoTheQueueInParts) {
 
   const DrainReport first = a_.Drain();
   const size_t after_one = a_.Queue().size();
-  const TakeReport early = a_.Take();
+  const Taken early = a_.Take();
   const DrainReport last = a_.Drain();
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   EXPECT_TRUE(first.more);
   EXPECT_EQ(after_one, 10u);
@@ -109,7 +109,7 @@ TEST_F(QueueTest, RowCreatedAndDeletedUnsentIsCompletedWithoutSending) {
   a_.Drain();
   a_.Sql("DELETE FROM Patient");
 
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   EXPECT_FALSE(taken.batch.has_value());
   EXPECT_EQ(taken.completed, 1);
@@ -124,7 +124,7 @@ TEST_F(QueueTest, UndoneEditIsNotSent) {
   a_.Drain();
   a_.Sql("UPDATE Patient SET Name = 'Ann'");
 
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   EXPECT_FALSE(taken.batch.has_value());
   EXPECT_THAT(a_.OpenQueue(), IsEmpty());
@@ -136,7 +136,7 @@ TEST_F(QueueTest, OnlyChangedFieldsAndTheKeyAreSentOnABase) {
   Sync(a_);
   a_.Sql("UPDATE Patient SET Phone = '2'");
 
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   ASSERT_TRUE(taken.batch.has_value());
   ASSERT_THAT(taken.batch->changes, SizeIs(1));
@@ -154,7 +154,7 @@ TEST_F(QueueTest, DifferencesThatACollationHidesAreSent) {
   Sync(a_);
   a_.Sql("UPDATE T SET A = 'ABC', B = 1.0");
 
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   ASSERT_TRUE(taken.batch.has_value());
   EXPECT_EQ(taken.batch->changes[0].fields,
@@ -167,7 +167,7 @@ TEST_F(QueueTest, DeletedAndCreatedAgainIsSentAsAWholeCreateOnItsBase) {
   Sync(a_);
   a_.Sql("DELETE FROM Patient; INSERT INTO Patient VALUES('p1', 'Other', '1')");
 
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   ASSERT_TRUE(taken.batch.has_value());
   const Change& change = taken.batch->changes[0];
@@ -179,12 +179,12 @@ TEST_F(QueueTest, DeletedAndCreatedAgainIsSentAsAWholeCreateOnItsBase) {
 TEST_F(QueueTest, EditDuringSendingWaitsForTheAnswer) {
   a_.Begin(kClinic);
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
-  const TakeReport first = a_.Take();
+  const Taken first = a_.Take();
   a_.Sql(
       "BEGIN; UPDATE Patient SET Name = 'Anne'; INSERT INTO Patient VALUES('p2', 'Bob', ''); "
       "COMMIT");
 
-  const TakeReport second = a_.Take();
+  const Taken second = a_.Take();
 
   ASSERT_TRUE(first.batch.has_value());
   EXPECT_FALSE(second.batch.has_value());  // What the app committed with it waits, too.
@@ -194,13 +194,13 @@ TEST_F(QueueTest, EditDuringSendingWaitsForTheAnswer) {
 TEST_F(QueueTest, WaitingEditIsSentOnTheAnsweredRevision) {
   a_.Begin(kClinic);
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1')");
-  const TakeReport first = a_.Take();
+  const Taken first = a_.Take();
   a_.Sql("UPDATE Patient SET Name = 'Anne'");
   a_.Take();
   const IncomingAnswer answer = *service_.Push("dev-a", *first.batch, "");
 
   a_.Finish(answer);
-  const TakeReport second = a_.Take();
+  const Taken second = a_.Take();
 
   ASSERT_TRUE(second.batch.has_value());
   EXPECT_EQ(second.batch->changes[0].base_revision, answer.results[0].revision);
@@ -216,10 +216,10 @@ TEST_F(QueueTest, LimitsCutABatchAndSayThatMoreWaits) {
   TakeLimits limits;
   limits.changes = 2;
 
-  const TakeReport first = a_.Take(limits);
+  const Taken first = a_.Take(limits);
   limits.bytes = 1;
-  const TakeReport second = a_.Take(limits);
-  const TakeReport third = a_.Take();
+  const Taken second = a_.Take(limits);
+  const Taken third = a_.Take();
 
   EXPECT_THAT(first.batch->changes, SizeIs(2));
   EXPECT_TRUE(first.more);
@@ -236,7 +236,7 @@ TEST_F(QueueTest, RowThatIsTooLargeFailsAloneAndForGood) {
   TakeLimits limits;
   limits.row_bytes = 1000;
 
-  const TakeReport taken = a_.Take(limits);
+  const Taken taken = a_.Take(limits);
 
   ASSERT_TRUE(taken.batch.has_value());
   EXPECT_THAT(taken.batch->changes, SizeIs(1));
@@ -272,7 +272,7 @@ TEST_F(QueueTest, SecondWaitingItemMadeBySqlIsMerged) {
                         "Status) VALUES('Patient', 'p1', 1, '2026-02-17T04:45:00.000Z', 0)")
                   .ok());
 
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   EXPECT_THAT(taken.batch->changes, SizeIs(1));
   EXPECT_THAT(a_.Queue(), ElementsAre("p1|0|1"));
@@ -294,7 +294,7 @@ TEST_F(QueueTest, ChangedKeyIsADeletionAndACreation) {
   Sync(a_);
   a_.Sql("UPDATE Patient SET Id = 'p2'");
 
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   ASSERT_THAT(taken.batch->changes, SizeIs(2));
   EXPECT_EQ(taken.batch->changes[0].operation, Operation::kDelete);
@@ -308,7 +308,7 @@ TEST_F(QueueTest, RowPushedOutByReplaceIsSentAsADeletion) {
   Sync(a_);
   a_.Sql("INSERT OR REPLACE INTO Visit(Id, Code) VALUES('v2', 'X')");
 
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   std::map<std::string, Operation> sent;
   for (const Change& change : taken.batch->changes) sent[change.key.id] = change.operation;
@@ -324,9 +324,9 @@ TEST_F(QueueTest, MassDeletionTogetherWithASchemaChangeWaitsForAPerson) {
   Sync(a_);
   a_.Sql("BEGIN; DELETE FROM Visit WHERE rowid > 10; CREATE TABLE Other(x); COMMIT");
 
-  const TakeReport held = a_.Take();
+  const Taken held = a_.Take();
   const int64_t confirmed = *a_.replica().ConfirmDeletions();
-  const TakeReport sent = a_.Take();
+  const Taken sent = a_.Take();
 
   EXPECT_FALSE(held.batch.has_value());
   EXPECT_EQ(confirmed, 30);
@@ -340,7 +340,7 @@ TEST_F(QueueTest, TableStaysSyncedWhenOneOfItsKeysIsANumber) {
   a_.Close();
   a_.Open();
 
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   ASSERT_TRUE(taken.batch.has_value());
   EXPECT_THAT(a_.Queue(), ElementsAre("[\"a\"]|0|1", "[7]|0|1"));
@@ -357,7 +357,7 @@ TEST_F(QueueTest, TableThatIsAwaySendsNothingAndSaysSo) {
   a_.Sql("ALTER TABLE Patient RENAME TO Patient_old");
 
   const DrainReport report = a_.Drain();
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   EXPECT_THAT(report.problems, testing::Contains(HasSubstr("Patient is not as it was")));
   EXPECT_FALSE(taken.batch.has_value());
@@ -371,9 +371,9 @@ TEST_F(QueueTest, TableWhoseKeyIsAnotherSendsNothingAndSaysSo) {
   a_.Sql("ALTER TABLE Patient RENAME COLUMN Id TO Uuid; UPDATE Patient SET Name = 'Anne'");
 
   const DrainReport report = a_.Drain();
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
   a_.Sql("ALTER TABLE Patient RENAME COLUMN Uuid TO Id");
-  const TakeReport later = a_.Take();
+  const Taken later = a_.Take();
 
   EXPECT_THAT(report.problems, testing::Contains(HasSubstr("its key was Id and is Uuid")));
   EXPECT_FALSE(taken.batch.has_value());
@@ -415,7 +415,7 @@ TEST_F(QueueTest, VictimOfAReplaceThatDidNotHappenIsNotSent) {
   Sync(a_);
   a_.Sql("INSERT OR IGNORE INTO Visit(Id, Code) VALUES('v2', 'X')");
 
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   EXPECT_FALSE(taken.batch.has_value());
   EXPECT_THAT(a_.OpenQueue(), IsEmpty());
@@ -495,6 +495,28 @@ TEST_F(QueueTest, FileThatTheAppHoldsIsBlockedAndNotAnError) {
   EXPECT_EQ(blocked.file, FileState::kBlockedByApp);
   EXPECT_EQ(free.file, FileState::kReady);
   EXPECT_EQ(free.items, 1);
+}
+
+TEST_F(QueueTest, SeveralBatchesAreTakenAtOnceAsIfOneAfterTheOther) {
+  a_.Begin(kClinic);
+  a_.Sql("INSERT INTO Patient(Id) VALUES('p1'), ('p2'), ('p3'), ('p4'), ('p5')");
+  TakeLimits limits;
+  limits.batches = 3;
+  limits.changes = 2;
+
+  const TakeReport taken = a_.Take(limits);
+  const TakeReport again = a_.Take(limits);
+
+  std::vector<std::string> ids;
+  for (const auto& batch : taken.batches) {
+    for (const Change& change : batch->changes) ids.push_back(change.key.id);
+    ids.push_back("-");
+    EXPECT_NE(a_.replica().InMemory(batch->batch_id), nullptr);
+  }
+  EXPECT_THAT(ids, ElementsAre("p1", "p2", "-", "p3", "p4", "-", "p5", "-"));
+  EXPECT_FALSE(taken.more);
+  EXPECT_THAT(again.batches, IsEmpty());
+  EXPECT_THAT(*a_.replica().OpenBatches(), SizeIs(3));
 }
 
 }  // namespace

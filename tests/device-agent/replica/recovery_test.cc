@@ -263,7 +263,7 @@ TEST_F(RecoveryTest, OpenBatchIsSettledFirstAndItsAnswerMovesNothing) {
   Sync(a_);
   Copy(a_.options().database, Backup());
   a_.Sql("INSERT INTO Patient VALUES('p2', 'Bob', '2')");
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
   ASSERT_TRUE(service_.Push("dev-a", *taken.batch, "").ok());
   a_.Close();
   a_.CloseApp();
@@ -463,6 +463,23 @@ TEST_F(RecoveryTest, VersionSetAsideInALostHistoryIsFetchedAndNotTried) {
 
   EXPECT_THAT(b_.Query("SELECT Note FROM Visit"), IsEmpty());
   EXPECT_THAT(b_.LedgerQuery("SELECT 1 FROM SyncSetAside"), IsEmpty());
+}
+
+TEST_F(RecoveryTest, EditThatNobodyAnnouncedStaysWhereAVersionWasSetAside) {
+  BeginBoth();
+  SyncBoth();
+  Version of_before;
+  of_before.key = {"Visit", "v9"};
+  of_before.revision = -1;  // as MarkAllUnconfirmed leaves it
+  ASSERT_TRUE(b_.ledger().PutSetAside({of_before, "MISSING_PARENT", "", 1}).ok());
+  ASSERT_TRUE(b_.ledger().DropVoidSetAside().ok());
+  ASSERT_TRUE(b_.app().EnableTriggers(false).ok());
+  b_.Sql("INSERT INTO Visit VALUES('v9', NULL, 'silent', NULL, NULL)");
+
+  SyncBoth();
+
+  EXPECT_THAT(b_.Query("SELECT Note FROM Visit"), ElementsAre("silent"));
+  EXPECT_THAT(a_.Query("SELECT Note FROM Visit"), ElementsAre("silent"));
 }
 
 TEST_F(RecoveryTest, TouchedRowThatWasDeletedElsewhereGoesInARebaseline) {

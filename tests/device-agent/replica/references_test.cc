@@ -106,7 +106,7 @@ TEST_F(ReferencesTest, OnTheWireStandsTheIdOfTheRow) {
            "INSERT INTO author VALUES (7, 'ann', 'Ann');"
            "INSERT INTO book VALUES (3, 'b1', 'One', 7, 3)");
 
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   ASSERT_TRUE(taken.batch.has_value());
   ASSERT_THAT(taken.batch->changes, SizeIs(2));
@@ -244,7 +244,7 @@ TEST_F(ReferencesTest, RenumberedRowsSendNothing) {
   BeginWithALink(/*foreign_keys=*/true);
 
   a_.Sql("UPDATE book SET id = 77 WHERE uuid = 'b1'");
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   EXPECT_FALSE(taken.batch.has_value());
   EXPECT_THAT(a_.OpenQueue(), IsEmpty());
@@ -299,7 +299,7 @@ TEST_F(ReferencesTest, AnIntegerThatRefersToNothingIsNotSent) {
   SyncBoth();
   a_.Sql("INSERT INTO book VALUES (5, 'b1', 'One', 99, NULL)");
 
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   EXPECT_FALSE(taken.batch.has_value());
   EXPECT_THAT(a_.OpenQueue(), ElementsAre("b1|0|3"));
@@ -394,7 +394,7 @@ TEST_F(ReferencesTest, OtherMeaningsOfAnIntegerWaitForInit) {
   a_.Open();
   a_.Sql("UPDATE book SET title = 'Uno'");
 
-  const TakeReport taken = a_.Take();
+  const Taken taken = a_.Take();
 
   EXPECT_FALSE(taken.batch.has_value());
   EXPECT_THAT(a_.Drain().problems, Contains(HasSubstr("refer to rows of")));

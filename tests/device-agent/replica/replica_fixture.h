@@ -142,6 +142,11 @@ class TestService {
 };
 
 // One device: an app's file, the app's own connection to it, and a replica.
+// What was taken; `batch` is the first.
+struct Taken : TakeReport {
+  std::optional<OutgoingBatch> batch;
+};
+
 class TestDevice {
  public:
   TestDevice(const std::string& dir, const std::string& name, const Clock& clock, Rng& rng)
@@ -234,13 +239,18 @@ class TestDevice {
     EXPECT_TRUE(report.ok()) << report.status();
     return report.ok() ? *report : DrainReport();
   }
-  TakeReport Take(TakeLimits limits = TakeLimits()) {
+  Taken Take(TakeLimits limits = TakeLimits()) {
     auto report = replica_->Take(limits);
     EXPECT_TRUE(report.ok()) << report.status();
-    return report.ok() ? *std::move(report) : TakeReport();
+    Taken taken;
+    if (!report.ok()) return taken;
+    static_cast<TakeReport&>(taken) = *std::move(report);
+    if (!taken.batches.empty()) taken.batch = *taken.batches[0];
+    return taken;
   }
-  AnswerReport Finish(const IncomingAnswer& answer) {
-    auto report = replica_->Finish(answer);
+  AnswerReport Finish(const IncomingAnswer& answer) { return FinishAll({answer}); }
+  AnswerReport FinishAll(const std::vector<IncomingAnswer>& answers) {
+    auto report = TryFinish(answers);
     EXPECT_TRUE(report.ok()) << report.status();
     return report.ok() ? *std::move(report) : AnswerReport();
   }
@@ -262,13 +272,14 @@ class TestDevice {
     for (int round = 0; round < 40; ++round) {
       PT_RETURN_IF_ERROR(SettleOpen(service));
       PT_ASSIGN_OR_RETURN(const TakeReport taken, replica_->Take(TakeLimits()));
-      if (!taken.batch.has_value()) return absl::OkStatus();
+      if (taken.batches.empty()) return absl::OkStatus();
       PT_ASSIGN_OR_RETURN(const std::string cursor, replica_->Cursor());
       PT_ASSIGN_OR_RETURN(const bool skips, replica_->CursorSkipsTypes());
       if (skips) return absl::FailedPreconditionError("as AgentCore says it");
       ShowWitness(service);
-      PT_ASSIGN_OR_RETURN(const IncomingAnswer answer, service.Push(name(), *taken.batch, cursor));
-      PT_RETURN_IF_ERROR(replica_->Finish(answer).status());
+      PT_ASSIGN_OR_RETURN(const IncomingAnswer answer,
+                          service.Push(name(), *taken.batches[0], cursor));
+      PT_RETURN_IF_ERROR(TryFinish({answer}).status());
     }
     return absl::InternalError("the queue does not come to an end");
   }
@@ -295,6 +306,13 @@ class TestDevice {
   void set_names_types(bool names_types) { names_types_ = names_types; }
 
  private:
+  absl::StatusOr<AnswerReport> TryFinish(const std::vector<IncomingAnswer>& answers) {
+    std::vector<std::shared_ptr<const IncomingAnswer>> shared;
+    for (const IncomingAnswer& answer : answers) {
+      shared.push_back(std::make_shared<const IncomingAnswer>(answer));
+    }
+    return replica_->Finish(shared);
+  }
   std::vector<std::string> PulledTypes() const {
     std::vector<std::string> types;
     if (!names_types_) return types;
@@ -310,7 +328,7 @@ class TestDevice {
       const OutgoingBatch batch = known != nullptr ? *known : OutgoingBatch{id, {}};
       PT_ASSIGN_OR_RETURN(const IncomingAnswer answer,
                           service.Push(name(), batch, "", known == nullptr));
-      PT_RETURN_IF_ERROR(replica_->Finish(answer).status());
+      PT_RETURN_IF_ERROR(TryFinish({answer}).status());
     }
     return absl::OkStatus();
   }

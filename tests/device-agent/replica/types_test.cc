@@ -199,7 +199,7 @@ TEST_F(TypesTest, AnAnswerThatComesAfterItLeftAsksForNothing) {
   b_.Sql("UPDATE Visit SET Note = 'of b' WHERE Id = 'v1'");
   b_.Drain();
   b_.SetItemTime("v1", 1);
-  const TakeReport taken = b_.Take();
+  const Taken taken = b_.Take();
   ASSERT_TRUE(taken.batch.has_value());
   Sync(a_);
   const auto answer = service_.Push(b_.name(), *taken.batch, *b_.replica().Cursor());

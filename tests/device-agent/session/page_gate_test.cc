@@ -18,6 +18,7 @@ struct App {
   absl::Duration now = kStart;
   int64_t rows = 5000;
 
+  App() { gate.Looked(now, rows); }
   void Write(int count) {
     for (int i = 0; i < count; ++i) {
       now += kStep;
@@ -54,6 +55,15 @@ TEST(PageGateTest, LetsOnePageAfterTheOtherInWhileTheAppRests) {
     app.Rest(kStep);
     EXPECT_TRUE(app.gate.is_open());
   }
+}
+
+TEST(PageGateTest, TakesWhatWasLoggedBeforeForNoWork) {
+  App app;
+  EXPECT_TRUE(app.gate.app_rests());
+  app.Write(1);
+  EXPECT_FALSE(app.gate.app_rests());
+  app.Rest(PageGate::kAtRest);
+  EXPECT_TRUE(app.gate.app_rests());
 }
 
 TEST(PageGateTest, LetsOnePageInAmongManyRows) {
@@ -116,6 +126,7 @@ TEST(PageGateTest, HoldsTheSessionsLargePagesWhileTheAppWrites) {
 
   script.Page(1000, "c1");
   const int first = script.versions_applied;
+  ++script.rows_logged;
   script.Page(1000, "c2");
   script.Pass(absl::Milliseconds(30), [&] { ++script.rows_logged; });
   const int while_it_writes = script.versions_applied;

@@ -119,9 +119,11 @@ TEST(SessionPullTest, WantsNoMorePagesWhileSomeWait) {
   Connect(&script);
   script.file = FileIs::kBlockedByApp;
 
-  for (size_t i = 1; i < Session::kPagesAhead; ++i) script.Page(1, absl::StrCat("c", i));
+  // Such that no two are written as one.
+  const int size = static_cast<int>(PageGate::kLargePage) - 1;
+  for (size_t i = 1; i < Session::kPagesAhead; ++i) script.Page(size, absl::StrCat("c", i));
   const bool before = script.WantsPages();
-  script.Page(1, "more");
+  script.Page(size, "more");
   const bool full = script.WantsPages();
   // Nobody listens meanwhile: silence says nothing about the link.
   script.Pass(absl::Minutes(3));
@@ -133,9 +135,75 @@ TEST(SessionPullTest, WantsNoMorePagesWhileSomeWait) {
   EXPECT_FALSE(full);
   EXPECT_THAT(sent, Not(Contains("close pull")));
   EXPECT_TRUE(script.WantsPages());
-  EXPECT_EQ(script.versions_applied, static_cast<int>(Session::kPagesAhead));
+  EXPECT_EQ(script.versions_applied, size * static_cast<int>(Session::kPagesAhead));
   script.Pass(absl::Seconds(50));
   EXPECT_THAT(script.Sent(), Not(Contains("close pull")));
+}
+
+TEST(SessionPullTest, WritesLargePagesThatWaitAsOneWhileTheAppRests) {
+  Script script;
+  Connect(&script);
+  script.file = FileIs::kBlockedByApp;
+  script.Page(1000, "c1");
+  script.Page(1000, "c2");
+  script.Page(1000, "c3");
+  script.file = FileIs::kReady;
+  const int before = script.pages_applied;
+
+  script.Pass(absl::Seconds(1));
+
+  EXPECT_EQ(script.pages_applied - before, 1);
+  EXPECT_EQ(script.versions_applied, 3000);
+  EXPECT_EQ(script.applied_cursor, "c3");
+}
+
+TEST(SessionPullTest, WritesNoTwoLargePagesAsOneWhileTheAppWrites) {
+  Script script;
+  Connect(&script);
+  script.Page(1000, "c0");
+  script.file = FileIs::kBlockedByApp;
+  ++script.rows_logged;
+  script.Page(1000, "c1");
+  script.Page(1000, "c2");
+  script.file = FileIs::kReady;
+  const int before = script.pages_applied;
+
+  script.Pass(absl::Seconds(5), [&] { ++script.rows_logged; });
+
+  EXPECT_EQ(script.pages_applied - before, 2);
+  EXPECT_EQ(script.versions_applied, 3000);
+}
+
+TEST(SessionPullTest, WritesNoMoreAsOneThanTheAppWaitsFor) {
+  Script script;
+  Connect(&script);
+  // A page takes so long that two of them are all that may be written at once.
+  script.apply_time = Session::kJoinedTimeMax * 0.5;
+  script.Page(1000, "c0");
+  script.file = FileIs::kBlockedByApp;
+  for (int i = 1; i <= 4; ++i) script.Page(1000, absl::StrCat("c", i));
+  script.file = FileIs::kReady;
+  const int before = script.pages_applied;
+
+  script.Pass(absl::Seconds(5));
+
+  EXPECT_EQ(script.pages_applied - before, 2);
+  EXPECT_EQ(script.versions_applied, 5000);
+}
+
+TEST(SessionPullTest, WritesPagesOfTwoHistoriesApart) {
+  Script script;
+  Connect(&script);
+  script.file = FileIs::kBlockedByApp;
+  script.Page(3, "c1");
+  script.pull_epoch = "other";
+  script.Page(3, "c2");
+  script.file = FileIs::kReady;
+  const int before = script.pages_applied;
+
+  script.Pass(absl::Seconds(1));
+
+  EXPECT_EQ(script.pages_applied - before, 2);
 }
 
 TEST(SessionPullTest, SettlesEveryOpenBatchBeforeItRebaselines) {

@@ -55,11 +55,58 @@ TEST(SessionPushTest, LeavesAtMostEightBatchesUnanswered) {
   script.Commit(20);
   const std::vector<std::string> first = script.Sent();
   const size_t taken = script.open.size();
-  script.Answer("b1");
+  for (const char* id : {"b1", "b2", "b3"}) script.Answer(id);
+  const std::vector<std::string> meanwhile = script.Sent();
+  script.Answer("b4");
 
   EXPECT_THAT(first, SizeIs(8));
   EXPECT_EQ(taken, 8u);
-  EXPECT_THAT(script.Sent(), ElementsAre("batch b9"));
+  EXPECT_THAT(meanwhile, IsEmpty());
+  EXPECT_THAT(script.Sent(), ElementsAre("batch b9", "batch b10", "batch b11", "batch b12"));
+}
+
+TEST(SessionPushTest, FillsTheRoomOfEachAnswerWhereAnswersTakeLong) {
+  Script script(SmallBatches(1));
+  Connect(&script);
+  script.Commit(1);
+  script.Pass(Session::kQuickAnswer);
+  script.Answer("b1");
+  script.Commit(20);
+  const std::vector<std::string> first = script.Sent();
+
+  script.Answer("b2");
+
+  EXPECT_THAT(first, SizeIs(9));
+  EXPECT_THAT(script.Sent(), ElementsAre("batch b10"));
+}
+
+TEST(SessionPushTest, FinishesTogetherWhatIsAnsweredWhileTheFileIsBlocked) {
+  Script script(SmallBatches(1));
+  Connect(&script);
+  script.Commit(8);
+  script.file = FileIs::kBlockedByApp;
+  for (int i = 1; i <= 6; ++i) script.Answer(absl::StrCat("b", i));
+  const int before = script.finishes;
+  script.file = FileIs::kReady;
+
+  script.Pass(absl::Seconds(1));
+
+  EXPECT_EQ(script.finishes - before, 2);
+  EXPECT_THAT(script.open, SizeIs(2));
+}
+
+// What arrived together is looked at together.
+TEST(SessionPushTest, DecidesNothingBeforeTheLastOfWhatHasHappened) {
+  FakeClock clock;
+  SeededRng rng(1);
+  Session session({}, rng);
+  const Moment now{clock.Monotonic(), clock.Now()};
+
+  const std::vector<Action> none = session.Handle(events::Started{false, true}, now, true);
+  const std::vector<Action> all = session.Handle(events::CommitSeen{}, now);
+
+  EXPECT_THAT(none, IsEmpty());
+  EXPECT_THAT(all, Not(IsEmpty()));
 }
 
 TEST(SessionPushTest, ReportsTheQueueWhenItHasDrained) {

@@ -43,6 +43,9 @@ class Script {
   std::vector<RunResult> results;
   std::vector<EntityKey> to_fetch;
   int64_t rows_logged = 0;
+  absl::Duration apply_time;   // of one action
+  std::string applied_cursor;  // of what was applied last
+  std::string pull_epoch;      // of the pages that come
   FileIs file = FileIs::kReady;
   bool follows = false;  // of the last OpenPull
   bool drain_touches = false;
@@ -118,6 +121,7 @@ class Script {
   void Page(int versions, const std::string& cursor, uint64_t remaining = 0) {
     IncomingPage page;
     page.versions.resize(static_cast<size_t>(versions));
+    page.epoch = pull_epoch;
     page.cursor = cursor;
     page.batch_end = !cursor.empty();
     page.remaining = remaining;
@@ -144,6 +148,7 @@ class Script {
   std::function<bool(const Item&)> refuses;
   int reports = 0;
   int synced = 0;
+  int finishes = 0;  // actions
   int pages_applied = 0;
   int versions_applied = 0;
   bool set_back = false;  // the next look at the file finds that it was replaced
@@ -164,36 +169,46 @@ class Script {
     take_limits.push_back(take.changes);
     events::Took took;
     took.file = std::exchange(set_back, false) ? FileIs::kRecovering : file;
+    while (took.file == FileIs::kReady && took.batch_ids.size() < take.batches) {
+      took.more = false;
+      std::vector<Item> batch = TakeItems(take, &took);
+      if (batch.empty()) break;
+      const std::string& id = took.batch_ids.emplace_back(absl::StrCat("b", ++last_batch_));
+      open[id] = std::move(batch);
+      in_memory.insert(id);
+    }
+    Reply(std::move(took));
+  }
+  std::vector<Item> TakeItems(const actions::Take& take, events::Took* took) {
     std::vector<Item> batch;
-    for (auto it = waiting.begin(); took.file == FileIs::kReady && it != waiting.end();) {
+    for (auto it = waiting.begin(); it != waiting.end();) {
       const bool due = !it->failed || take.ignore_next_attempt || it->due <= clock.Monotonic();
       if (it->retry_count >= 3 || !due) {
-        if (it->retry_count < 3) took.next_due_in = it->due - clock.Monotonic();
+        if (it->retry_count < 3) took->next_due_in = it->due - clock.Monotonic();
         ++it;
         continue;
       }
       if (batch.size() == take.changes) {
-        took.more = true;
+        took->more = true;
         break;
       }
       batch.push_back(*it);
       it = waiting.erase(it);
     }
-    if (!batch.empty()) {
-      took.batch_id = absl::StrCat("b", ++last_batch_);
-      open[took.batch_id] = std::move(batch);
-      in_memory.insert(took.batch_id);
-    }
-    Reply(std::move(took));
+    return batch;
   }
   void Local(const actions::Finish& finish) {
+    ++finishes;
     events::Finished finished;
     finished.file = file;
     if (file == FileIs::kReady) {
-      const IncomingAnswer& answer = *finish.answer;
-      done.push_back(absl::StrCat(answer.voided ? "void " : "finish ", answer.batch_id));
-      for (Item& item : open[answer.batch_id]) FinishItem(item, answer.voided, &finished.counts);
-      open.erase(answer.batch_id);
+      finished.answers = finish.answers.size();
+      for (const auto& one : finish.answers) {
+        const IncomingAnswer& answer = *one;
+        done.push_back(absl::StrCat(answer.voided ? "void " : "finish ", answer.batch_id));
+        for (Item& item : open[answer.batch_id]) FinishItem(item, answer.voided, &finished.counts);
+        open.erase(answer.batch_id);
+      }
     }
     Reply(std::move(finished));
   }
@@ -215,6 +230,8 @@ class Script {
     applied.file = file;
     if (file == FileIs::kReady) {
       ++pages_applied;
+      clock.Advance(apply_time);
+      applied_cursor = apply.page->cursor;
       versions_applied += static_cast<int>(apply.page->versions.size());
       applied.counts.applied = static_cast<uint32_t>(apply.page->versions.size());
     }
