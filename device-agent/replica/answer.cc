@@ -278,7 +278,7 @@ absl::Status ReplicaImpl::MoveState(const QueueItem& item, const ChangeResult& r
     PT_RETURN_IF_ERROR(ledger_->PutState(state));
   }
   PT_ASSIGN_OR_RETURN(const std::optional<StaleNote> note, ledger_->FindStale(item.key));
-  if (note.has_value() && !PT_PLANTED("what was sent is put back all the same")) {
+  if (note.has_value()) {
     // Nothing is to be put back in the place of what the service has just taken.
     PT_RETURN_IF_ERROR(ledger_->ClearStale(item.key));
     if (note->revision > result.revision) {

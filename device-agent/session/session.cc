@@ -10,21 +10,6 @@
 #include "device-agent/session/verdict.h"
 
 namespace ptdoc::sync {
-namespace {
-
-void Append(IncomingPage next, IncomingPage* page) {
-  page->versions.insert(page->versions.end(), std::make_move_iterator(next.versions.begin()),
-                        std::make_move_iterator(next.versions.end()));
-  if (!next.cursor.empty()) page->cursor = std::move(next.cursor);
-  page->batch_end = next.batch_end;
-  page->caught_up = next.caught_up;
-  page->epoch = std::move(next.epoch);
-  page->server_time = next.server_time;
-  page->bytes += next.bytes;
-}
-
-}  // namespace
-
 std::vector<Action> Session::Handle(Event event, Moment now, bool more) {
   now_ = now;
   out_.clear();

@@ -219,6 +219,7 @@ class Session {
   void ChooseLocal();
   bool ChooseWaiting();
   bool LargePageWaits() const;
+  static void Append(IncomingPage next, IncomingPage* page);
   void JoinPages();
   void DriveRequest();
   void CompleteRequest(const absl::Status& error);

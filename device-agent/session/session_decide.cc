@@ -250,6 +250,17 @@ bool Session::LargePageWaits() const {
   return !pages_.empty() && pages_.front()->versions.size() >= PageGate::kLargePage;
 }
 
+void Session::Append(IncomingPage next, IncomingPage* page) {
+  page->versions.insert(page->versions.end(), std::make_move_iterator(next.versions.begin()),
+                        std::make_move_iterator(next.versions.end()));
+  if (!next.cursor.empty()) page->cursor = std::move(next.cursor);
+  page->batch_end = next.batch_end;
+  page->caught_up = next.caught_up;
+  page->epoch = std::move(next.epoch);
+  page->server_time = next.server_time;
+  page->bytes += next.bytes;
+}
+
 // Each page costs three syncs, and with random keys nearly every page of an index is
 // written again for each.
 void Session::JoinPages() {

@@ -140,19 +140,18 @@ void Executor::RunGroup(std::vector<WriteJob> jobs) {
   if (batches.empty()) return;
   std::vector<absl::StatusOr<PushAnswer>> answers = engine_.Push(batches);
   PT_CHECK(answers.size() == batches.size());
-  // Answers before wake-ups: the sender waits for his, a follower for anybody's.
   std::map<std::string, Revision> grown;
   for (size_t i = 0; i < answers.size(); ++i) {
-    if (answers[i].ok() && answers[i]->appended) {
-      Revision& newest = grown[batches[i].who.tenant];
-      newest = std::max(newest, answers[i]->newest);
-      if (answers[i]->own.has_value()) {
-        own_batches_.Note(batches[i].who, batches[i].pull_stream, *answers[i]->own);
-      }
+    if (!answers[i].ok() || !answers[i]->appended) continue;
+    Revision& newest = grown[batches[i].who.tenant];
+    newest = std::max(newest, answers[i]->newest);
+    if (answers[i]->own.has_value()) {
+      own_batches_.Note(batches[i].who, batches[i].pull_stream, *answers[i]->own);
     }
-    taken[i]->done(std::move(answers[i]));
   }
+  // Wake-ups before answers: other threads read for the followers while this one answers.
   for (const auto& [tenant, newest] : grown) feed_.Notify(tenant, newest);
+  for (size_t i = 0; i < answers.size(); ++i) taken[i]->done(std::move(answers[i]));
 }
 
 bool Executor::TakeReadJob(std::function<void()>* job) {
