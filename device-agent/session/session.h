@@ -134,7 +134,7 @@ class Session {
   struct Open {
     events::OpenBatch batch;
     bool sent = false;
-    bool alone = false;  // nothing else was under way when it was sent
+    bool alone = false;  // no other one was under way before it
     absl::Duration sent_at;
   };
   struct Request {
@@ -252,7 +252,7 @@ class Session {
   bool settle_all_ = false;  // also those that could be sent again
   size_t take_changes_ = 0;  // 0 = as configured
   size_t take_bytes_ = 0;
-  absl::Duration answer_time_;  // of the last batch that was under way alone
+  absl::Duration answer_time_;  // of the last batch that waited for no other
 
   // Receiving.
   std::optional<IncomingPage> partial_;  // messages since the last batch end

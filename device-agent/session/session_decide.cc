@@ -184,7 +184,7 @@ void Session::SendOpen() {
     if (++unanswered > kUnansweredMax) break;
     if (open.sent) continue;
     open.sent = true;
-    open.alone = open_.size() == 1 && answers_.empty();
+    open.alone = unanswered == 1;
     open.sent_at = now_.monotonic;
     if (open.batch.in_memory) {
       out_.push_back(actions::SendBatch{open.batch.id});
