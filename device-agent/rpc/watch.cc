@@ -36,12 +36,6 @@ std::vector<std::shared_ptr<WatchHub::Stream>> WatchHub::Copy() const {
 }
 
 void WatchHub::Publish(const v1::AgentServiceStatusResponse& status) {
-  {
-    std::string text = status.SerializeAsString();
-    MutexLock lock(mutex_);
-    if (text == published_) return;
-    published_ = std::move(text);
-  }
   for (const std::shared_ptr<Stream>& stream : Copy()) stream->Send(status);
 }
 
@@ -54,7 +48,10 @@ void WatchHub::EndAll(const absl::Status& status) {
 }
 
 void WatchHub::Stream::Send(const v1::AgentServiceStatusResponse& status) {
+  std::string text = status.SerializeAsString();
   MutexLock lock(mutex_);
+  if (text == newest_) return;
+  newest_ = std::move(text);
   next_ = status;
   Step();
 }

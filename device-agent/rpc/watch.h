@@ -24,7 +24,7 @@ class WatchHub {
   // with kStreamsMax open.
   std::shared_ptr<Stream> Add();
   bool empty() const;
-  // To every stream, unless it is the status that was published last.
+  // To every stream, as Stream::Send.
   void Publish(const v1::AgentServiceStatusResponse& status);
   void EndAll(const absl::Status& status);
 
@@ -34,7 +34,6 @@ class WatchHub {
 
   mutable Mutex mutex_;
   std::set<std::shared_ptr<Stream>> streams_ ABSL_GUARDED_BY(mutex_);
-  std::string published_ ABSL_GUARDED_BY(mutex_);
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
@@ -44,6 +43,7 @@ class WatchHub::Stream final : public grpc::ServerWriteReactor<v1::WatchStatusRe
  public:
   explicit Stream(WatchHub& hub) : hub_(hub) {}
 
+  // Nothing, if this stream was sent the same last.
   void Send(const v1::AgentServiceStatusResponse& status);
   void End(const absl::Status& status);
 
@@ -58,6 +58,7 @@ class WatchHub::Stream final : public grpc::ServerWriteReactor<v1::WatchStatusRe
   WatchHub& hub_;
   Mutex mutex_;
   v1::WatchStatusResponse message_ ABSL_GUARDED_BY(mutex_);  // gRPC's while writing_
+  std::string newest_ ABSL_GUARDED_BY(mutex_);               // serialized
   std::optional<v1::AgentServiceStatusResponse> next_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> ending_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;

@@ -86,6 +86,33 @@ TEST(ControlServiceTest, AWatcherSeesWhatChanges) {
   EXPECT_TRUE(seen_item);
 }
 
+TEST(ControlServiceTest, AWatcherSeesThatAllIsAgainAsTheLastOneSawIt) {
+  TestAgent agent(kNobody);
+  agent.Start();
+  const auto pause = [&](bool paused) {
+    AgentCall call;
+    if (paused) {
+      v1::PauseResponse response;
+      ASSERT_TRUE(agent.stub->Pause(&call.context, {}, &response).ok());
+    } else {
+      v1::ResumeResponse response;
+      ASSERT_TRUE(agent.stub->Resume(&call.context, {}, &response).ok());
+    }
+  };
+  // The last that it is told is that the agent goes on.
+  const auto watch = [&] {
+    bool resumed = false;
+    pause(true);
+    return agent.WatchUntil([&](const v1::AgentServiceStatusResponse& status) {
+      if (status.paused() && !std::exchange(resumed, true)) pause(false);
+      return !status.paused();
+    });
+  };
+
+  EXPECT_TRUE(watch());
+  EXPECT_TRUE(watch());
+}
+
 TEST(ControlServiceTest, WhatWasCommittedBeforeTheCallIsInEveryAnswerOfADaemon) {
   TestAgent agent(kNobody);
   agent.options.automatic = true;
