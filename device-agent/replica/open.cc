@@ -25,8 +25,12 @@ namespace {
 // The app must not notice us: one short try, the caller comes again.
 constexpr absl::Duration kWriteWait = absl::Milliseconds(50);
 constexpr absl::Duration kReadWait = absl::Milliseconds(100);
-// A page of versions and the states beside it fit.
-constexpr char kCacheSize[] = "PRAGMA cache_size=-16000";
+// KiB. A page of versions fits.
+constexpr char kAppCache[] = "PRAGMA cache_size=-16000";
+// The states and the index of open items have random keys: with hundreds of thousands of
+// them each row that is sent reads and writes a page of either, and most that are not in
+// the cache are read from the file.
+constexpr char kLedgerCache[] = "PRAGMA cache_size=-32000";
 // What a savepoint, or a statement with triggers, may have to put back: in memory. In a
 // file each changed page is two writes of the system, while the app waits.
 constexpr char kUndoInMemory[] = "PRAGMA temp_store=MEMORY";
@@ -218,7 +222,7 @@ absl::Status ReplicaImpl::OpenLedger(bool create) {
   const absl::Status opened = ledger.ok() ? (*ledger)->Begin().status() : ledger.status();
   if (!opened.ok()) return LedgerError(options_.state, opened);
   ledger_ = *std::move(ledger);
-  PT_RETURN_IF_ERROR(ledger_->db().Exec(kCacheSize));
+  PT_RETURN_IF_ERROR(ledger_->db().Exec(kLedgerCache));
   PT_ASSIGN_OR_RETURN(device_id_, ledger_->Get("device_id"));
   if (!options_.device_id.empty()) {
     if (device_id_ != options_.device_id) {
@@ -324,8 +328,9 @@ absl::Status ReplicaImpl::OpenConnections() {
       app_, sqlite::Database::Open(options_.database, AppOptions(options_.vfs, kWriteWait)));
   PT_ASSIGN_OR_RETURN(
       snapshot_, sqlite::Database::Open(options_.database, AppOptions(options_.vfs, kReadWait)));
-  PT_RETURN_IF_ERROR(app_->Exec(kCacheSize));
+  PT_RETURN_IF_ERROR(app_->Exec(kAppCache));
   PT_RETURN_IF_ERROR(app_->Exec(kUndoInMemory));
+  PT_RETURN_IF_ERROR(snapshot_->Exec(kAppCache));
   wal_ = WalNow();
   return absl::OkStatus();
 }

@@ -10,6 +10,7 @@
 #include "device-agent/session/verdict.h"
 
 namespace ptdoc::sync {
+
 std::vector<Action> Session::Handle(Event event, Moment now, bool more) {
   now_ = now;
   out_.clear();

@@ -51,6 +51,7 @@ KEYS = {
     "push": Key("rows written offline go to the service", "rows/s", 0.8, at_least=True),
     "push_depth_rate": Key("the same from a full queue, against a short one", "rows/s", 0.8,
                            at_least=True),
+    "push_depth_straight": Key("the same of a straight-line program", "rows/s"),
     "push_depth_agent": Key("most memory of the agent meanwhile", "MiB"),
     "push_depth_service": Key("most memory of the service meanwhile", "MiB"),
     "pull": Key("a fresh device takes all rows", "rows/s", 0.6, at_least=True),

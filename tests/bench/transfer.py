@@ -60,10 +60,22 @@ def push_and_pull(bench, wanted, ours_first):
 
 # --- A million rows.
 
+def depths(bench):
+    """Rows that wait: very many, and few."""
+    return bench.sizes.rows_large, max(100, bench.sizes.rows_large // DEPTH)
+
+
+def straight_push(bench):
+    """What as many rows make of the floor of `push`."""
+    def rate(rows):
+        return rows / bench.floor_run("push", rows)["seconds"]
+    deep, shallow = depths(bench)
+    return Figure(rate(deep), statistics.median(rate(shallow) for _ in range(SHORT_DRAINS)))
+
+
 def deep_push(bench, world):
     """Figures of push_depth; leaves all those rows at the service."""
-    deep = bench.sizes.rows_large
-    shallow = max(100, deep // DEPTH)
+    deep, shallow = depths(bench)
     device = bench.fill(world, "a", shallow)
     short = []
     for _ in range(SHORT_DRAINS):
@@ -103,6 +115,8 @@ def large(bench, wanted, ours_first):
             return rate
 
     def floor():
+        if "push_depth" in wanted:
+            found["push_depth_straight"] = straight_push(bench)
         if "snapshot" not in wanted:
             return None
         return bench.floor_run("pull", bench.sizes.rows_large)

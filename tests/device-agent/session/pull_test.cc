@@ -191,6 +191,22 @@ TEST(SessionPullTest, WritesNoMoreAsOneThanTheAppWaitsFor) {
   EXPECT_EQ(script.versions_applied, 5000);
 }
 
+TEST(SessionPullTest, WritesNoMoreBytesAsOneThanItsLimit) {
+  Script script;
+  Connect(&script);
+  // Three of them are just above it.
+  script.page_bytes = Session::kJoinedBytesMax / 3 + 1;
+  script.file = FileIs::kBlockedByApp;
+  for (int i = 1; i <= 4; ++i) script.Page(1000, absl::StrCat("c", i));
+  script.file = FileIs::kReady;
+  const int before = script.pages_applied;
+
+  script.Pass(absl::Seconds(5));
+
+  EXPECT_EQ(script.pages_applied - before, 2);
+  EXPECT_EQ(script.versions_applied, 4000);
+}
+
 TEST(SessionPullTest, WritesPagesOfTwoHistoriesApart) {
   Script script;
   Connect(&script);

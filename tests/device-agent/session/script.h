@@ -46,6 +46,7 @@ class Script {
   absl::Duration apply_time;   // of one action
   std::string applied_cursor;  // of what was applied last
   std::string pull_epoch;      // of the pages that come
+  size_t page_bytes = 0;       // of each of them
   FileIs file = FileIs::kReady;
   bool follows = false;  // of the last OpenPull
   bool drain_touches = false;
@@ -122,6 +123,7 @@ class Script {
     IncomingPage page;
     page.versions.resize(static_cast<size_t>(versions));
     page.epoch = pull_epoch;
+    page.bytes = page_bytes;
     page.cursor = cursor;
     page.batch_end = !cursor.empty();
     page.remaining = remaining;
