@@ -76,7 +76,9 @@ absl::Status ReplicaImpl::UninstallFiles() {
   if (ReasonOf(prepared) == "NOT_INITIALISED") return absl::OkStatus();
   PT_RETURN_IF_ERROR(prepared);
   PT_RETURN_IF_ERROR(TakeLock());
-  PT_RETURN_IF_ERROR(AsDatabaseError(Reconnect()));
+  const absl::Status opened = Reconnect();
+  if (sqlite::IsBusy(opened)) return BlockedByApp(options_.database, "uninstall");
+  PT_RETURN_IF_ERROR(AsDatabaseError(opened));
   const absl::Status has_ledger = OpenLedger(/*create=*/false);
   if (!has_ledger.ok() && !absl::IsNotFound(has_ledger)) return has_ledger;
   const absl::StatusOr<ControlRow> control = ReadControl(*app_);
@@ -107,12 +109,14 @@ std::vector<Table*> ReplicaImpl::ParentsFirst() const {
   std::set<const Table*> seen;
   const std::function<void(Table*)> visit = [&](Table* table) {
     if (!seen.insert(table).second) return;
-    for (const Reference& parent : table->parents) {
-      for (const auto& [type, other] : tables_) {
-        if (absl::EqualsIgnoreCase(other->plan.table, parent.parent_table)) visit(other.get());
+    for (const std::vector<Reference>* references : {&table->parents, &table->said_parents}) {
+      for (const Reference& parent : *references) {
+        for (const auto& [type, other] : tables_) {
+          if (absl::EqualsIgnoreCase(other->plan.table, parent.parent_table)) visit(other.get());
+        }
       }
     }
-    // Those that the configuration alone declares.
+    // Those that the configuration alone declares, by other keys.
     for (const Translation& translation : table->plan.translations) {
       const auto other = tables_.find(translation.parent);
       if (other != tables_.end()) visit(other->second.get());

@@ -8,6 +8,12 @@
 #include "device-agent/replica/replica_impl.h"
 
 namespace ptdoc::sync {
+namespace {
+
+// While more is to be done at once.
+constexpr absl::Duration kTidyEvery = absl::Seconds(30);
+
+}  // namespace
 
 absl::StatusOr<ReplicaFacts> ReplicaImpl::Facts() {
   ReplicaFacts facts;
@@ -66,22 +72,25 @@ absl::StatusOr<bool> ReplicaImpl::Maintain() {
     PT_ASSIGN_OR_RETURN(const int64_t compare, ledger_->GetInt("compare", 0));
     if (compare != 0) return CompareSlice();
     PT_ASSIGN_OR_RETURN(const bool scanning, ScanSlice());
-    if (scanning) return true;
     if (std::exchange(retry_set_aside_, false)) {
       set_aside_may_pass_ = true;
       PageReport retried;
       PT_RETURN_IF_ERROR(RetrySetAside(/*caught_up=*/true, &retried));
     }
-    return TrimAppLog();
+    PT_ASSIGN_OR_RETURN(const bool trimming, TrimAppLog());
+    return scanning || trimming;
   }();
   if (!more.ok() && FileStateOf(more.status()).has_value()) return false;
-  if (!more.ok() || *more) return more;
+  if (!more.ok()) return more;
+  // A scan may go on for many minutes.
+  if (*more && clock_.Monotonic() < tidy_at_) return more;
+  tidy_at_ = clock_.Monotonic() + kTidyEvery;
   const absl::Time now = clock_.Now();
   PT_RETURN_IF_ERROR(
       ledger_->PruneCompleted(now - options_.completed_retention, options_.completed_max).status());
   PT_RETURN_IF_ERROR(ledger_->PruneArchives(now - options_.archive_retention).status());
   PT_RETURN_IF_ERROR(ledger_->Checkpoint());
-  return false;
+  return more;
 }
 
 // Only below the last sent row, so that a file that is set back is noticed, and

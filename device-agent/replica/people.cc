@@ -150,7 +150,9 @@ absl::StatusOr<FileState> ReplicaImpl::CancelItem(int64_t id) {
 }
 
 absl::StatusOr<bool> ReplicaImpl::IsReferredTo(const Table& table, const Row& row) {
-  for (const Reference& reference : table.children) {
+  std::vector<Reference> children = table.children;
+  children.insert(children.end(), table.said_children.begin(), table.said_children.end());
+  for (const Reference& reference : children) {
     std::string sql =
         absl::StrCat("SELECT 1 FROM main.", sqlite::QuoteName(reference.child_table), " WHERE ");
     std::vector<Value> values;

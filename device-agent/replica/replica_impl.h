@@ -335,6 +335,7 @@ class ReplicaImpl final : public Replica {
   // The message of an item whose row has a number that is not this device's; empty:
   // it may be sent.
   absl::StatusOr<std::string> OutOfRange(const Table& table, const Row& row);
+  std::vector<EntityKey> IntegerParents(const Table& table, const Row& row);
   absl::StatusOr<bool> ParentIsUndecided(Taking& taking, const EntityKey& child, const Table& table,
                                          const Row& row);
 
@@ -504,7 +505,11 @@ class ReplicaImpl final : public Replica {
   bool retry_set_aside_ = false;
   int64_t scan_found_ = 0;
   absl::Duration scan_delay_ = absl::Minutes(1);
-  std::optional<absl::Duration> scan_at_;  // of the monotonic clock
+  // Of the monotonic clock: when a scan begins (or has begun), and its next slice.
+  std::optional<absl::Duration> scan_at_;
+  absl::Duration scan_slice_at_ = -absl::InfiniteDuration();
+  bool scan_again_ = false;  // somebody committed while it was under way
+  absl::Duration tidy_at_ = -absl::InfiniteDuration();
 };
 
 }  // namespace ptdoc::sync

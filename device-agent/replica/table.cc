@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/base/bytes.h"
 #include "common/base/status.h"
 #include "device-agent/capture/entity_key.h"
@@ -74,21 +75,51 @@ void FindReferences(const std::vector<TableInfo>& schema, Table* table) {
   }
 }
 
+void FindSaidReferences(const Plan& plan, Table* table) {
+  for (const TablePlan& child : plan.tables) {
+    for (const auto& [column, type] : child.config.references) {
+      const TablePlan* parent = plan.ByType(type);
+      if (parent == nullptr || !parent->integer_key || parent->key.size() != 1) continue;
+      const Reference reference{child.table, {column}, parent->table, {parent->key[0]}, "", ""};
+      if (child.type == table->type()) table->said_parents.push_back(reference);
+      if (parent->type == table->type()) table->said_children.push_back(reference);
+    }
+  }
+}
+
+// The table that an FTS5 table names as the place of its content, as it is written in
+// content=...: bare, or in any of SQLite's quotes. Empty if it names none.
+std::string ContentTableOf(absl::string_view sql) {
+  const std::string lower = absl::AsciiStrToLower(sql);
+  const std::string option = "content";
+  for (size_t at = lower.find(option); at != std::string::npos; at = lower.find(option, at + 1)) {
+    const absl::string_view before = absl::StripTrailingAsciiWhitespace(sql.substr(0, at));
+    if (before.empty() || (before.back() != ',' && before.back() != '(')) continue;
+    absl::string_view value = absl::StripLeadingAsciiWhitespace(sql.substr(at + option.size()));
+    if (!absl::ConsumePrefix(&value, "=")) continue;  // content_rowid
+    value = absl::StripLeadingAsciiWhitespace(value);
+    if (value.empty()) return "";
+    const char quote = value[0] == '[' ? ']' : value[0];
+    if (quote != ']' && quote != '"' && quote != '\'' && quote != '`') {
+      value = value.substr(0, value.find_first_of(",)"));
+      return std::string(absl::StripTrailingAsciiWhitespace(value));
+    }
+    std::string name;
+    for (size_t i = 1; i < value.size(); ++i) {
+      if (value[i] == quote && (i + 1 == value.size() || value[++i] != quote)) break;
+      name += value[i];
+    }
+    return name;
+  }
+  return "";
+}
+
 // FTS5 tables that name this one as the place of their content.
 void FindSearchIndexes(const std::vector<TableInfo>& schema, Table* table) {
   for (const TableInfo& info : schema) {
-    std::string sql = absl::AsciiStrToLower(info.sql);
-    if (!info.is_virtual || !absl::StrContains(sql, "fts5")) continue;
-    sql.erase(
-        std::remove_if(sql.begin(), sql.end(),
-                       [](char c) { return absl::ascii_isspace(static_cast<unsigned char>(c)); }),
-        sql.end());
-    const std::string name = absl::AsciiStrToLower(table->plan.table);
-    for (const char* quote : {"", "'", "\""}) {
-      const std::string option = absl::StrCat("content=", quote, name, quote);
-      if (absl::StrContains(sql, option + ",") || absl::StrContains(sql, option + ")")) {
-        table->fts.push_back(info.name);
-      }
+    if (!info.is_virtual || !absl::StrContains(absl::AsciiStrToLower(info.sql), "fts5")) continue;
+    if (absl::EqualsIgnoreCase(ContentTableOf(info.sql), table->plan.table)) {
+      table->fts.push_back(info.name);
     }
   }
 }
@@ -424,6 +455,7 @@ absl::StatusOr<Table> MakeTable(const Plan& whole, const TablePlan& plan,
   }
   MakeSql(&table);
   FindReferences(schema, &table);
+  FindSaidReferences(whole, &table);
   FindSearchIndexes(schema, &table);
   const TableInfo* info = FindTable(schema, plan.table);
   if (info != nullptr) {

@@ -70,7 +70,10 @@ struct Table {
   std::vector<std::string> default_sql;  // per column; empty = NULL
   // Of defaults that are the same every time: their hash; else absent.
   std::vector<std::optional<uint64_t>> default_hash;
-  std::vector<Reference> parents;           // this table's foreign keys
+  std::vector<Reference> parents;  // this table's foreign keys
+  // By the configuration alone, and to or from a table that keeps its integer keys.
+  std::vector<Reference> said_parents;
+  std::vector<Reference> said_children;
   std::vector<Reference> children;          // foreign keys that lead to this table
   std::vector<std::string> fts;             // FTS5 tables whose content is this table
   std::vector<std::string> unique_columns;  // in any UNIQUE index; not of the key

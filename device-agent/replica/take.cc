@@ -438,18 +438,13 @@ absl::StatusOr<std::string> ReplicaImpl::OutOfRange(const Table& table, const Ro
       "another id_range, then run device-agent queue retry.");
 }
 
-// Under an integer key two devices may have given one number to two things.
-// Until the service has decided on the parent, its children wait: no visit
-// moves to another patient.
-// Only in one batch with it may they go: that is refused whole if it collides.
-absl::StatusOr<bool> ReplicaImpl::ParentIsUndecided(Taking& taking, const EntityKey& child,
-                                                    const Table& table, const Row& row) {
-  if (row.absent || table.parents.empty()) return false;
-  taking.visiting.insert(child);
-  for (const Reference& reference : table.parents) {
+// What a row refers to by a number that is the same on every device.
+std::vector<EntityKey> ReplicaImpl::IntegerParents(const Table& table, const Row& row) {
+  std::vector<EntityKey> keys;
+  const auto add = [&](const Reference& reference) {
     const TablePlan* plan = plan_.ByTable(reference.parent_table);
-    Table* parent = plan == nullptr ? nullptr : TableOf(plan->type);
-    if (parent == nullptr || !plan->integer_key) continue;
+    const Table* parent = plan == nullptr ? nullptr : TableOf(plan->type);
+    if (parent == nullptr || !plan->integer_key) return;
     std::vector<Value> values;
     for (const std::string& column : plan->key) {
       const auto found =
@@ -460,9 +455,25 @@ absl::StatusOr<bool> ReplicaImpl::ParentIsUndecided(Taking& taking, const Entity
       const int at = table.FindAnyCase(reference.child_columns[which]);
       if (at >= 0) values.push_back(row.values[static_cast<size_t>(at)]);
     }
-    const absl::StatusOr<std::string> id = parent->IdOf(values);
-    if (!id.ok()) continue;
-    const EntityKey key{parent->type(), *id};
+    absl::StatusOr<std::string> id = parent->IdOf(values);
+    if (id.ok()) keys.push_back({parent->type(), *std::move(id)});
+  };
+  for (const Reference& reference : table.parents) add(reference);
+  for (const Reference& reference : table.said_parents) add(reference);
+  return keys;
+}
+
+// Under an integer key two devices may have given one number to two things.
+// Until the service has decided on the parent, its children wait: no visit
+// moves to another patient.
+// Only in one batch with it may they go: that is refused whole if it collides.
+absl::StatusOr<bool> ReplicaImpl::ParentIsUndecided(Taking& taking, const EntityKey& child,
+                                                    const Table& table, const Row& row) {
+  if (row.absent) return false;
+  const std::vector<EntityKey> parents = IntegerParents(table, row);
+  if (parents.empty()) return false;
+  taking.visiting.insert(child);
+  for (const EntityKey& key : parents) {
     PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(key));
     if ((state.has_value() && state->revision > 0) || taking.taken.contains(key)) continue;
     if (unanswered_.contains(key) || taking.earlier.contains(key)) return true;

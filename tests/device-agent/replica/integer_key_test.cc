@@ -165,6 +165,30 @@ TEST_F(IntegerKeyTest, TwoPatientsUnderOneNumberAreKeptApart) {
               ElementsAre("KeyCollision|17"));
 }
 
+TEST_F(IntegerKeyTest, WhatTheConfigurationAloneSaysAboutParentsHolds) {
+  constexpr char kBare[] =
+      "CREATE TABLE patient(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT);"
+      "CREATE TABLE visit(id INTEGER PRIMARY KEY AUTOINCREMENT, patient_id INTEGER, note TEXT)";
+  for (TestDevice* device : {&a_, &b_}) {
+    Configure(*device, IntegerKey::kOneSide, std::nullopt);
+    device->options().plan.entities[1].references = {{"patient_id", "patient"}};
+  }
+  BeginBoth(kBare);
+  a_.Sql("INSERT INTO patient VALUES (17, 'Ada')");
+  b_.Sql(
+      "INSERT INTO visit VALUES (1, 17, 'of Grace'), (2, 18, 'of Eve'), (3, NULL, 'of nobody');"
+      "INSERT INTO patient VALUES (17, 'Grace'), (18, 'Eve')");
+
+  Cycle();
+
+  EXPECT_THAT(b_.OpenQueue(), ElementsAre("1|0|0", "17|0|3"));
+  EXPECT_THAT(b_.LedgerQuery("SELECT ErrorMessage FROM SyncQueueItems WHERE EntityId = '1'"),
+              ElementsAre(HasSubstr("WAITS_FOR_PARENT: the row refers to patient 17")));
+  EXPECT_THAT(a_.Query("SELECT note FROM visit ORDER BY id"), ElementsAre("of Eve", "of nobody"));
+  const int64_t item = b_.ledger().FindWaiting({"patient", "17"})->value().id;
+  EXPECT_EQ(ReasonOf(b_.replica().CancelItem(item).status()), "REFERRED_TO");
+}
+
 TEST_F(IntegerKeyTest, AnotherNumberIsTheWayOutOfACollision) {
   BeginOneSide();
   a_.Sql("INSERT INTO patient VALUES (17, 'Ada')");

@@ -330,6 +330,62 @@ TEST_F(PeopleTest, SilentUndoOfAnEditThatIsBeingSentIsFound) {
   EXPECT_EQ(undo.batch->changes.at(0).fields.Find("Name")->bytes(), "Ann");
 }
 
+class ScanTest : public PeopleTest {
+ protected:
+  // Three rows that are synced, in a file where a scan has found something before.
+  void Begin() {
+    a_.Begin(kClinic);
+    a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1'), ('p2', 'Bea', '2'), ('p3', 'Eve', '3')");
+    Sync(a_);
+    a_.Drain();
+    Silently("UPDATE Patient SET Phone = '9' WHERE Id = 'p3'");
+    a_.Drain();
+    clock_.Advance(absl::Minutes(2));
+    while (*a_.replica().Maintain()) continue;
+    Sync(a_);
+  }
+  void Silently(const std::string& sql) {
+    ASSERT_TRUE(a_.app().EnableTriggers(false).ok());
+    a_.Sql(sql);
+    ASSERT_TRUE(a_.app().EnableTriggers(true).ok());
+  }
+  std::vector<std::string> Taken() {
+    std::vector<std::string> ids;
+    const auto taken = a_.Take();
+    if (!taken.batch.has_value()) return ids;
+    for (const Change& change : taken.batch->changes) ids.push_back(change.key.id);
+    return ids;
+  }
+};
+
+TEST_F(ScanTest, FindsWhatWasWrittenBesideRowsOfTheLog) {
+  Begin();
+
+  Silently("UPDATE Patient SET Phone = '8' WHERE Id = 'p1'");
+  a_.Sql("UPDATE Patient SET Phone = '7' WHERE Id = 'p2'");
+  a_.Drain();
+  clock_.Advance(absl::Seconds(2));
+  while (*a_.replica().Maintain()) continue;
+
+  EXPECT_THAT(Taken(), testing::UnorderedElementsAre("p1", "p2"));
+}
+
+TEST_F(ScanTest, FindsWhatWasWrittenBehindIt) {
+  Begin();
+  Silently("UPDATE Patient SET Phone = '8' WHERE Id = 'p1'");
+  a_.Drain();
+  clock_.Advance(absl::Seconds(2));
+  ASSERT_TRUE(*a_.replica().Maintain());
+
+  Silently("UPDATE Patient SET Phone = '7' WHERE Id = 'p2'");
+  a_.Drain();
+  while (*a_.replica().Maintain()) continue;
+  clock_.Advance(absl::Seconds(2));
+  while (*a_.replica().Maintain()) continue;
+
+  EXPECT_THAT(Taken(), testing::UnorderedElementsAre("p1", "p2"));
+}
+
 TEST_F(PeopleTest, MassDeletionThatOnlyTheComparisonFoundIsHeld) {
   a_.Begin(kClinic);
   for (int i = 0; i < 30; ++i) {
