@@ -159,6 +159,24 @@ void AdviseStamps(const TableInfo& table, const EntityConfig& config,
       "the stamp. They are written when versions of others are applied.");
 }
 
+// The columns by which PTDoc's own entities know when, by whom and whether.
+void AdviseStampsThatAreContent(const TablePlan& entry, std::vector<std::string>* out) {
+  std::vector<std::string> keys;
+  for (const auto& [column, key] : {std::pair("LastModifiedUtc", "last_modified_column"),
+                                    std::pair("ModifiedByUserId", "modified_by_column"),
+                                    std::pair("SyncState", "sync_state_column")}) {
+    const auto& columns = entry.columns;
+    if (std::find(columns.begin(), columns.end(), column) == columns.end()) continue;
+    keys.push_back(absl::StrCat(key, " = \"", column, "\""));
+  }
+  if (keys.empty()) return;
+  out->push_back(
+      absl::StrCat("Columns with the names of PTDoc's stamps are synced as content: versions that "
+                   "differ in them "
+                   "alone conflict. If they are stamps, say so in its [[entity]]: ",
+                   absl::StrJoin(keys, ", "), "."));
+}
+
 void AdviseCapture(const TableInfo& table, std::vector<std::string>* out) {
   for (const UniqueIndex& index : table.uniques) {
     if (!index.expression) continue;
@@ -227,6 +245,7 @@ absl::StatusOr<std::vector<std::string>> Advise(sqlite::Database& db, const Tabl
   AdviseIntegers(entry, &advice);
   AdviseColumns(table, entry, &advice);
   AdviseStamps(table, entry.config, &advice);
+  AdviseStampsThatAreContent(entry, &advice);
   AdviseCapture(table, &advice);
   return advice;
 }

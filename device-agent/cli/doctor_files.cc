@@ -5,16 +5,20 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <set>
 #include <sstream>
+#include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "common/base/time_text.h"
 #include "device-agent/capture/capture.h"
 #include "device-agent/cli/doctor.h"
@@ -134,7 +138,7 @@ void CheckWal(const std::string& path, absl::string_view name, Checkup& checkup)
                       : absl::StrCat("ps -fp ", absl::StrJoin(holders, ",")));
 }
 
-void CheckPlan(const Plan& plan, Checkup& checkup) {
+void CheckPlan(const Plan& plan, const std::string& path, Checkup& checkup) {
   int64_t captured_only = 0;
   for (const Refusal& refusal : plan.refusals) {
     checkup.Warn("schema",
@@ -150,13 +154,18 @@ void CheckPlan(const Plan& plan, Checkup& checkup) {
                    checkup.Agent("init --rehearse"));
     }
     if (table.rows_with_null_key > 0) {
-      checkup.Warn(
-          "schema",
-          absl::StrCat("Table ", table.table, ": ",
-                       Plural(table.rows_with_null_key, "row has", "rows have"),
-                       " a NULL in the key and cannot be synced (INVALID_KEY)."),
-          absl::StrCat("sqlite3 DATABASE 'SELECT count(*) FROM ", sqlite::QuoteName(table.table),
-                       " WHERE ", sqlite::QuoteName(table.key.front()), " IS NULL'"));
+      std::vector<std::string> nulls;
+      for (const std::string& column : table.key) {
+        nulls.push_back(sqlite::QuoteName(column) + " IS NULL");
+      }
+      checkup.Warn("schema",
+                   absl::StrCat("Table ", table.table, ": ",
+                                Plural(table.rows_with_null_key, "row has", "rows have"),
+                                " a NULL in the key and cannot be synced (INVALID_KEY)."),
+                   absl::StrCat("sqlite3 ", ShellWord(path), " ",
+                                ShellWord(absl::StrCat("SELECT count(*) FROM ",
+                                                       sqlite::QuoteName(table.table), " WHERE ",
+                                                       absl::StrJoin(nulls, " OR ")))));
     }
   }
   if (plan.refusals.empty() && captured_only == 0) {
@@ -201,15 +210,46 @@ void CheckTriggers(sqlite::Database& db, const Plan& plan, const AgentContext& c
   }
 }
 
+int64_t LedgerNumber(sqlite::Database& ledger, const std::string& name) {
+  int64_t number = 0;
+  return absl::SimpleAtoi(LedgerText(ledger, name), &number) ? number : 0;
+}
+
+// Both files as they stand at one moment, or nearly so: an agent may be at work between
+// them.
+bool IsKnownFile(sqlite::Database& db, sqlite::Database& ledger) {
+  const auto intents = ledger.QueryInt("SELECT count(*) FROM SyncIntents");
+  const std::string known = LedgerText(ledger, "file_id");
+  const int64_t page_number = LedgerNumber(ledger, "page_number");
+  const int64_t page_tag = LedgerNumber(ledger, "page_tag");
+  std::vector<LogMark> marks;
+  for (const char* which : {"drained", "sent"}) {
+    marks.push_back({LedgerNumber(ledger, absl::StrCat(which, "_seq")),
+                     LedgerNumber(ledger, absl::StrCat(which, "_tag"))});
+  }
+  const absl::StatusOr<ControlRow> control = ptdoc::sync::ReadControl(db);
+  // What cannot be read says nothing.
+  if (!intents.ok() || !control.ok() || known.empty()) return true;
+  if (known != control->file_id) return false;
+  const bool marked = control->page_number == page_number && control->page_tag == page_tag;
+  if (!marked && *intents == 0) return false;
+  return std::any_of(marks.begin(), marks.end(), [&](const LogMark& mark) {
+    const absl::StatusOr<bool> there = HasMark(db, mark);
+    return !there.ok() || *there;
+  });
+}
+
 // Whether the file is the one that the agent's own file speaks of.
 void CheckIdentity(sqlite::Database& db, const AgentContext& context, Checkup& checkup) {
   absl::StatusOr<sqlite::Database> ledger = OpenToLook(StateFile(context));
-  const absl::StatusOr<ControlRow> control = ptdoc::sync::ReadControl(db);
-  if (!ledger.ok() || !control.ok()) return;
-  const std::string known = LedgerText(*ledger, "file_id");
-  if (known.empty() || known == control->file_id) return;
+  if (!ledger.ok()) return;
+  constexpr int kLooksMax = 5;
+  for (int looks = 0; looks < kLooksMax; ++looks) {
+    if (IsKnownFile(db, *ledger)) return;
+    absl::SleepFor(absl::Milliseconds(100));
+  }
   checkup.Warn("identity",
-               "The app's file is another one than the agent knows (restored, or copied): the "
+               "The app's file is another one than the agent knows (set back, or copied): the "
                "next sync compares every row with the service. Deletions that were not sent may "
                "reappear.",
                checkup.Agent("run"));
@@ -319,7 +359,7 @@ void CheckDatabase(AgentContext& context, Checkup& checkup) {
     return checkup.Bad("capture", "Capture is not installed in this file: nothing is recorded.",
                        checkup.Agent("init"));
   }
-  CheckPlan(*plan, checkup);
+  CheckPlan(*plan, path, checkup);
   CheckTriggers(*db, *plan, context, checkup);
   CheckIdentity(*db, context, checkup);
 }

@@ -6,7 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/base/status.h"
 #include "common/base/time_text.h"
 #include "common/model/reason.h"
@@ -70,11 +72,18 @@ std::string AtText(const std::optional<absl::Time>& at) {
   return at.has_value() ? absl::StrCat(" at ", FormatUtc(*at)) : std::string();
 }
 
+// Something else than the link stands in its way; what, its message says.
+bool Waits(const QueueItem& item) {
+  return absl::StartsWith(item.error_message, "WAITS_FOR_PARENT") ||
+         absl::StartsWith(item.error_message, "NOT_SYNCED");
+}
+
 std::string WhatBecameOf(const QueueItem& item) {
   switch (item.status) {
     case ItemStatus::kPending:
       if (item.held) return "is held: such a deletion waits for a person";
-      return item.initial ? "is Pending, of the first upload" : "is Pending";
+      return absl::StrCat(item.initial ? "is Pending, of the first upload" : "is Pending",
+                          Waits(item) ? absl::StrCat(": ", item.error_message) : "");
     case ItemStatus::kProcessing:
       return absl::StrCat("was sent in batch ", item.batch_id, " and has no answer yet");
     case ItemStatus::kCompleted:
@@ -91,7 +100,7 @@ std::string WhatBecameOf(const QueueItem& item) {
 
 std::string LineOf(const QueueItem& item) {
   return absl::StrCat(OperationName(item.operation), " captured; item ", item.id, " ",
-                      WhatBecameOf(item), ".");
+                      absl::StripSuffix(WhatBecameOf(item), "."), ".");
 }
 
 std::string LineOf(const ArchiveEntry& entry) {
@@ -130,11 +139,13 @@ std::string LineOf(const SetAside& aside) {
                       "), tried ", aside.attempts, " times.");
 }
 
-std::string NextOfItem(const QueueItem& item) {
+std::string NextOfItem(const QueueItem& item, bool is_away) {
   if (item.held) return "Next: `device-agent queue confirm` lets it go.";
   switch (item.status) {
     case ItemStatus::kPending:
-      return "Next: it is sent as soon as the service can be reached.";
+      if (Waits(item)) return "Next: it goes by itself when that is over.";
+      return is_away ? "Next: it goes when its table can be read and is synced again."
+                     : "Next: it is sent as soon as the service can be reached.";
     case ItemStatus::kProcessing:
       return "Next: the service's answer; after a cut, the same batch is asked for again.";
     case ItemStatus::kFailed:
@@ -155,9 +166,9 @@ bool IsOpen(const QueueItem& item) {
          item.status == ItemStatus::kFailed;
 }
 
-std::string Next(const Facts& facts) {
+std::string Next(const Facts& facts, bool is_away) {
   for (const QueueItem& item : facts.items) {
-    if (IsOpen(item)) return NextOfItem(item);
+    if (IsOpen(item)) return NextOfItem(item, is_away);
   }
   if (facts.set_aside) {
     return "Next: it is tried again when the schema or the rows that it depends on change.";
@@ -212,7 +223,7 @@ absl::StatusOr<v1::WhyResponse> Why(Ledger& ledger, const Plan& plan, const Enti
     AddStep(std::nullopt, "Nothing can be written into its table by the agent: captured only.",
             &response);
   }
-  AddStep(std::nullopt, Next(facts), &response);
+  AddStep(std::nullopt, Next(facts, /*is_away=*/table == nullptr), &response);
   return response;
 }
 

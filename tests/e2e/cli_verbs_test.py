@@ -102,6 +102,21 @@ class CliVerbsTest(CliCase):
         self.assertNotEqual(device.rows(schema), before)
         self.assertEqual(device.agent_run("status").returncode, 0)
 
+    def test_uninstall_says_that_the_app_holds_its_file(self):
+        device = self.database("CREATE TABLE Good(Id TEXT PRIMARY KEY NOT NULL, V);", "h")
+        self.assertEqual(device.init().returncode, 0)
+        for mode, hold in (("DELETE", "BEGIN EXCLUSIVE"), ("WAL", "BEGIN IMMEDIATE"),
+                           ("WAL", "PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE")):
+            with self.subTest(mode=mode, hold=hold), contextlib.closing(
+                    sqlite3.connect(device.db, isolation_level=None)) as app:
+                app.execute(f"PRAGMA journal_mode = {mode}")
+                app.executescript(hold)
+
+                self.assert_error(device.agent_run("uninstall", check=False), 4, "BLOCKED_BY_APP",
+                                  device.db, "Run uninstall again")
+
+        self.assertEqual(device.agent_run("uninstall").returncode, 0)
+
     def test_init_after_the_printed_script_says_that_it_compares(self):
         device = self.database("CREATE TABLE Good(Id TEXT PRIMARY KEY NOT NULL, V);"
                                "INSERT INTO Good VALUES('g1', 1);", "p")

@@ -484,5 +484,20 @@ TEST(MakePlanTest, RefusesDjangosOwnTablesAndPlansAModelWithAUuid) {
   EXPECT_NE(plan.ByTable("clinic_patient"), nullptr);
 }
 
+TEST(PlanTest, WarnsOfStampsThatAreContent) {
+  constexpr char kTable[] =
+      "CREATE TABLE Patients(Id TEXT PRIMARY KEY NOT NULL, Name TEXT, LastModifiedUtc TEXT, "
+      "SyncState INTEGER)";
+  EntityConfig config;
+  config.table = "Patients";
+  config.sync_state_column = "SyncState";
+
+  EXPECT_THAT(WarningsFor(kTable),
+              ElementsAre(HasSubstr("say so in its [[entity]]: last_modified_column = "
+                                    "\"LastModifiedUtc\", sync_state_column = \"SyncState\".")));
+  EXPECT_THAT(WarningsFor(kTable, Asking(config)),
+              ElementsAre(HasSubstr("[[entity]]: last_modified_column = \"LastModifiedUtc\".")));
+}
+
 }  // namespace
 }  // namespace ptdoc::sync

@@ -57,6 +57,27 @@ TEST(ControlServiceTest, StatusShowsTheDeviceAndItsQueue) {
   EXPECT_FALSE(status.paused());
 }
 
+TEST(ControlServiceTest, WhyOfARowThatWaitsForAnotherSaysSo) {
+  TestAgent agent(kNobody);
+  agent.Sql("INSERT INTO Patient VALUES('p1', 'Ada', '1'), ('p2', 'Bea', '2')");
+  agent.Start();
+  ASSERT_EQ(agent.Status().pending(), 2u);
+  {
+    auto ledger = sqlite::Database::Open(agent.options.replica.database + ".sync", {}).value();
+    ASSERT_TRUE(ledger
+                    .Exec("UPDATE SyncQueueItems SET ErrorMessage = 'WAITS_FOR_PARENT: the row "
+                          "refers to Ward 1.' WHERE EntityId = 'p1'")
+                    .ok());
+  }
+
+  const std::string waits = WhyText(agent, "p1");
+  const std::string goes = WhyText(agent, "p2");
+
+  EXPECT_THAT(waits, HasSubstr("is Pending: WAITS_FOR_PARENT: the row refers to Ward 1.\n"));
+  EXPECT_THAT(waits, HasSubstr("Next: it goes by itself when that is over."));
+  EXPECT_THAT(goes, HasSubstr("Next: it is sent as soon as the service can be reached."));
+}
+
 TEST(ControlServiceTest, StatusSaysWhyTheServiceIsNotReached) {
   TestAgent agent(kNobody);
   agent.options.automatic = true;
