@@ -193,17 +193,22 @@ def one(opened, sql):
     return opened.execute(sql).fetchone()[0]
 
 
+def is_pushed(ledger):
+    """No item of the queue waits or is under way."""
+    # By an index: to go through what is done already at each look took half a
+    # processor from the programs that are measured.
+    if not one(ledger, "SELECT NOT EXISTS(SELECT 1 FROM SyncQueueItems "
+               "WHERE CompletedAt IS NULL)"):
+        return False
+    if not one(ledger, "SELECT NOT EXISTS(SELECT 1 FROM SyncQueueItems "
+               "WHERE Status IN (0, 1, 3))"):
+        raise AssertionError("an item is open that the index of open items does not have")
+    return True
+
+
 def wait_pushed(device, limit_s=STEP_LIMIT_S):
-    """Until no item of the queue waits or is under way."""
     with connection(f"{device.db}.sync") as ledger:
-        # By an index: to go through what is done already at each look took half a
-        # processor from the programs that are measured.
-        wait_until("the queue is empty", lambda: one(
-            ledger, "SELECT NOT EXISTS(SELECT 1 FROM SyncQueueItems "
-            "WHERE CompletedAt IS NULL)"), limit_s, LOOK_S)
-        if not one(ledger, "SELECT NOT EXISTS(SELECT 1 FROM SyncQueueItems "
-                   "WHERE Status IN (0, 1, 3))"):
-            raise AssertionError("an item is open that the index of open items does not have")
+        wait_until("the queue is empty", lambda: is_pushed(ledger), limit_s, LOOK_S)
 
 
 def wait_pulled(device, rows, limit_s=STEP_LIMIT_S):
@@ -222,14 +227,17 @@ def make_table(path, unique=False):
         opened.executescript(SCHEMA.read_text() + (UNIQUE_INDEX if unique else ""))
 
 
-def call_agent(device, method):
-    """Over the control socket: a call costs less than a process."""
+@contextlib.contextmanager
+def agent_method(device, method):
+    """Over the control socket, connected: a call costs less than a process."""
     with grpc.insecure_channel(f"unix://{device.dir}/agent.sock") as channel:
-        channel.unary_unary(f"/ptdoc.sync.v1.AgentService/{method}")(b"", timeout=30)
+        grpc.channel_ready_future(channel).result(timeout=30)
+        yield channel.unary_unary(f"/ptdoc.sync.v1.AgentService/{method}")
 
 
 def resume(device):
-    call_agent(device, "Resume")
+    with agent_method(device, "Resume") as call:
+        call(b"", timeout=30)
 
 
 def in_threads(actions):
