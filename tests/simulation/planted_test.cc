@@ -67,7 +67,7 @@ constexpr Catch kCatches[] = {
     {"the later arrival wins", 1},
     {"the parts of a log count as many", 40},
     {"the sequence is not rolled back with its savepoint", 6},
-    {"the type list is left out of the cursor", 7},
+    {"the type list is left out of the cursor", 116},
     {"the witness is not looked at", 13},
     {"touched rows are not put back", 7},
     {"trim the last log row", 1},
