@@ -313,4 +313,33 @@ absl::StatusOr<std::vector<TableInfo>> ReadSchema(sqlite::Database& db) {
   return tables;
 }
 
+std::string ContentTableOf(absl::string_view sql) {
+  const std::string lower = absl::AsciiStrToLower(sql);
+  const std::string option = "content";
+  for (size_t at = lower.find(option); at != std::string::npos; at = lower.find(option, at + 1)) {
+    const absl::string_view before = absl::StripTrailingAsciiWhitespace(sql.substr(0, at));
+    if (before.empty() || (before.back() != ',' && before.back() != '(')) continue;
+    absl::string_view value = absl::StripLeadingAsciiWhitespace(sql.substr(at + option.size()));
+    if (!absl::ConsumePrefix(&value, "=")) continue;  // content_rowid
+    value = absl::StripLeadingAsciiWhitespace(value);
+    if (value.empty()) return "";
+    const char quote = value[0] == '[' ? ']' : value[0];
+    if (quote != ']' && quote != '"' && quote != '\'' && quote != '`') {
+      value = value.substr(0, value.find_first_of(",)"));
+      return std::string(absl::StripTrailingAsciiWhitespace(value));
+    }
+    std::string name;
+    for (size_t i = 1; i < value.size(); ++i) {
+      if (value[i] == quote) {
+        // Twice it means itself.
+        if (i + 1 == value.size() || value[i + 1] != quote) break;
+        ++i;
+      }
+      name += value[i];
+    }
+    return name;
+  }
+  return "";
+}
+
 }  // namespace ptdoc::sync

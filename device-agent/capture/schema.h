@@ -91,4 +91,9 @@ bool IsAboutSchema(const absl::Status& status);
 // What follows WHERE in the text of a CREATE INDEX; empty if there is none.
 std::string IndexCondition(absl::string_view create_index_sql);
 
+// The table that the text of an FTS5 table names as the place of its content, as
+// it is written in content=...: bare, or in any of SQLite's quotes. Empty if it
+// names none.
+std::string ContentTableOf(absl::string_view create_table_sql);
+
 }  // namespace ptdoc::sync

@@ -6,7 +6,6 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "common/base/bytes.h"
 #include "common/base/status.h"
 #include "device-agent/capture/entity_key.h"
@@ -85,33 +84,6 @@ void FindSaidReferences(const Plan& plan, Table* table) {
       if (parent->type == table->type()) table->said_children.push_back(reference);
     }
   }
-}
-
-// The table that an FTS5 table names as the place of its content, as it is written in
-// content=...: bare, or in any of SQLite's quotes. Empty if it names none.
-std::string ContentTableOf(absl::string_view sql) {
-  const std::string lower = absl::AsciiStrToLower(sql);
-  const std::string option = "content";
-  for (size_t at = lower.find(option); at != std::string::npos; at = lower.find(option, at + 1)) {
-    const absl::string_view before = absl::StripTrailingAsciiWhitespace(sql.substr(0, at));
-    if (before.empty() || (before.back() != ',' && before.back() != '(')) continue;
-    absl::string_view value = absl::StripLeadingAsciiWhitespace(sql.substr(at + option.size()));
-    if (!absl::ConsumePrefix(&value, "=")) continue;  // content_rowid
-    value = absl::StripLeadingAsciiWhitespace(value);
-    if (value.empty()) return "";
-    const char quote = value[0] == '[' ? ']' : value[0];
-    if (quote != ']' && quote != '"' && quote != '\'' && quote != '`') {
-      value = value.substr(0, value.find_first_of(",)"));
-      return std::string(absl::StripTrailingAsciiWhitespace(value));
-    }
-    std::string name;
-    for (size_t i = 1; i < value.size(); ++i) {
-      if (value[i] == quote && (i + 1 == value.size() || value[++i] != quote)) break;
-      name += value[i];
-    }
-    return name;
-  }
-  return "";
 }
 
 // FTS5 tables that name this one as the place of their content.

@@ -1,6 +1,7 @@
 // Tables whose integers are each device's own: foreign keys travel as ids.
 #include <algorithm>
 
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "tests/device-agent/replica/replica_fixture.h"
 
@@ -211,10 +212,11 @@ TEST_F(ReferencesTest, ALinkIsDeletedByTheNumbersOfNow) {
 TEST_F(ReferencesTest, ALinkThatGoesWithAPageIsKnownByTheNumbersOfBefore) {
   BeginWithALink(/*foreign_keys=*/false);
 
-  // To A the link stays, and refers to nothing.
-  a_.Sql(
-      "PRAGMA foreign_keys = OFF; DELETE FROM tag WHERE slug = 'good';"
-      "INSERT INTO tag VALUES (9, 'new')");
+  // To A the link stays, and refers to nothing. (Within one millisecond it would look like
+  // a tag with a new name, and all rows would be compared.)
+  a_.Sql("PRAGMA foreign_keys = OFF; DELETE FROM tag WHERE slug = 'good'");
+  absl::SleepFor(absl::Milliseconds(2));
+  a_.Sql("INSERT INTO tag VALUES (9, 'new')");
   SyncBoth();
 
   ASSERT_THAT(b_.Query("SELECT id FROM tag WHERE slug = 'new'"), ElementsAre("5"));
