@@ -435,6 +435,9 @@ absl::Status ReplicaImpl::CheckWhole() {
   const absl::Duration now = clock_.Monotonic();
   const bool soon = whole_checked_at_.has_value() && now - *whole_checked_at_ < kWholeCheckEvery;
   if (soon && !corrupt_.ok()) return corrupt_;
+  // A file that was mended in place has told no connection: its pages that are in a cache
+  // would stay damaged.
+  PT_RETURN_IF_ERROR(Reconnect());
   whole_checked_at_ = now;
   const absl::StatusOr<Value> verdict = app_->QueryValue("PRAGMA main.quick_check(1)");
   if (!verdict.ok() && !absl::IsDataLoss(verdict.status())) return verdict.status();

@@ -40,7 +40,7 @@ namespace ptdoc::sync {
 inline constexpr char kUninstalled[] = "uninstalled";  // in the ledger: 1 after `uninstall`
 inline constexpr size_t kLogChunkRows = 4096;
 inline constexpr char kCorrupt[] = "corrupt";  // in the ledger: 1 until quick_check passes
-inline constexpr absl::Duration kWholeCheckEvery = absl::Minutes(1);
+inline constexpr absl::Duration kWholeCheckEvery = absl::Seconds(10);
 inline constexpr size_t kSliceRows = 1000;
 inline constexpr size_t kSetAsideRetriesMax = 1000;
 inline constexpr int kAttemptsMax = 40;
