@@ -335,6 +335,8 @@ class ReplicaImpl final : public Replica {
   // The message of an item whose row has a number that is not this device's; empty:
   // it may be sent.
   absl::StatusOr<std::string> OutOfRange(const Table& table, const Row& row);
+  absl::StatusOr<bool> AnyIsUndecided(Taking& taking, const EntityKey& child,
+                                      const std::vector<EntityKey>& parents);
   std::vector<EntityKey> IntegerParents(const Table& table, const Row& row);
   absl::StatusOr<bool> ParentIsUndecided(Taking& taking, const EntityKey& child, const Table& table,
                                          const Row& row);

@@ -26,7 +26,9 @@ struct ReplicaImpl::Taking {
   bool full = false;
   absl::flat_hash_map<EntityKey, int64_t> taken = {};  // with the item's Id
   std::vector<QueueItem> items = {};                   // of batch.changes, in their order
-  std::set<EntityKey> visiting = {};  // children of integer keys, while their parents are taken
+  std::set<EntityKey> visiting = {};   // children of integer keys, while their parents are taken
+  std::set<EntityKey> undecided = {};  // those that wait for a parent
+  bool met_itself = false;             // rows that refer to each other were among them
 };
 
 namespace {
@@ -183,7 +185,7 @@ absl::Status ReplicaImpl::TakeBatches(Taking& taking) {
     const bool room = taking.report.batches.size() < taking.limits.batches;
     if (!taking.full || !room || IsEnough(taking.report)) break;
     for (const auto& [key, id] : std::exchange(taking.taken, {})) taking.earlier.insert(key);
-    taking.visiting.clear();
+    taking.undecided.clear();
     taking.bytes = 0;
     taking.full = false;
   }
@@ -472,14 +474,37 @@ absl::StatusOr<bool> ReplicaImpl::ParentIsUndecided(Taking& taking, const Entity
   if (row.absent) return false;
   const std::vector<EntityKey> parents = IntegerParents(table, row);
   if (parents.empty()) return false;
+  if (taking.undecided.contains(child)) return true;
+  if (taking.visiting.empty()) taking.met_itself = false;
+  const size_t taken_before = taking.batch.changes.size();
   taking.visiting.insert(child);
+  const absl::StatusOr<bool> undecided = AnyIsUndecided(taking, child, parents);
+  taking.visiting.erase(child);
+  if (!undecided.ok() || !*undecided) return undecided;
+  taking.undecided.insert(child);
+  // What was taken because it would go together with this row does not go without it.
+  while (taking.met_itself && !taking.full && taking.batch.changes.size() > taken_before) {
+    taking.bytes -= taking.batch.changes.back().fields.ByteSize();
+    taking.taken.erase(taking.batch.changes.back().key);
+    taking.batch.changes.pop_back();
+    taking.items.pop_back();
+  }
+  return true;
+}
+
+absl::StatusOr<bool> ReplicaImpl::AnyIsUndecided(Taking& taking, const EntityKey& child,
+                                                 const std::vector<EntityKey>& parents) {
   for (const EntityKey& key : parents) {
     PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(key));
     if ((state.has_value() && state->revision > 0) || taking.taken.contains(key)) continue;
     if (unanswered_.contains(key) || taking.earlier.contains(key)) return true;
     PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> item, ledger_->FindWaiting(key));
+    if (!item.has_value()) continue;
     // Rows that refer to each other go together.
-    if (!item.has_value() || taking.visiting.contains(key)) continue;
+    if (taking.visiting.contains(key)) {
+      taking.met_itself = true;
+      continue;
+    }
     if (item->status != ItemStatus::kPending || item->held) {
       PT_RETURN_IF_ERROR(SayWhatItWaitsFor(*ledger_, child, key));
       return true;

@@ -165,6 +165,47 @@ TEST_F(IntegerKeyTest, TwoPatientsUnderOneNumberAreKeptApart) {
               ElementsAre("KeyCollision|17"));
 }
 
+TEST_F(IntegerKeyTest, WhatHangsOnACollidedRowWaitsToTheLastGrandchild) {
+  constexpr char kDeep[] =
+      "CREATE TABLE patient(id INTEGER PRIMARY KEY, name TEXT,"
+      " guardian INTEGER REFERENCES patient(id) ON UPDATE CASCADE);"
+      "CREATE TABLE visit(id INTEGER PRIMARY KEY,"
+      " patient_id INTEGER REFERENCES patient(id) ON UPDATE CASCADE);"
+      "CREATE TABLE measure(id INTEGER PRIMARY KEY, visit_id INTEGER REFERENCES visit(id))";
+  for (TestDevice* device : {&a_, &b_}) {
+    device->options().plan.entities = {Config("patient", IntegerKey::kOneSide),
+                                       Config("visit", IntegerKey::kOneSide),
+                                       Config("measure", IntegerKey::kOneSide)};
+    device->options().plan.all_tables = false;
+  }
+  BeginBoth(kDeep);
+  a_.Sql("INSERT INTO patient VALUES (17, 'Ada', NULL)");
+  // The last first.
+  b_.Sql(
+      "INSERT INTO measure VALUES (101, 11), (102, 12);"
+      "INSERT INTO visit VALUES (11, 18), (12, 19);"
+      "INSERT INTO patient VALUES (18, 'Tim', 17), (19, 'Eve', 19), (17, 'Grace', NULL)");
+
+  Cycle();
+
+  EXPECT_THAT(a_.Query("SELECT id, name FROM patient ORDER BY id"),
+              ElementsAre("17|Ada", "19|Eve"));
+  EXPECT_THAT(a_.Query("SELECT id FROM visit"), ElementsAre("12"));
+  EXPECT_THAT(a_.Query("SELECT id FROM measure"), ElementsAre("102"));
+  EXPECT_THAT(b_.OpenQueue(), ElementsAre("101|0|0", "11|0|0", "18|0|0", "17|0|3"));
+
+  b_.Sql("PRAGMA foreign_keys = ON; UPDATE patient SET id = 40 WHERE id = 17");
+  Cycle();
+
+  for (TestDevice* device : {&a_, &b_}) {
+    EXPECT_THAT(device->Query("SELECT id, name, guardian FROM patient ORDER BY id"),
+                ElementsAre("17|Ada|-", "18|Tim|40", "19|Eve|19", "40|Grace|-"));
+    EXPECT_THAT(device->Query("SELECT * FROM visit ORDER BY id"), ElementsAre("11|18", "12|19"));
+    EXPECT_THAT(device->Query("SELECT id FROM measure ORDER BY id"), ElementsAre("101", "102"));
+    EXPECT_THAT(device->OpenQueue(), IsEmpty());
+  }
+}
+
 TEST_F(IntegerKeyTest, WhatTheConfigurationAloneSaysAboutParentsHolds) {
   constexpr char kBare[] =
       "CREATE TABLE patient(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT);"
@@ -266,6 +307,34 @@ TEST_F(IntegerKeyTest, RowsThatReferToEachOtherDoNotWaitForEver) {
 
   EXPECT_THAT(b_.Query("SELECT * FROM l JOIN r"), ElementsAre("1|1|1|1"));
   EXPECT_THAT(a_.OpenQueue(), IsEmpty());
+}
+
+TEST_F(IntegerKeyTest, RowsThatReferToEachOtherWaitTogether) {
+  constexpr char kPairs[] =
+      "CREATE TABLE p(id INTEGER PRIMARY KEY, name TEXT);"
+      "CREATE TABLE l(id INTEGER PRIMARY KEY, r INTEGER REFERENCES r, p INTEGER REFERENCES p);"
+      "CREATE TABLE r(id INTEGER PRIMARY KEY, l INTEGER REFERENCES l, p INTEGER REFERENCES p)";
+  for (TestDevice* device : {&a_, &b_}) {
+    device->options().plan.entities = {Config("p", IntegerKey::kOneSide),
+                                       Config("l", IntegerKey::kOneSide),
+                                       Config("r", IntegerKey::kOneSide)};
+    device->options().plan.all_tables = false;
+  }
+  BeginBoth(kPairs);
+  a_.Sql("INSERT INTO p VALUES (17, 'Ada')");
+  b_.Sql(
+      "BEGIN; INSERT INTO p VALUES (17, 'Grace'), (18, 'Eve'); COMMIT;"
+      "BEGIN; INSERT INTO l VALUES (1, 1, 18); INSERT INTO r VALUES (1, 1, 17); COMMIT;"
+      "BEGIN; INSERT INTO l VALUES (2, 2, 17); INSERT INTO r VALUES (2, 2, 18); COMMIT;"
+      "BEGIN; INSERT INTO l VALUES (3, 3, 18); INSERT INTO r VALUES (3, 3, 18); COMMIT");
+
+  Cycle();
+
+  EXPECT_THAT(a_.Query("SELECT id FROM l"), ElementsAre("3"));
+  EXPECT_THAT(a_.Query("SELECT id FROM r"), ElementsAre("3"));
+  EXPECT_THAT(b_.LedgerQuery("SELECT EntityType, EntityId FROM SyncQueueItems WHERE Status IN (0, "
+                             "3) ORDER BY 1, 2"),
+              ElementsAre("l|1", "l|2", "p|17", "r|1", "r|2"));
 }
 
 }  // namespace
