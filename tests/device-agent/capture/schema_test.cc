@@ -157,5 +157,21 @@ TEST(PortableExpressionTest, HasNoCommentsAndNoTextInDoubleQuotes) {
       "\"A \"\"B\" = 'it''s \"x\"'   OR '\"' > `a`  ");
 }
 
+TEST(ContentTableTest, IsFoundHoweverItIsWritten) {
+  constexpr char kName[] = "My (odd, \"Table\"";
+  for (const char* option :
+       {"content='My (odd, \"Table\"'", "content = \"My (odd, \"\"Table\"\"\"",
+        "content_rowid=rowid, CONTENT=[My (odd, \"Table\"]", "content=`My (odd, \"Table\"`"}) {
+    const std::string sql =
+        std::string("CREATE VIRTUAL TABLE S USING fts5(content, ") + option + ")";
+    EXPECT_EQ(ContentTableOf(sql), kName) << sql;
+  }
+  EXPECT_EQ(ContentTableOf("CREATE VIRTUAL TABLE S USING fts5(a, content=T , b)"), "T");
+  for (const char* none : {"fts5(content, body)", "fts5(a, content='')", "fts5(a, content=)",
+                           "fts5(a, content_rowid=T)", "fts5(a, content="}) {
+    EXPECT_EQ(ContentTableOf(std::string("CREATE VIRTUAL TABLE S USING ") + none), "") << none;
+  }
+}
+
 }  // namespace
 }  // namespace ptdoc::sync

@@ -373,31 +373,6 @@ TEST_F(ApplyTest, TableWhoseTriggersWeCannotRunIsWrittenWithTriggersOff) {
   EXPECT_EQ(a_.Drain().items, 0);
 }
 
-TEST_F(ApplyTest, SearchIndexIsFoundHoweverItNamesItsTable) {
-  std::string schema =
-      "CREATE TABLE \"My (odd, \"\"Table\"\"\"(Id TEXT PRIMARY KEY NOT NULL, content TEXT);"
-      "CREATE TRIGGER t AFTER INSERT ON \"My (odd, \"\"Table\"\"\" BEGIN "
-      "SELECT app_function(NEW.content); END;";
-  const std::vector<std::string> names = {
-      "content='My (odd, \"Table\"'", "content = \"my (odd, \"\"Table\"\"\"",
-      "content_rowid=rowid, content=[My (odd, \"Table\"]", "content=`My (odd, \"Table\"`"};
-  for (size_t i = 0; i < names.size(); ++i) {
-    absl::StrAppend(&schema, "CREATE VIRTUAL TABLE S", i, " USING fts5(content, ", names[i], ");");
-  }
-  a_.Begin(schema);
-  Version version = Patient("p1", 1, "");
-  version.key.type = "My (odd, \"Table\"";
-  version.fields =
-      Fields(std::vector<Field>{{"Id", Value::Text("p1")}, {"content", Value::Text("needle")}});
-
-  EXPECT_EQ(a_.Apply(Page({version})).applied, 1u);
-
-  for (size_t i = 0; i < names.size(); ++i) {
-    EXPECT_THAT(a_.Query(absl::StrCat("SELECT rowid FROM S", i, "('needle')")), SizeIs(1))
-        << names[i];
-  }
-}
-
 TEST_F(ApplyTest, VersionThatATriggerOfTheAppIgnoresIsSetAside) {
   a_.Begin(absl::StrCat(kClinic,
                         "CREATE TRIGGER t BEFORE INSERT ON Patient WHEN NEW.Name = 'no' BEGIN "
