@@ -16,8 +16,8 @@ IDLE_S = 20.0
 # Devices that are quiet have got what there was long ago.
 FEW_ROWS = 10
 FANOUT_WRITES = 50
-# A look at one of many queues. All of them together must not take much of the processors
-# from the programs that are measured: 50 threads that look every 2 ms took half of them.
+# A look at one of many queues: all of them together must not take much of the processors
+# from the programs that are measured.
 LOOK_AT_MANY_S = 0.02
 
 
