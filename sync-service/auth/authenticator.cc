@@ -99,6 +99,9 @@ absl::StatusOr<Identity> Authenticator::Authenticate(const CallMetadata& call,
   }
   Identity identity;
   identity.who = {token.tenant, token.device, token.user, token.role, CleanAgent(call.agent)};
+  if (token.rights.limited()) {
+    identity.who.rights = std::make_shared<const TypeRights>(token.rights);
+  }
   return identity;
 }
 

@@ -27,6 +27,7 @@ NewToken MakeToken(Rng& rng, const TokenSpec& spec, absl::Time now) {
   token.row.role = spec.role;
   token.row.created_at = now;
   token.row.expires_at = spec.expires_at;
+  token.row.rights = spec.rights;
   return token;
 }
 

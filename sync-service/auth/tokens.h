@@ -25,6 +25,7 @@ struct TokenSpec {
   std::string user;  // empty: not bound to a user
   Role role = Role::kDevice;
   absl::Time expires_at;
+  TypeRights rights = {};
 };
 
 struct NewToken {

@@ -97,6 +97,17 @@ void AddTokens(CLI::App& app, Commands& c) {
   create->add_option("--role", c.token.role, "device, reviewer, admin or monitor");
   create->add_option("--expires", c.token.expires, "For example 365d, 12h");
   create->add_option("--out", c.token.out, "Write it to this file (0600) instead");
+  create
+      ->add_option("--types", c.token.types,
+                   "Entity types that the device may see and change, separated by commas; without "
+                   "them every type")
+      ->delimiter(',')
+      ->check(Name());
+  create
+      ->add_option("--read-only-types", c.token.read_only_types,
+                   "Entity types that it may see and not change")
+      ->delimiter(',')
+      ->check(Name());
   Verb(*group, c, "list", "All tokens, without their texts", [&c] { return TokenList(c.context); });
   CLI::App* revoke = Verb(*group, c, "revoke", "Ends a token within 5 s",
                           [&c] { return TokenRevoke(c.context, c.token); });

@@ -9,12 +9,14 @@
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/status.h"
 #include "common/base/time_text.h"
 #include "common/cli/output.h"
 #include "common/model/reason.h"
 #include "sync-service/cli/secret_file.h"
 #include "sync-service/cli/verbs.h"
+#include "sync-service/engine/engine.h"
 
 namespace ptdoc::sync {
 namespace {
@@ -26,9 +28,9 @@ absl::Status UsageError(absl::string_view message) {
 // Makes a token and stores its hash, with its audit row, in one transaction.
 absl::StatusOr<NewToken> Create(Context& context, const std::string& tenant,
                                 const std::string& device, const std::string& user, Role role,
-                                absl::Duration life) {
+                                absl::Duration life, const TypeRights& rights = {}) {
   const absl::Time now = context.clock.Now();
-  NewToken token = MakeToken(context.rng, {tenant, device, user, role, now + life}, now);
+  NewToken token = MakeToken(context.rng, {tenant, device, user, role, now + life, rights}, now);
   PT_ASSIGN_OR_RETURN(auto writer, context.store->BeginWrite());
   PT_RETURN_IF_ERROR(writer->PutToken(token.row));
   AuditEvent event;
@@ -111,6 +113,28 @@ absl::StatusOr<std::vector<SetupLine>> SetupAll(Context& context, const SetupArg
   return lines;
 }
 
+absl::StatusOr<TypeRights> RightsOf(const TokenArgs& args, Role role) {
+  TypeRights rights;
+  rights.types.insert(args.types.begin(), args.types.end());
+  rights.read_only.insert(args.read_only_types.begin(), args.read_only_types.end());
+  if (rights.limited() && role != Role::kDevice) {
+    return UsageError(
+        "--types and --read-only-types limit a device; other roles see every type, or none. No "
+        "token was made. Leave them out, or --role.");
+  }
+  if (rights.types.size() + rights.read_only.size() > kTypesMax) {
+    return UsageError(
+        absl::StrCat("--types and --read-only-types name more than ", kTypesMax,
+                     " entity types. No token was made. Name fewer, or none for all."));
+  }
+  for (const std::string& type : rights.read_only) {
+    if (!rights.types.contains(type)) continue;
+    return UsageError(absl::StrCat("--types and --read-only-types both name ", type,
+                                   ". No token was made. Name it in one of them."));
+  }
+  return rights;
+}
+
 absl::StatusOr<NewToken> CreateFromArgs(Context& context, const TokenArgs& args) {
   const std::optional<Role> role = RoleFromName(args.role);
   if (!role.has_value()) {
@@ -126,9 +150,17 @@ absl::StatusOr<NewToken> CreateFromArgs(Context& context, const TokenArgs& args)
     }
     life = *given;
   }
+  PT_ASSIGN_OR_RETURN(const TypeRights rights, RightsOf(args, *role));
   PT_RETURN_IF_ERROR(context.Open(/*create=*/true));
   PT_ASSIGN_OR_RETURN(const std::string tenant, context.TenantToBe());
-  return Create(context, tenant, args.device, args.user, *role, life);
+  return Create(context, tenant, args.device, args.user, *role, life, rights);
+}
+
+// "Patient, Note, Exercise (read)"; "all".
+std::string TypesText(const TypeRights& rights) {
+  std::vector<std::string> types(rights.types.begin(), rights.types.end());
+  for (const std::string& type : rights.read_only) types.push_back(absl::StrCat(type, " (read)"));
+  return types.empty() ? "all" : absl::StrJoin(types, ", ");
 }
 
 std::string StateOf(const TokenRow& token, absl::Time now) {
@@ -191,14 +223,17 @@ int TokenList(Context& context) {
                      {"device", token.device},
                      {"user", token.user},
                      {"role", role},
+                     {"types", token.rights.types},
+                     {"readOnlyTypes", token.rights.read_only},
                      {"createdAt", FormatUtc(token.created_at)},
                      {"expiresAt", FormatUtc(token.expires_at)},
                      {"state", StateOf(token, now)}});
-    rows.push_back({token.id, token.tenant, token.device, token.user, role,
+    rows.push_back({token.id, token.tenant, token.device, token.user, role, TypesText(token.rights),
                     FormatUtc(token.expires_at), StateOf(token, now)});
   }
-  PrintList(context.json, items, {"id", "tenant", "device", "user", "role", "expires", "state"},
-            rows, "No token exists: every caller on this machine is let in.");
+  PrintList(context.json, items,
+            {"id", "tenant", "device", "user", "role", "types", "expires", "state"}, rows,
+            "No token exists: every caller on this machine is let in.");
   return kExitDone;
 }
 

@@ -26,6 +26,8 @@ struct TokenArgs {
   std::string expires;  // empty = the role's default
   std::string out;
   std::string id;  // of revoke
+  std::vector<std::string> types;
+  std::vector<std::string> read_only_types;
 };
 int TokenCreate(Context& context, const TokenArgs& args);
 int TokenList(Context& context);

@@ -8,6 +8,7 @@
 #include "common/model/reason.h"
 #include "sync-service/engine/engine.h"
 #include "sync-service/engine/position.h"
+#include "sync-service/engine/scope.h"
 #include "sync-service/engine/validate.h"
 
 namespace ptdoc::sync {
@@ -87,6 +88,7 @@ RowDigest DigestOf(const SipKey& key, const Version& version) {
 absl::StatusOr<RangesAnswer> Engine::DigestRanges(const DigestQuery& query) {
   PT_ASSIGN_OR_RETURN(const SipKey key, KeyOf(query));
   PT_RETURN_IF_ERROR(CheckRange(query));
+  PT_ASSIGN_OR_RETURN(const Scope scope, ScopeOf(query.pull.types, query.pull.who, options_));
   PT_RETURN_IF_ERROR(CheckPull(query.pull));
   const std::string& tenant = query.pull.who.tenant;
   PT_ASSIGN_OR_RETURN(const std::unique_ptr<StoreReader> reader, store_.BeginRead());
@@ -102,7 +104,7 @@ absl::StatusOr<RangesAnswer> Engine::DigestRanges(const DigestQuery& query) {
   while (!answer.end && looked < kDigestStepRows) {
     PT_ASSIGN_OR_RETURN(
         const std::vector<HeadCheck> heads,
-        reader->ReadHeadChecks(tenant, at, answer.up_to, query.pull.types, kRangeRowsDefault));
+        reader->ReadHeadChecks(tenant, at, answer.up_to, scope.types, kRangeRowsDefault));
     for (const HeadCheck& head : heads) cutter.Add(head);
     looked += heads.size();
     answer.end = heads.size() < kRangeRowsDefault;
@@ -120,6 +122,7 @@ absl::StatusOr<RowsAnswer> Engine::DigestRows(const DigestQuery& query) {
   if (query.entities.size() > kDigestKeysMax) {
     return TooLarge("The list of entities", query.entities.size(), kDigestKeysMax, "entries");
   }
+  PT_ASSIGN_OR_RETURN(const Scope scope, ScopeOf(query.pull.types, query.pull.who, options_));
   PT_RETURN_IF_ERROR(CheckPull(query.pull));
   const std::string& tenant = query.pull.who.tenant;
   PT_ASSIGN_OR_RETURN(const std::unique_ptr<StoreReader> reader, store_.BeginRead());
@@ -131,6 +134,7 @@ absl::StatusOr<RowsAnswer> Engine::DigestRows(const DigestQuery& query) {
   size_t fields = 0;
   for (const EntityKey& entity : query.entities) {
     if (fields > kDigestFieldsMax) return answer;
+    if (!MaySee(entity.type, query.pull.who, options_)) continue;
     PT_ASSIGN_OR_RETURN(const std::optional<StoredVersion> head, reader->Head(tenant, entity));
     if (!head.has_value()) {
       answer.missing.push_back(entity);
@@ -141,9 +145,9 @@ absl::StatusOr<RowsAnswer> Engine::DigestRows(const DigestQuery& query) {
   }
   if (!query.entities.empty()) return answer;
   const Revision up_to = query.up_to == 0 ? newest.sequence : query.up_to;
-  PT_ASSIGN_OR_RETURN(const std::vector<Version> heads,
-                      reader->ReadHeads(tenant, query.after, up_to, query.pull.types,
-                                        kDigestKeysMax, kPageBytesMax));
+  PT_ASSIGN_OR_RETURN(
+      const std::vector<Version> heads,
+      reader->ReadHeads(tenant, query.after, up_to, scope.types, kDigestKeysMax, kPageBytesMax));
   answer.covered = heads.empty() ? up_to : query.after;
   for (const Version& head : heads) {
     if (fields > kDigestFieldsMax) return answer;

@@ -25,6 +25,7 @@ struct Principal {
   std::string user;  // empty: the token is not bound to a user
   Role role = Role::kDevice;
   std::string agent;  // what the caller says of itself (metadata ptdoc-agent)
+  std::shared_ptr<const TypeRights> rights = {};  // null = every type
 };
 
 struct EngineOptions {
@@ -32,8 +33,9 @@ struct EngineOptions {
   absl::Duration max_clock_skew = absl::Minutes(1);
   absl::Duration tombstone_retention = absl::Hours(24 * 90);
   size_t max_row_bytes = 3 << 20;
-  // Empty = every type is allowed.
-  std::set<std::string> allowed_types;
+  // The types that the service takes from anybody and shows to anybody. Empty = every
+  // type.
+  std::set<std::string, std::less<>> allowed_types;
 };
 
 inline constexpr size_t kBatchChangesMax = 5000;
@@ -122,12 +124,15 @@ struct PullPage {
   uint64_t remaining = 0;  // never grows within one catch-up
   absl::Time server_time;
   std::string epoch;
-  std::optional<PullPosition> next;  // where the next page goes on; always set
+  std::vector<std::string> refused_types;  // named, but not for this caller
+  std::optional<PullPosition> next;        // where the next page goes on; always set
 };
 
 struct FetchPage {
   std::vector<Version> versions;  // tombstones included
   std::vector<EntityKey> missing;
+  // Types of keys that were left out: the caller may not see them.
+  std::vector<std::string> refused_types;
   absl::Time server_time;
   std::string epoch;
   std::string witness;  // of these versions
@@ -230,19 +235,20 @@ class Engine {
   std::vector<absl::StatusOr<PushAnswer>> Push(std::span<PushBatch> batches);
 
   // One page of the feed, of at most page_size versions (0 = the default) and
-  // about kPageBytesMax bytes; it may be empty. It ends at a batch end unless
-  // one batch is longer than a page; that batch spans pages. Errors:
+  // about kPageBytesMax bytes, of the types that the caller may see; it may be empty. It ends at a
+  // batch end unless one batch is longer than a page; that batch spans pages. Errors:
   // CURSOR_MALFORMED, EPOCH_CHANGED, CURSOR_EXPIRED, HISTORY_FORKED,
   // SCOPE_CHANGED; the last four carry kMetaSharedRevision. `resume`:
   // PullPage::next of the page before, in place of query.cursor; a follower
-  // that is caught up resumes with it, too.
+  // that is caught up resumes with it, too; DRAINING if what the caller may see
+  // has changed meanwhile. TYPE_FORBIDDEN if he may see none of the types.
   absl::StatusOr<PullPage> Pull(const PullQuery& query, const PullPosition* resume = nullptr);
 
   // What Pull would say of the query's cursor and types.
   absl::Status CheckPull(const PullQuery& query);
 
-  // These entities as they are now, at most kFetchKeysMax (MESSAGE_TOO_LARGE).
-  // A witness of another history: as Pull.
+  // These entities as they are now, at most kFetchKeysMax (MESSAGE_TOO_LARGE). Those
+  // that the caller may not see stand in no list. A witness of another history: as Pull.
   absl::StatusOr<FetchPage> Fetch(const Principal& who, std::span<const EntityKey> keys,
                                   absl::string_view witness = {});
 

@@ -11,6 +11,7 @@
 #include "sync-service/engine/engine.h"
 #include "sync-service/engine/pages.h"
 #include "sync-service/engine/position.h"
+#include "sync-service/engine/scope.h"
 #include "sync-service/engine/validate.h"
 
 namespace ptdoc::sync {
@@ -19,6 +20,9 @@ namespace {
 constexpr absl::string_view kScope =
     "This cursor was made for another list of entity types. Nothing was changed on either side. "
     "Pull from the start with an empty cursor.";
+
+constexpr absl::string_view kOtherScope =
+    "What this caller may see has changed since the call began. Call again with the last cursor.";
 
 size_t PageSize(size_t asked) {
   return asked == 0 ? kPageVersionsDefault : std::min(asked, kPageVersionsMax);
@@ -34,10 +38,9 @@ Cursor StartOfFeed(const StoreMeta& meta, const BatchEnd& newest, uint64_t types
   return cursor;
 }
 
-absl::StatusOr<Cursor> OpenQuery(StoreReader& reader, const PullQuery& query, const StoreMeta& meta,
-                                 const BatchEnd& newest) {
-  PT_RETURN_IF_ERROR(CheckTypes(query.types));
-  const uint64_t types_digest = TypesDigest(query.types);
+absl::StatusOr<Cursor> OpenQuery(StoreReader& reader, const PullQuery& query, const Scope& scope,
+                                 const StoreMeta& meta, const BatchEnd& newest) {
+  const uint64_t types_digest = TypesDigest(scope.types);
   PT_ASSIGN_OR_RETURN(const Revision proven,
                       CheckWitness(reader, query.who.tenant, meta, query.witness));
   if (query.cursor.empty()) return StartOfFeed(meta, newest, types_digest);
@@ -175,6 +178,7 @@ void Extend(PullPage more, PullPage* page) {
 
 absl::StatusOr<PullPage> Engine::Pull(const PullQuery& query, const PullPosition* resume) {
   const std::string& tenant = query.who.tenant;
+  PT_ASSIGN_OR_RETURN(Scope scope, ScopeOf(query.types, query.who, options_));
   PT_ASSIGN_OR_RETURN(const std::unique_ptr<StoreReader> reader, store_.BeginRead());
   PT_ASSIGN_OR_RETURN(const StoreMeta meta, reader->Meta());
   PT_ASSIGN_OR_RETURN(const BatchEnd newest, reader->Newest(tenant));
@@ -182,10 +186,13 @@ absl::StatusOr<PullPage> Engine::Pull(const PullQuery& query, const PullPosition
   if (resume != nullptr) {
     position = *resume;
     PT_RETURN_IF_ERROR(CheckPosition(*reader, tenant, meta, position.cursor));
+    if (position.cursor.types_digest != TypesDigest(scope.types)) {
+      return ReasonError(absl::StatusCode::kUnavailable, "DRAINING", kOtherScope);
+    }
   } else {
-    PT_ASSIGN_OR_RETURN(position.cursor, OpenQuery(*reader, query, meta, newest));
+    PT_ASSIGN_OR_RETURN(position.cursor, OpenQuery(*reader, query, scope, meta, newest));
   }
-  const SliceQuery slice_query{tenant, query.types, PageSize(query.page_size), newest};
+  const SliceQuery slice_query{tenant, scope.types, PageSize(query.page_size), newest};
   if (!position.remaining.has_value()) {
     PT_ASSIGN_OR_RETURN(position.remaining, CountFrom(*reader, slice_query, position.cursor));
   }
@@ -205,14 +212,16 @@ absl::StatusOr<PullPage> Engine::Pull(const PullQuery& query, const PullPosition
   // What comes after a catch-up is a new one and is counted anew.
   if (page.caught_up) position.remaining.reset();
   page.next = std::move(position);
+  page.refused_types = std::move(scope.refused);
   return page;
 }
 
 absl::Status Engine::CheckPull(const PullQuery& query) {
+  PT_ASSIGN_OR_RETURN(const Scope scope, ScopeOf(query.types, query.who, options_));
   PT_ASSIGN_OR_RETURN(const std::unique_ptr<StoreReader> reader, store_.BeginRead());
   PT_ASSIGN_OR_RETURN(const StoreMeta meta, reader->Meta());
   PT_ASSIGN_OR_RETURN(const BatchEnd newest, reader->Newest(query.who.tenant));
-  return OpenQuery(*reader, query, meta, newest).status();
+  return OpenQuery(*reader, query, scope, meta, newest).status();
 }
 
 absl::StatusOr<FetchPage> Engine::Fetch(const Principal& who, std::span<const EntityKey> keys,
@@ -228,7 +237,12 @@ absl::StatusOr<FetchPage> Engine::Fetch(const Principal& who, std::span<const En
   page.epoch = meta.epoch;
   PT_ASSIGN_OR_RETURN(page.witness, SealWitness(*reader, who.tenant, meta));
   page.server_time = clock_.Now();
+  std::set<std::string> refused;
   for (const EntityKey& key : keys) {
+    if (!MaySee(key.type, who, options_)) {
+      refused.insert(key.type);
+      continue;
+    }
     PT_ASSIGN_OR_RETURN(std::optional<StoredVersion> head, reader->Head(who.tenant, key));
     if (head.has_value()) {
       page.versions.push_back(std::move(head->version));
@@ -236,6 +250,7 @@ absl::StatusOr<FetchPage> Engine::Fetch(const Principal& who, std::span<const En
       page.missing.push_back(key);
     }
   }
+  page.refused_types.assign(refused.begin(), refused.end());
   return page;
 }
 
@@ -261,10 +276,11 @@ absl::StatusOr<RunAnswer> Engine::RunPage(PushAnswer push, const PullQuery& quer
   PullPosition position;
   position.remaining = 0;  // A Run shows no progress, so nothing is counted.
   {
+    PT_ASSIGN_OR_RETURN(const Scope scope, ScopeOf(query.types, query.who, options_));
     PT_ASSIGN_OR_RETURN(const std::unique_ptr<StoreReader> reader, store_.BeginRead());
     PT_ASSIGN_OR_RETURN(const StoreMeta meta, reader->Meta());
     PT_ASSIGN_OR_RETURN(const BatchEnd newest, reader->Newest(query.who.tenant));
-    PT_ASSIGN_OR_RETURN(position.cursor, OpenQuery(*reader, query, meta, newest));
+    PT_ASSIGN_OR_RETURN(position.cursor, OpenQuery(*reader, query, scope, meta, newest));
   }
   const PushedVersions pushed = PushedBy(answer.push);
   const auto is_own = [&](const Version& version) {

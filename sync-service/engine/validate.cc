@@ -89,6 +89,12 @@ Defect CheckChange(const Change& change, const Principal& who, const EngineOptio
   if (!options.allowed_types.empty() && options.allowed_types.count(change.key.type) == 0) {
     return {ErrorCode::kTypeForbidden, "this entity type is not configured on the service"};
   }
+  if (who.rights != nullptr && !who.rights->MayChange(change.key.type)) {
+    return {ErrorCode::kTypeForbidden,
+            who.rights->MaySee(change.key.type)
+                ? "the token of this device may see this entity type, not change it"
+                : "the token of this device does not include this entity type"};
+  }
   if (ClaimsAnotherUser(change, who)) {
     return {ErrorCode::kUserMismatch, "modified_by_user_id is not the user of the token"};
   }

@@ -37,6 +37,10 @@ void AddVersions(std::vector<Version> versions, std::optional<RowForm> packed,
   for (Version& version : versions) VersionToProto(std::move(version), out->add_versions());
 }
 
+void ScopeToProto(std::vector<std::string> refused, v1::Scope* out) {
+  for (std::string& type : refused) out->add_refused_types(ToUtf8(std::move(type)));
+}
+
 uint32_t Saturate(uint64_t count) {
   return static_cast<uint32_t>(std::min<uint64_t>(count, std::numeric_limits<uint32_t>::max()));
 }
@@ -116,6 +120,7 @@ void RunAnswerToProto(RunAnswer answer, absl::Time completed_at, absl::Duration 
   }
   out->set_cursor(std::move(answer.page.cursor));
   out->set_has_more(answer.has_more);
+  ScopeToProto(std::move(answer.page.refused_types), out->mutable_scope());
 }
 
 void StatusAnswerToProto(const StatusAnswer& answer, size_t row_bytes_max,
@@ -157,6 +162,7 @@ std::deque<v1::PullResponse> PageToProto(PullPage page, std::optional<RowForm> p
     TimeToProto(page.server_time, message.mutable_server_time());
     message.set_epoch(page.epoch);
   } while (!versions.empty());
+  ScopeToProto(std::move(page.refused_types), messages.front().mutable_scope());
   messages.back().set_cursor(std::move(page.cursor));
   messages.back().set_batch_end(page.batch_end);
   messages.back().set_caught_up(page.caught_up);
@@ -170,6 +176,7 @@ std::deque<v1::PullResponse> FetchPageToProto(FetchPage page, std::optional<RowF
   versions.server_time = page.server_time;
   versions.epoch = std::move(page.epoch);
   versions.caught_up = last;
+  versions.refused_types = std::move(page.refused_types);
   std::deque<v1::PullResponse> messages = PageToProto(std::move(versions), packed);
   for (v1::PullResponse& message : messages) message.clear_remaining();
   size_t bytes = messages.back().ByteSizeLong();

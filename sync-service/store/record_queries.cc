@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "absl/strings/str_split.h"
 #include "common/base/status.h"
 #include "common/base/time_text.h"
 #include "sync-service/store/codec.h"
@@ -25,9 +26,9 @@ constexpr char kAudit[] =
   " OpenConflicts, SetAside, Initial, OldestPendingAt, LastSyncAt FROM SyncDevices"
 constexpr char kDevices[] = PT_DEVICE_COLUMNS " WHERE TenantId = ? ORDER BY DeviceId";
 constexpr char kDevice[] = PT_DEVICE_COLUMNS " WHERE TenantId = ? AND DeviceId = ?";
-#define PT_TOKEN_COLUMNS                                                                  \
-  "SELECT TokenId, Hash, Tenant, DeviceId, UserId, Role, CreatedAt, ExpiresAt, RevokedAt" \
-  " FROM SyncTokens"
+#define PT_TOKEN_COLUMNS                                                                   \
+  "SELECT TokenId, Hash, Tenant, DeviceId, UserId, Role, CreatedAt, ExpiresAt, RevokedAt," \
+  " Types, ReadOnlyTypes FROM SyncTokens"
 constexpr char kTokens[] = PT_TOKEN_COLUMNS " ORDER BY CreatedAt, TokenId";
 constexpr char kToken[] = PT_TOKEN_COLUMNS " WHERE Hash = ?";
 
@@ -73,6 +74,10 @@ absl::StatusOr<DeviceRow> ReadDevice(const sqlite::Statement& row) {
   return device;
 }
 
+std::set<std::string, std::less<>> TypesColumn(const sqlite::Statement& row, int index) {
+  return absl::StrSplit(TextColumn(row, index), '\n', absl::SkipEmpty());
+}
+
 absl::StatusOr<TokenRow> ReadToken(const sqlite::Statement& row) {
   TokenRow token;
   token.id = TextColumn(row, 0);
@@ -86,6 +91,8 @@ absl::StatusOr<TokenRow> ReadToken(const sqlite::Statement& row) {
   PT_ASSIGN_OR_RETURN(token.created_at, TimeColumn(row, 6));
   PT_ASSIGN_OR_RETURN(token.expires_at, TimeColumn(row, 7));
   PT_ASSIGN_OR_RETURN(token.revoked_at, OptionalTimeColumn(row, 8));
+  token.rights.types = TypesColumn(row, 9);
+  token.rights.read_only = TypesColumn(row, 10);
   return token;
 }
 

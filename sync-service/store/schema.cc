@@ -181,6 +181,11 @@ CREATE TABLE SyncTokens (
 // NULL no byte is read.
 constexpr char kVersion2[] = "ALTER TABLE Versions ADD COLUMN FieldWriters BLOB;";
 
+// Types by line; both NULL = every type.
+constexpr char kVersion3[] =
+    "ALTER TABLE SyncTokens ADD COLUMN Types TEXT;"
+    "ALTER TABLE SyncTokens ADD COLUMN ReadOnlyTypes TEXT;";
+
 std::string NewEpoch(Rng& rng) {
   return absl::BytesToHexString(rng.Bytes(kEpochBytes));
 }
@@ -217,7 +222,7 @@ absl::Status CheckIsStore(sqlite::Database& db) {
 }
 
 absl::Status MigrateSchema(sqlite::Database& db) {
-  return sqlite::Migrate(db, {kVersion1, kVersion2});
+  return sqlite::Migrate(db, {kVersion1, kVersion2, kVersion3});
 }
 
 absl::Status PrepareSchema(sqlite::Database& db, absl::Time now, Rng& rng) {

@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "common/model/change.h"
+#include "sync-service/store/type_rights.h"
 
 namespace ptdoc::sync {
 
@@ -142,6 +143,7 @@ struct TokenRow {
   absl::Time created_at;
   absl::Time expires_at;
   std::optional<absl::Time> revoked_at;
+  TypeRights rights;
 };
 
 struct StoreMeta {

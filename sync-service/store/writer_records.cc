@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_join.h"
 #include "common/base/status.h"
 #include "common/base/time_text.h"
 #include "sync-service/store/codec.h"
@@ -43,7 +44,7 @@ constexpr char kRevokeDevice[] =
     "UPDATE SyncDevices SET RevokedAt = coalesce(RevokedAt, ?) WHERE TenantId = ? AND DeviceId = ?";
 constexpr char kInsertToken[] =
     "INSERT INTO SyncTokens (TokenId, Hash, Tenant, DeviceId, UserId, Role, CreatedAt, ExpiresAt,"
-    " RevokedAt) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    " RevokedAt, Types, ReadOnlyTypes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 // What a revoked device had before must not come back with its new token.
 constexpr char kEndOlderTokens[] =
     "UPDATE SyncTokens SET RevokedAt = d.RevokedAt FROM SyncDevices AS d, Tenants AS t"
@@ -55,6 +56,14 @@ constexpr char kAdmitDevice[] =
 constexpr char kRevokeToken[] =
     "UPDATE SyncTokens SET RevokedAt = coalesce(RevokedAt, ?) WHERE TokenId = ?";
 
+void BindTypes(sqlite::Statement* statement, int index,
+               const std::set<std::string, std::less<>>& types) {
+  if (types.empty()) {
+    statement->BindNull(index);
+  } else {
+    statement->Bind(index, absl::StrJoin(types, "\n"));
+  }
+}
 }  // namespace
 
 absl::Status SqliteWriter::UpdateOne(sqlite::Statement* update, const char* missing) {
@@ -184,6 +193,8 @@ absl::Status SqliteWriter::PutToken(const TokenRow& token) {
     insert.Bind(5, token.user).Bind(6, RoleName(token.role)).Bind(7, FormatUtc(token.created_at));
     insert.Bind(8, FormatUtc(token.expires_at));
     BindTime(&insert, 9, token.revoked_at);
+    BindTypes(&insert, 10, token.rights.types);
+    BindTypes(&insert, 11, token.rights.read_only);
     return insert.Run();
   });
 }

@@ -337,8 +337,20 @@ TEST_P(StoreContractTest, TokenIsFoundByItsHash) {
   EXPECT_EQ(found->created_at, token.created_at);
   EXPECT_EQ(found->expires_at, token.expires_at);
   EXPECT_FALSE(found->revoked_at.has_value());
+  EXPECT_FALSE(found->rights.limited());
   EXPECT_FALSE(Get(reader->FindToken("hash")).has_value());
   EXPECT_TRUE(Get(reader->AnyToken()));
+}
+
+TEST_P(StoreContractTest, TokenKeepsItsTypes) {
+  TokenRow token = MakeToken("t1");
+  token.rights = {{"Patient", "Clinical note"}, {"Übung"}};
+  const std::unique_ptr<StoreWriter> writer = BeginWrite();
+  ASSERT_EQ(writer->PutToken(token), absl::OkStatus());
+  ASSERT_EQ(writer->Commit(), absl::OkStatus());
+
+  EXPECT_EQ(Get(Read()->FindToken(token.hash))->rights, token.rights);
+  EXPECT_EQ(Get(Read()->ListTokens()).at(0).rights, token.rights);
 }
 
 TEST_P(StoreContractTest, RevokedTokenKeepsItsFirstTime) {

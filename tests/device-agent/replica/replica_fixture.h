@@ -71,7 +71,15 @@ class TestService {
     OpenStore();
   }
 
-  Principal Who(const std::string& device) { return {"clinic", device, "", Role::kDevice, ""}; }
+  Principal Who(const std::string& device) {
+    const auto rights = rights_.find(device);
+    return {"clinic",      device, "",
+            Role::kDevice, "",     rights == rights_.end() ? nullptr : rights->second};
+  }
+  // What the device's token includes from now on; none: everything.
+  void SetRights(const std::string& device, const TypeRights& rights) {
+    rights_[device] = std::make_shared<const TypeRights>(rights);
+  }
 
   absl::StatusOr<IncomingAnswer> Push(const std::string& device, const OutgoingBatch& batch,
                                       const std::string& cursor, bool settle = false) {
@@ -104,6 +112,7 @@ class TestService {
       auto page = engine_->Pull(query, resume.has_value() ? &*resume : nullptr);
       if (!page.ok()) return page.status();
       for (Version& version : page->versions) joined.versions.push_back(std::move(version));
+      joined.refused_types = page->refused_types;
       joined.epoch = page->epoch;
       resume = page->next;
       if (!page->batch_end && !page->caught_up) continue;
@@ -133,6 +142,7 @@ class TestService {
 
  private:
   std::string witness_;
+  std::map<std::string, std::shared_ptr<const TypeRights>> rights_;
   const Clock& clock_;
   Rng& rng_;
   std::string path_;
@@ -315,8 +325,7 @@ class TestDevice {
   }
   std::vector<std::string> PulledTypes() const {
     std::vector<std::string> types;
-    if (!names_types_) return types;
-    for (const TablePlan& table : replica_->plan().tables) types.push_back(table.type);
+    if (names_types_) types = replica_->TypesToAsk();
     return types;
   }
   void ShowWitness(TestService& service) { service.set_witness(*ledger().Get("witness")); }

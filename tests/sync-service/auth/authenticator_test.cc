@@ -244,6 +244,26 @@ TEST_F(AuthenticatorTest, AMalformedDeviceNameIsRefused) {
   EXPECT_EQ(ReasonFor(long_name), "FIELD");
 }
 
+TEST_F(AuthenticatorTest, ATokensTypesAreItsCallersAndNobodyElses) {
+  const NewToken all = Add();
+  const NewToken some = MakeToken(
+      rng_,
+      {"clinic", "desk", "", Role::kDevice, clock_.Now() + absl::Hours(1), {{"Patient"}, {"Note"}}},
+      clock_.Now());
+  const auto writer = store_->BeginWrite().value();
+  ASSERT_TRUE(writer->PutToken(some.row).ok());
+  ASSERT_TRUE(writer->Commit().ok());
+
+  EXPECT_EQ(authenticator_.Authenticate(With(all.text))->who.rights, nullptr);
+  // The second time from memory.
+  for (int i = 0; i < 2; ++i) {
+    const auto identity = authenticator_.Authenticate(With(some.text));
+    ASSERT_TRUE(identity.ok()) << identity.status();
+    ASSERT_NE(identity->who.rights, nullptr);
+    EXPECT_EQ(*identity->who.rights, some.row.rights);
+  }
+}
+
 TEST_F(AuthenticatorTest, NoRefusalShowsTheToken) {
   const NewToken token = Add();
   Revoke(token);
