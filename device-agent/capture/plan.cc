@@ -238,7 +238,8 @@ absl::Status Examine(sqlite::Database& db, const PlanRequest& request,
     const TableInfo& table = *candidate.table;
     PT_RETURN_IF_ERROR(SpellConfig(table, &candidate.config));
     const bool is_left_out =
-        !request.types.empty() && !Contains(request.types, candidate.config.type);
+        request.refused_types.contains(candidate.config.type) ||
+        (!request.types.empty() && !Contains(request.types, candidate.config.type));
     if (is_left_out) continue;
     if (auto refusal = RefuseTable(table, candidate.config.key)) {
       plan->refusals.push_back(*std::move(refusal));

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -139,6 +140,9 @@ struct PlanRequest {
   bool all_tables = false;
   // [sync] entity_types: only these, of the tables that are asked for. Empty = all.
   std::vector<std::string> types;
+  // Types that the service does not show to this device: none of them, even if it is
+  // asked for.
+  std::set<std::string, std::less<>> refused_types = {};
   bool count_rows = false;
   // Numbers that tables (by name) had before: kept where no installed trigger
   // says otherwise, and never given to another table.

@@ -17,6 +17,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "common/base/time_text.h"
@@ -289,6 +290,19 @@ std::string TempFolder() {
   return access("/var/tmp", W_OK) == 0 ? "/var/tmp" : "/tmp";
 }
 
+// Not synced by right: nothing is wrong with this device.
+void CheckRefusedTypes(sqlite::Database& ledger, PlanRequest* request, Checkup& checkup) {
+  request->refused_types =
+      absl::StrSplit(LedgerText(ledger, "refused_types"), '\n', absl::SkipEmpty());
+  if (request->refused_types.empty()) return;
+  checkup.Ok("types",
+             absl::StrCat("The service does not show these types to this device: ",
+                          absl::StrJoin(request->refused_types, ", "),
+                          ". Their rows stay, and nothing of them is captured or sent. An "
+                          "administrator can make a token that includes them: `sync-service token "
+                          "create --types`."));
+}
+
 }  // namespace
 
 std::string StateFile(const AgentContext& context) {
@@ -336,8 +350,10 @@ void CheckDatabase(AgentContext& context, Checkup& checkup) {
   checkup.Ok("database", absl::StrCat(path, ", ", MiB(SizeOf(path)), "."));
   CheckLocks(path, checkup);
   CheckWal(path, "wal", checkup);
+  absl::StatusOr<sqlite::Database> ledger = OpenToLook(StateFile(context));
   PlanRequest request = RequestOf(context);
   request.count_rows = true;
+  if (ledger.ok()) CheckRefusedTypes(*ledger, &request, checkup);
   const absl::StatusOr<Plan> plan = MakePlan(*db, request);
   if (!plan.ok() && (absl::IsDataLoss(plan.status()) || absl::IsUnavailable(plan.status()))) {
     return checkup.Bad("database",
@@ -353,7 +369,6 @@ void CheckDatabase(AgentContext& context, Checkup& checkup) {
                        checkup.Agent("init --dry-run"));
   }
   const absl::StatusOr<ControlRow> control = ReadControl(*db);
-  absl::StatusOr<sqlite::Database> ledger = OpenToLook(StateFile(context));
   const bool taken_out = ledger.ok() && LedgerText(*ledger, "uninstalled") == "1";
   if (taken_out || (!control.ok() && !ledger.ok())) {
     return checkup.Bad("capture", "Capture is not installed in this file: nothing is recorded.",

@@ -334,7 +334,7 @@ void AgentCore::Do(const actions::ClosePush&) {
 
 void AgentCore::Do(const actions::OpenPull& action) {
   const absl::StatusOr<std::string> cursor = replica_.Cursor();
-  const std::vector<std::string> types = Types();
+  const std::vector<std::string> types = replica_.TypesToAsk();
   if (!cursor.ok()) return Post(events::PullClosed{cursor.status()});
   if (types.empty()) {
     // An empty list would mean every type.

@@ -245,7 +245,7 @@ absl::Status ReplicaImpl::LoadMode() {
   PT_ASSIGN_OR_RETURN(const int64_t ready, ledger_->GetInt("recovery_ready", 0));
   recovery_ready_ = ready != 0;
   PT_ASSIGN_OR_RETURN(shared_revision_, ledger_->GetInt("shared_revision", 0));
-  return absl::OkStatus();
+  return LoadRefusedTypes();
 }
 
 absl::Status ReplicaImpl::AsDatabaseError(const absl::Status& status) const {

@@ -109,6 +109,7 @@ absl::Status ReplicaImpl::LearnName(const std::string& device) {
 
 absl::StatusOr<PageReport> ReplicaImpl::Apply(const IncomingPage& page) {
   PT_RETURN_IF_ERROR(LearnName(page.device));
+  PT_RETURN_IF_ERROR(LearnRefusedTypes(page.refused_types));
   Work work;
   work.kind = "page";
   PT_ASSIGN_OR_RETURN(const std::string cursor, ledger_->Get("cursor"));

@@ -183,6 +183,9 @@ class Replica {
   // True if the cursor passes for one that covers types of which nothing is known
   // any more: a re-baseline comes first.
   virtual absl::StatusOr<bool> CursorSkipsTypes() = 0;
+  // What a pull names: the types of the plan, and those that are configured and that
+  // the service has refused so far, for it may show them again.
+  virtual std::vector<std::string> TypesToAsk() const = 0;
   // A whole number of batches with the cursor after them (all messages since
   // the last batch end, joined). `caught_up` ends a recovery or re-baseline.
   virtual absl::StatusOr<PageReport> Apply(const IncomingPage& page) = 0;

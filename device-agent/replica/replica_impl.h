@@ -114,6 +114,7 @@ class ReplicaImpl final : public Replica {
       absl::Span<const std::shared_ptr<const IncomingAnswer>> answers) override;
   absl::StatusOr<std::string> Cursor() override;
   absl::StatusOr<bool> CursorSkipsTypes() override;
+  std::vector<std::string> TypesToAsk() const override;
   absl::StatusOr<PageReport> Apply(const IncomingPage& page) override;
   absl::StatusOr<std::vector<EntityKey>> ToFetch(size_t limit) override;
   absl::StatusOr<PageReport> ApplyFetched(const IncomingFetch& fetch) override;
@@ -166,9 +167,13 @@ class ReplicaImpl final : public Replica {
   // kRecovering once for whoever asks first, so that the pull starts anew.
   FileState News();
 
-  // --- types.cc: types that leave the configuration, and come back.
+  // --- types.cc: types that leave the configuration or are refused, and come back.
   bool NamesTables() const;
+  bool IsConfigured(absl::string_view type) const;
   bool IsWanted(absl::string_view type) const;
+  absl::Status LoadRefusedTypes();
+  absl::Status LearnRefusedTypes(const std::optional<std::vector<std::string>>& refused);
+  void NoticeRefusedTypes();
   absl::Status RememberTypes();
   absl::Status LoadRejoining();
   absl::Status EndRejoining();
@@ -476,6 +481,9 @@ class ReplicaImpl final : public Replica {
   Plan plan_;
   std::map<std::string, std::unique_ptr<Table>, std::less<>> tables_;
   std::vector<Reference> references_;  // of the whole file
+  // What the service showed this device no version of when it was last asked: as if
+  // they were not configured.
+  std::set<std::string, std::less<>> refused_types_;
   // Types that had left and are synced again: merely old content of their rows
   // must not win. Until a catch-up has ended.
   std::set<std::string, std::less<>> rejoining_;

@@ -81,6 +81,7 @@ absl::StatusOr<PlanRequest> ReplicaImpl::RequestOf() {
   for (EntityConfig& entity : request.entities) {
     if (entity.user.empty()) entity.user = options_.user;
   }
+  request.refused_types = refused_types_;
   PT_ASSIGN_OR_RETURN(const std::string numbers, ledger_->Get("table_numbers"));
   for (const auto& [table, number] : DecodeNumbers(numbers)) {
     request.numbers.emplace(table, number);
@@ -90,6 +91,7 @@ absl::StatusOr<PlanRequest> ReplicaImpl::RequestOf() {
 
 absl::StatusOr<Plan> ReplicaImpl::PlanOfWhatIsThere() {
   problems_.clear();
+  NoticeRefusedTypes();
   PT_ASSIGN_OR_RETURN(Plan plan, PlanOfTables());
   PT_RETURN_IF_ERROR(LeaveOutOtherKeys(&plan));
   return plan;
@@ -183,7 +185,7 @@ absl::Status ReplicaImpl::NoticeLostTypes() {
   PT_ASSIGN_OR_RETURN(const std::string known, ledger_->Get("types"));
   if (!options_.plan.all_tables) return absl::OkStatus();
   for (const absl::string_view type : absl::StrSplit(known, '\n', absl::SkipEmpty())) {
-    if (TableOf(type) != nullptr) continue;
+    if (TableOf(type) != nullptr || !IsWanted(type)) continue;
     problems_.push_back(
         absl::StrCat("The table of ", type, " is gone. Its changes stay queued until it is back."));
   }

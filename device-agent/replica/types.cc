@@ -1,4 +1,5 @@
-// Types that leave the configuration, and come back.
+// Types that leave the configuration, or that the service does not show to this
+// device any more, and that come back.
 #include <algorithm>
 #include <utility>
 
@@ -18,6 +19,10 @@ namespace {
 constexpr absl::string_view kNotSynced =
     "NOT_SYNCED: this device does not sync this type any more. The row stays as it is, and is sent "
     "when the type is synced again.";
+constexpr absl::string_view kNotForUs =
+    "NOT_SYNCED: the service does not show this type to this device. The row stays as it is, and "
+    "is sent when the device's token includes the type.";
+constexpr char kRefusedTypes[] = "refused_types";
 
 std::string TableName(absl::string_view type) {
   return absl::StrCat("table:", type);
@@ -33,9 +38,8 @@ bool ReplicaImpl::NamesTables() const {
   return options_.plan.all_tables || !options_.plan.entities.empty();
 }
 
-// Configured, whether or not its table is there. A table that is away for a while
-// has not left.
-bool ReplicaImpl::IsWanted(absl::string_view type) const {
+// Whether or not its table is there. A table that is away for a while has not left.
+bool ReplicaImpl::IsConfigured(absl::string_view type) const {
   const PlanRequest& request = options_.plan;
   if (!NamesTables()) return true;
   const auto is_it = [&](const std::string& one) { return one == type; };
@@ -47,6 +51,55 @@ bool ReplicaImpl::IsWanted(absl::string_view type) const {
            return entity.type.empty() ? absl::EqualsIgnoreCase(entity.table, type)
                                       : entity.type == type;
          });
+}
+
+bool ReplicaImpl::IsWanted(absl::string_view type) const {
+  return IsConfigured(type) && !refused_types_.contains(type);
+}
+
+absl::Status ReplicaImpl::LoadRefusedTypes() {
+  PT_ASSIGN_OR_RETURN(const std::string refused, ledger_->Get(kRefusedTypes));
+  refused_types_ = absl::StrSplit(refused, '\n', absl::SkipEmpty());
+  return absl::OkStatus();
+}
+
+// Before the page is applied: it was read without these types, so their rows must
+// not be judged by what it lacks. One that is shown again stands in this page, for
+// the feed is read anew then.
+absl::Status ReplicaImpl::LearnRefusedTypes(
+    const std::optional<std::vector<std::string>>& refused) {
+  if (!refused.has_value() || PT_PLANTED("what the service refuses is not looked at")) {
+    return absl::OkStatus();
+  }
+  std::set<std::string, std::less<>> now(refused->begin(), refused->end());
+  if (now == refused_types_) return absl::OkStatus();
+  PT_RETURN_IF_ERROR(ledger_->Put(kRefusedTypes, absl::StrJoin(now, "\n")));
+  refused_types_ = std::move(now);
+  recheck_objects_ = true;
+  PT_REACHED("the service refuses other types than before");
+  Log(LogLevel::kWarning, "replica.types_refused",
+      {LogField::Count("count", static_cast<int64_t>(refused_types_.size()))});
+  return absl::OkStatus();
+}
+
+void ReplicaImpl::NoticeRefusedTypes() {
+  for (const std::string& type : refused_types_) {
+    if (!IsConfigured(type)) continue;
+    problems_.push_back(absl::StrCat(
+        type,
+        " is not synced: the service does not show this type to this device. Its rows stay, and "
+        "nothing of them is sent or captured. An administrator can make a token that includes it, "
+        "with `sync-service token create --types`."));
+  }
+}
+
+std::vector<std::string> ReplicaImpl::TypesToAsk() const {
+  std::vector<std::string> types;
+  for (const TablePlan& table : plan_.tables) types.push_back(table.type);
+  for (const std::string& type : refused_types_) {
+    if (IsConfigured(type)) types.push_back(type);
+  }
+  return types;
 }
 
 absl::Status ReplicaImpl::RememberTypes() {
@@ -102,7 +155,8 @@ absl::Status ReplicaImpl::LeaveTypes(int64_t schema_version) {
   PT_RETURN_IF_ERROR(At("left_drained"));
   PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
   for (const std::string& type : left) {
-    PT_RETURN_IF_ERROR(ledger_->ForgetType(type, kNotSynced));
+    PT_RETURN_IF_ERROR(
+        ledger_->ForgetType(type, refused_types_.contains(type) ? kNotForUs : kNotSynced));
     PT_RETURN_IF_ERROR(ledger_->PutInt(LeftName(type), 1));
     PT_RETURN_IF_ERROR(ledger_->PutInt(absl::StrCat("columns:", type), 0));
     PT_REACHED("a type was left");
@@ -124,6 +178,7 @@ absl::Status ReplicaImpl::DrainLeft(const std::vector<std::string>& left, int64_
     PT_ASSIGN_OR_RETURN(PlanRequest request, RequestOf());
     request.all_tables = false;
     request.types.clear();
+    request.refused_types.clear();
     EntityConfig entity;
     entity.type = type;
     PT_ASSIGN_OR_RETURN(entity.table, ledger_->Get(TableName(type)));

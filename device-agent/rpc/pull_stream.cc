@@ -27,6 +27,10 @@ absl::StatusOr<IncomingPage> PageFromProto(v1::PullResponse* in) {
   page.caught_up = in->caught_up();
   if (in->has_remaining()) page.remaining = in->remaining();
   page.device = std::move(*in->mutable_device_id());
+  if (in->has_scope()) {
+    page.refused_types.emplace(std::make_move_iterator(in->scope().refused_types().begin()),
+                               std::make_move_iterator(in->scope().refused_types().end()));
+  }
   page.epoch = std::move(*in->mutable_epoch());
   page.server_time = TimeFromProto(in->server_time()).value_or(absl::UnixEpoch());
   return page;

@@ -35,6 +35,9 @@ struct IncomingPage {
   bool caught_up = false;
   std::optional<uint64_t> remaining;
   std::string device;  // what the token calls this device; may be empty
+  // Of the types that were asked for, those that the token leaves out; absent where
+  // the message does not say.
+  std::optional<std::vector<std::string>> refused_types;
   std::string epoch;
   absl::Time server_time;
   size_t bytes = 0;  // about what it takes in memory

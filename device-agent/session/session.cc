@@ -52,6 +52,9 @@ void Session::On(events::TokenChanged) {
   halt_ = Halt::kNone;
   probe_at_ = absl::InfiniteDuration();
   On(events::Reconnected{});
+  // What is open goes on with the old one, and with what that includes.
+  ClosePush();
+  ClosePull();
 }
 
 void Session::On(events::QueueChanged) {

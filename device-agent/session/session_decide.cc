@@ -254,6 +254,7 @@ void Session::Append(IncomingPage next, IncomingPage* page) {
   page->versions.insert(page->versions.end(), std::make_move_iterator(next.versions.begin()),
                         std::make_move_iterator(next.versions.end()));
   if (!next.cursor.empty()) page->cursor = std::move(next.cursor);
+  if (next.refused_types.has_value()) page->refused_types = std::move(next.refused_types);
   page->batch_end = next.batch_end;
   page->caught_up = next.caught_up;
   page->epoch = std::move(next.epoch);

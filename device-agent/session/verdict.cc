@@ -31,6 +31,8 @@ Verdict VerdictOf(const absl::Status& status) {
     case absl::StatusCode::kUnauthenticated:
       return Verdict::kToken;
     case absl::StatusCode::kPermissionDenied:
+      // The service may take part in more types one day, and tells nobody.
+      return reason == "TYPE_FORBIDDEN" ? Verdict::kWait : Verdict::kStop;
     case absl::StatusCode::kInvalidArgument:
       return Verdict::kStop;
     case absl::StatusCode::kFailedPrecondition:

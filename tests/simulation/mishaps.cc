@@ -212,7 +212,23 @@ void SimDevice::LoseToken() {
   world_.After(world_.Between(absl::ZeroDuration(), absl::Minutes(3)), [this, is_told] {
     world_.Trace(name_ + ": has a new token");
     service_.RenewToken(name_);
+    if (world_.changes_rights() && !healed_) ChangeRights();
     if (is_told && alive() && !dying_) core_->OnTokenChanged();
+  });
+}
+
+// From when on the agent captures tags, or does not, nobody can say: it has to hear
+// of it first.
+void SimDevice::ChangeRights() {
+  const bool shows = !service_.ShowsTags(name_);
+  world_.Count(shows ? "token with tags" : "token without tags");
+  world_.Trace(absl::StrCat(name_, ": its token ", shows ? "includes" : "leaves out", " the tags"));
+  captures_tags_ = false;
+  if (with_tags_) had_tags_ = true;
+  service_.ShowTags(name_, shows);
+  if (!world_.Chance(0.7)) return;
+  world_.After(world_.Between(absl::ZeroDuration(), absl::Minutes(4)), [this] {
+    if (!healed_) LoseToken();
   });
 }
 

@@ -217,9 +217,9 @@ void Referee::JudgeRefusal(World& world, const std::string& device, const Change
   // And who has the files of before knows of no refusal; of a type that left and
   // came back every item has another turn.
   bool files_change = false;
-  for (const char* what :
-       {"both files set back", "ledger set back", "ledger lost", "app's file set back",
-        "files copied to another device", "device syncs fewer types", "type left"}) {
+  for (const char* what : {"both files set back", "ledger set back", "ledger lost",
+                           "app's file set back", "files copied to another device",
+                           "device syncs fewer types", "type left", "token without tags"}) {
     files_change |= world.counters().contains(what);
   }
   if (receipts_stay_ && !clocks_jump && !files_change && !change.reoffer &&

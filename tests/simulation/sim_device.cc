@@ -103,7 +103,8 @@ void SimDevice::Boot() {
   }
   replica_ = std::move(*replica);
   const absl::StatusOr<ReplicaFacts> facts = replica_->Facts();
-  captures_tags_ = with_tags_ && facts.ok() && facts->file == FileState::kReady;
+  captures_tags_ = with_tags_ && facts.ok() && facts->file == FileState::kReady &&
+                   replica_->plan().ByType("Tag") != nullptr && service_.ShowsTags(name_);
   static_cast<ReplicaImpl*>(replica_.get())->SetFailPoint([this](const char* point) {
     if (dying_ || agent_process_.dead()) return true;
     // The app goes on while the agent is in the middle of something.
@@ -128,6 +129,9 @@ void SimDevice::Boot() {
   seen_changes_ = quiet_changes_ = -1;
   core_->Start();
   GatherAtTimes();
+  if (world_.changes_rights() && life_ == 1) {
+    world_.After(world_.Between(absl::ZeroDuration(), absl::Minutes(5)), [this] { LoseToken(); });
+  }
 }
 
 // As while the agent's thread is at work: what arrives waits and is looked at together.
@@ -312,6 +316,7 @@ void SimDevice::RetryLater() {
 
 void SimDevice::Heal() {
   healed_ = true;
+  if (world_.changes_rights() && world_.Chance(0.7)) service_.ShowTags(name_, true);
   // Later ones, and what the app does then, would hide what became of this one.
   delete_last_ = ambushed_ && world_.Chance(0.5);
   if (world_.counters().contains("column added")) CatchUpWithApps();
@@ -514,7 +519,7 @@ bool SimDevice::LooksQuiet() {
 
 // Items of a type that has left.
 uint32_t SimDevice::WaitsForType() {
-  if (with_tags_) return 0;
+  if (Syncs("Tag")) return 0;
   const absl::StatusOr<int64_t> items = replica_->ledger().db().QueryInt(
       "SELECT count(*) FROM SyncQueueItems WHERE Status = 0 AND EntityType = 'Tag'");
   return items.ok() ? static_cast<uint32_t>(*items) : 0;

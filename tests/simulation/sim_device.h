@@ -72,7 +72,9 @@ class SimDevice {
 
   const std::string& name() const { return name_; }
   // Whether this device syncs rows of this type.
-  bool Syncs(const std::string& type) const { return with_tags_ || type != "Tag"; }
+  bool Syncs(const std::string& type) const {
+    return type != "Tag" || (with_tags_ && service_.ShowsTags(name_));
+  }
   // It was synced once and then no more, for a while or for good.
   bool HasLeft(const std::string& type) const { return had_tags_ && type == "Tag"; }
   bool alive() const { return core_ != nullptr; }
@@ -125,6 +127,7 @@ class SimDevice {
   void Retry();
   void RestoreOne();
   void LoseToken();
+  void ChangeRights();
   void CatchUpWithApps();
   void GainColumn();
   void RetryLater();

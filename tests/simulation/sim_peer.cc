@@ -19,6 +19,7 @@ Principal SimPeer::Who() const {
   who.tenant = kTenant;
   who.device = device_;
   who.agent = "simulated";
+  who.rights = service_.RightsOf(device_);
   return who;
 }
 
@@ -239,6 +240,7 @@ void SimPeer::PumpPull(int stream) {
   if (const absl::Status admitted = service_.Admit(device_); !admitted.ok()) {
     return Close(&pull_, false, admitted);
   }
+  pulling_.query.who = Who();
   while (pulling_.under_way < kPagesUnderWayMax) {
     const absl::StatusOr<PullPage> page =
         service_.Pull(pulling_.query, pulling_.next.has_value() ? &*pulling_.next : nullptr);
@@ -254,6 +256,7 @@ void SimPeer::PumpPull(int stream) {
     incoming.batch_end = page->batch_end;
     incoming.caught_up = page->caught_up;
     incoming.remaining = page->remaining;
+    incoming.refused_types = page->refused_types;
     incoming.epoch = page->epoch;
     incoming.server_time = page->server_time;
     pulling_.waiting = page->caught_up;

@@ -96,17 +96,35 @@ void SimService::Configure() {
   }
   options.tombstone_retention = retention_;
   if (refuses_long_) options.max_row_bytes = 400;
-  if (!refused_type_.empty()) {
-    options.allowed_types = {"Patient",  "ClinicalNote", "IntakeForm", "Tag",
-                             "Transfer", "Room",         "Booking",    "RoomLabel"};
-    options.allowed_types.erase(refused_type_);
-  }
   engine_ = std::make_unique<Engine>(*store_, world_.clock(), world_.rng(), options);
 }
 
 absl::Status SimService::Admit(const std::string& device) const {
   if (!expired_.contains(device)) return absl::OkStatus();
   return ReasonError(absl::StatusCode::kUnauthenticated, "TOKEN_EXPIRED", "expired");
+}
+
+void SimService::ShowTags(const std::string& device, bool shown) {
+  if (shown) {
+    without_tags_.erase(device);
+  } else {
+    without_tags_.insert(device);
+  }
+  // Who reads on hears of it; who was away does when he calls.
+  for (const auto& follower : followers_) follower();
+}
+
+std::shared_ptr<const TypeRights> SimService::RightsOf(const std::string& device) const {
+  if (refused_type_.empty() && ShowsTags(device)) return nullptr;
+  auto rights = std::make_shared<TypeRights>();
+  rights->types = {"Patient",  "ClinicalNote", "IntakeForm", "Tag",
+                   "Transfer", "Room",         "Booking",    "RoomLabel"};
+  if (rights->types.erase(refused_type_) > 0) rights->read_only.insert(refused_type_);
+  if (!ShowsTags(device)) {
+    rights->types.erase("Tag");
+    rights->read_only.erase("Tag");
+  }
+  return rights;
 }
 
 void SimService::Crash() {
@@ -161,7 +179,12 @@ absl::StatusOr<PullPage> SimService::Pull(const PullQuery& query, const PullPosi
   absl::StatusOr<PullPage> page = engine_->Pull(query, resume);
   if (process_.dead() || !page.ok()) return Wire(page.status());
   record_.referee.Tell(page->cursor, page->epoch);
-  if (!unread_ || Mirror()) record_.feed.Judge(world_, query, resume, *page, record_.history);
+  if (unread_ && !Mirror()) return page;
+  PullQuery shown = query;
+  std::erase_if(shown.types, [&](const std::string& type) {
+    return query.who.rights != nullptr && !query.who.rights->MaySee(type);
+  });
+  record_.feed.Judge(world_, shown, resume, *page, record_.history);
   return page;
 }
 

@@ -46,6 +46,10 @@ class SimService {
   absl::Status Admit(const std::string& device) const;
   void ExpireToken(const std::string& device) { expired_.insert(device); }
   void RenewToken(const std::string& device) { expired_.erase(device); }
+  // What the device's token includes.
+  void ShowTags(const std::string& device, bool shown);
+  bool ShowsTags(const std::string& device) const { return !without_tags_.contains(device); }
+  std::shared_ptr<const TypeRights> RightsOf(const std::string& device) const;
   // What was refused for good may be sent again by this device.
   void Forgive(const std::string& device) { record_.referee.Forgive(device); }
 
@@ -150,7 +154,8 @@ class SimService {
   bool commit_due_ = false;
   std::deque<Waiting> waiting_;
   Record record_;
-  std::set<std::string> expired_;  // devices
+  std::set<std::string> expired_;       // devices
+  std::set<std::string> without_tags_;  // devices
   bool refuses_long_ = false;
   std::string refused_type_;  // empty = none
   bool unread_ = false;       // something may stand in the store that was not read yet

@@ -43,6 +43,9 @@ class World {
   // In every fourth run the apps number some of their rows by themselves.
   bool has_numbers() const { return seed_ % 4 == 1; }
 
+  // In every fifth run new tokens include the tags, or do not.
+  bool changes_rights() const { return seed_ % 5 == 3; }
+
   FakeClock& clock() { return clock_; }
   Rng& rng() { return rng_; }
   absl::Duration now() const { return clock_.Monotonic(); }

@@ -51,6 +51,82 @@ TEST_F(TypesTest, OneThatLeavesKeepsItsRowsAndLosesTriggersAndStates) {
   EXPECT_THAT(b_.OpenQueue(), IsEmpty());
 }
 
+TEST_F(TypesTest, OneThatTheServiceRefusesKeepsItsRowsAndLosesTriggersAndStates) {
+  service_.SetRights(b_.name(), {{"Patient"}, {}});
+  a_.Sql("DELETE FROM Visit WHERE Id = 'v2'");
+  Sync(a_);
+  Sync(b_);
+
+  EXPECT_THAT(b_.Query(kVisits), ElementsAre("v1|p1|first", "v2|p1|second"));
+  EXPECT_THAT(b_.Query("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = "
+                       "'Visit' AND name LIKE 'Sync%'"),
+              IsEmpty());
+  EXPECT_THAT(b_.LedgerQuery(kStates), ElementsAre("Patient|p1"));
+  EXPECT_THAT(b_.OpenQueue(), IsEmpty());
+  EXPECT_THAT(b_.replica().Facts()->warnings, ElementsAre(HasSubstr("Visit is not synced")));
+  EXPECT_THAT(b_.replica().TypesToAsk(), ElementsAre("Patient", "Visit"));
+}
+
+TEST_F(TypesTest, OneThatTheServiceRefusesStaysOutWhenTheAgentStartsAnew) {
+  service_.SetRights(b_.name(), {{"Patient"}, {}});
+  Sync(b_);
+  b_.Open();
+  b_.Sql("UPDATE Visit SET Note = 'unseen' WHERE Id = 'v1'");
+  b_.Drain();
+
+  EXPECT_THAT(b_.OpenQueue(), IsEmpty());
+  EXPECT_EQ(b_.replica().plan().ByType("Visit"), nullptr);
+}
+
+// What was taken before the device heard of it is refused, and not lost.
+TEST_F(TypesTest, WhatWasCapturedOfARefusedOneIsSentWhenTheTokenIncludesItAgain) {
+  b_.Sql("UPDATE Visit SET Note = 'late' WHERE Id = 'v1'; UPDATE Patient SET Name = 'Bea'");
+  service_.SetRights(b_.name(), {{"Patient"}, {}});
+  Sync(b_);
+  Sync(a_);
+
+  EXPECT_THAT(a_.Query("SELECT Name FROM Patient"), ElementsAre("Bea"));
+  EXPECT_THAT(b_.OpenQueue(), ElementsAre("v1|1|0"));
+  EXPECT_THAT(b_.LedgerQuery("SELECT ErrorMessage FROM SyncQueueItems WHERE Status = 0"),
+              ElementsAre(HasSubstr("NOT_SYNCED: the service")));
+
+  service_.SetRights(b_.name(), {});
+  SyncBoth();
+
+  EXPECT_THAT(a_.Query(kVisits), ElementsAre("v1|p1|late", "v2|p1|second"));
+  EXPECT_THAT(b_.OpenQueue(), IsEmpty());
+  EXPECT_THAT(b_.replica().Facts()->warnings, IsEmpty());
+}
+
+TEST_F(TypesTest, OneThatIsShownAgainIsPulledFromItsStart) {
+  service_.SetRights(b_.name(), {{"Patient"}, {}});
+  Sync(b_);
+  a_.Sql(
+      "UPDATE Visit SET Note = 'newer' WHERE Id = 'v1'; DELETE FROM Visit WHERE Id = 'v2';"
+      "INSERT INTO Visit VALUES('v3', 'p1', 'third', NULL, NULL)");
+  Sync(a_);
+  Sync(b_);
+  service_.SetRights(b_.name(), {});
+  SyncBoth();
+
+  EXPECT_THAT(b_.Query(kVisits), ElementsAre("v1|p1|newer", "v3|p1|third"));
+  EXPECT_THAT(a_.Query(kVisits), ElementsAre("v1|p1|newer", "v3|p1|third"));
+  EXPECT_THAT(ServiceArchives(), IsEmpty());
+}
+
+TEST_F(TypesTest, OneThatMayOnlyBeSeenComesAndIsNotTaken) {
+  service_.SetRights(b_.name(), {{"Patient"}, {"Visit"}});
+  b_.Sql("UPDATE Visit SET Note = 'mine' WHERE Id = 'v1'");
+  a_.Sql("UPDATE Visit SET Note = 'theirs' WHERE Id = 'v2'");
+  SyncBoth();
+
+  EXPECT_THAT(a_.Query(kVisits), ElementsAre("v1|p1|first", "v2|p1|theirs"));
+  EXPECT_THAT(b_.Query(kVisits), ElementsAre("v1|p1|mine", "v2|p1|theirs"));
+  EXPECT_THAT(b_.OpenQueue(), ElementsAre("v1|1|3"));
+  EXPECT_THAT(b_.LedgerQuery("SELECT ErrorMessage FROM SyncQueueItems WHERE Status = 3"),
+              ElementsAre(HasSubstr("not change it")));
+}
+
 TEST_F(TypesTest, OneThatCameBackBeforeTheServiceHeardOfItIsPulledFromItsStart) {
   Leave(b_);
   b_.Sql("DELETE FROM Visit WHERE Id = 'v2'");

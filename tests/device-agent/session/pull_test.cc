@@ -14,6 +14,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::Optional;
 using ::testing::SizeIs;
 
 absl::Status EpochChanged(int shared_revision) {
@@ -46,6 +47,35 @@ TEST(SessionPullTest, AppliesTheMessagesOfABatchAsOnePage) {
   EXPECT_EQ(inside, before);
   EXPECT_EQ(script.pages_applied, before + 1);
   EXPECT_EQ(script.versions_applied, 1007);
+}
+
+TEST(SessionPullTest, JoinedPageSaysWhichTypesAreRefused) {
+  Script script;
+  Connect(&script);
+  IncomingPage first;
+  first.versions.resize(500);
+  first.refused_types = {"Note"};
+  IncomingPage last;
+  last.versions.resize(1);
+  last.cursor = "c2";
+  last.batch_end = true;
+
+  script.Do(events::PageArrived{first});
+  script.Do(events::PageArrived{last});
+
+  ASSERT_NE(script.page_applied, nullptr);
+  EXPECT_EQ(script.page_applied->versions.size(), 501u);
+  EXPECT_THAT(script.page_applied->refused_types, Optional(ElementsAre("Note")));
+}
+
+TEST(SessionPullTest, TokenWithoutAnyOfItsTypesIsTriedAgain) {
+  Script script;
+  script.Start();
+  script.ClosePull(
+      ReasonError(absl::StatusCode::kPermissionDenied, "TYPE_FORBIDDEN", "none of them"));
+
+  EXPECT_EQ(script.View().link, LinkState::kOffline);
+  EXPECT_LT(script.View().next_attempt, absl::InfiniteDuration());
 }
 
 TEST(SessionPullTest, AppliesNothingForHeartbeats) {

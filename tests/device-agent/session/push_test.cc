@@ -308,6 +308,21 @@ TEST(SessionPushTest, WaitsForATokenAndGoesOnWithTheNewOne) {
   EXPECT_THAT(script.Sent(), ElementsAre("open pull", "open push", "batch b1"));
 }
 
+// The old one may still be good, and include other types.
+TEST(SessionPushTest, OpensItsStreamsAnewWithANewTokenAndSendsAgainWhatHasNoAnswer) {
+  Script script;
+  Connect(&script);
+  script.Commit(1);
+  script.Sent();
+
+  script.Do(events::TokenChanged{});
+  script.ClosePush(absl::CancelledError("closed"));
+  script.ClosePull(absl::CancelledError("closed"));
+
+  EXPECT_THAT(script.Sent(),
+              ElementsAre("close push", "close pull", "open push", "batch b1", "open pull"));
+}
+
 TEST(SessionPushTest, GoesOnWithANewTokenAfterItsDeviceWasRevoked) {
   Script script;
   Connect(&script);

@@ -152,6 +152,7 @@ class Script {
   int synced = 0;
   int finishes = 0;  // actions
   int pages_applied = 0;
+  std::shared_ptr<const IncomingPage> page_applied;  // the last one
   int versions_applied = 0;
   bool set_back = false;  // the next look at the file finds that it was replaced
 
@@ -233,6 +234,7 @@ class Script {
     if (file == FileIs::kReady) {
       ++pages_applied;
       clock.Advance(apply_time);
+      page_applied = apply.page;
       applied_cursor = apply.page->cursor;
       versions_applied += static_cast<int>(apply.page->versions.size());
       applied.counts.applied = static_cast<uint32_t>(apply.page->versions.size());
