@@ -108,6 +108,7 @@ const std::vector<std::string>& PlantedBugs() {
                                    "what was captured of a type that leaves is dropped",
                                    "what is being sent is not compared",
                                    "what is refused for good is tried again",
+                                   "what the service refuses is not looked at",
                                    "what was cancelled is not put back"};
   return *bugs;
 }

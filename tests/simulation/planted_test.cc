@@ -76,6 +76,7 @@ constexpr Catch kCatches[] = {
     {"what a link's numbers meant goes with the log", 10249},
     {"what is being sent is not compared", 18},
     {"what is refused for good is tried again", 32},
+    {"what the service refuses is not looked at", 98},
     {"what was cancelled is not put back", 20},
 };
 
