@@ -130,7 +130,9 @@ void SimDevice::Boot() {
   core_->Start();
   GatherAtTimes();
   if (world_.changes_rights() && life_ == 1) {
-    world_.After(world_.Between(absl::ZeroDuration(), absl::Minutes(5)), [this] { LoseToken(); });
+    world_.After(world_.Between(absl::ZeroDuration(), absl::Minutes(5)), [this] {
+      if (!healed_) LoseToken();
+    });
   }
 }
 
