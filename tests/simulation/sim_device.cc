@@ -512,19 +512,20 @@ bool SimDevice::LooksQuiet() {
   if (column_waits_) return false;
   if (healed_ && facts.ok() && facts->queue.failed > 0) RetryLater();
   const bool quiet = facts.ok() && facts->backfill <= facts->queue.set_aside &&
-                     facts->queue.pending == WaitsForType() && facts->queue.processing == 0 &&
-                     facts->queue.failed == 0 && facts->stale == 0 && !facts->recovering &&
+                     facts->queue.pending == WaitsForType("SyncQueueItems WHERE Status = 0 AND") &&
+                     facts->queue.processing == 0 && facts->queue.failed == 0 &&
+                     facts->stale == WaitsForType("SyncStale WHERE") && !facts->recovering &&
                      !facts->rebaselining;
   quiet_changes_ = quiet ? changes : -1;
   return quiet;
 }
 
-// Items of a type that has left.
-uint32_t SimDevice::WaitsForType() {
+// Items of a type that has left, and rows of it that somebody's cancel put back.
+uint32_t SimDevice::WaitsForType(const char* what) {
   if (Syncs("Tag")) return 0;
-  const absl::StatusOr<int64_t> items = replica_->ledger().db().QueryInt(
-      "SELECT count(*) FROM SyncQueueItems WHERE Status = 0 AND EntityType = 'Tag'");
-  return items.ok() ? static_cast<uint32_t>(*items) : 0;
+  const absl::StatusOr<int64_t> rows = replica_->ledger().db().QueryInt(
+      absl::StrCat("SELECT count(*) FROM ", what, " EntityType = 'Tag'"));
+  return rows.ok() ? static_cast<uint32_t>(*rows) : 0;
 }
 
 std::string SimDevice::Describe() {

@@ -120,7 +120,7 @@ class SimDevice {
   bool MayGoOn(const Action& action);
   void DeleteWhatIsSent(const actions::SendBatch& send);
   void ChangeTypes();
-  uint32_t WaitsForType();
+  uint32_t WaitsForType(const char* what);
   void Die(const std::string& where);
   void Bury();
   void Cancel();
