@@ -244,13 +244,13 @@ absl::Status ReplicaImpl::RememberNumbers() {
 
 absl::Status ReplicaImpl::RefreshSchema() {
   PT_ASSIGN_OR_RETURN(int64_t version, app_->QueryInt("PRAGMA schema_version"));
-  const bool recheck = std::exchange(recheck_objects_, false);
-  if (version == schema_version_ && !recheck) return absl::OkStatus();
+  if (version == schema_version_ && !recheck_objects_) return absl::OkStatus();
   PT_ASSIGN_OR_RETURN(plan_, PlanOfWhatIsThere());
   PT_RETURN_IF_ERROR(MakeTables());
   if (!NamesTables()) {
     // A verb that found no configuration: what others have installed is not its own.
     schema_version_ = version;
+    recheck_objects_ = false;
     return absl::OkStatus();
   }
   PT_ASSIGN_OR_RETURN(const std::vector<std::string> missing, CheckObjects(*app_, plan_));
@@ -265,6 +265,8 @@ absl::Status ReplicaImpl::RefreshSchema() {
   PT_RETURN_IF_ERROR(RememberPlan());
   PT_RETURN_IF_ERROR(LoadRejoining());
   schema_version_ = version;
+  // Not before: whatever was in the way, the next call does all of it.
+  recheck_objects_ = false;
   retry_set_aside_ = true;
   return absl::OkStatus();
 }

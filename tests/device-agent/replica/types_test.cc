@@ -114,6 +114,26 @@ TEST_F(TypesTest, OneThatIsShownAgainIsPulledFromItsStart) {
   EXPECT_THAT(ServiceArchives(), IsEmpty());
 }
 
+TEST_F(TypesTest, TriggersOfOneThatIsShownAgainComeWhenTheAppLetsGoOfItsFile) {
+  service_.SetRights(b_.name(), {{"Patient"}, {}});
+  Sync(b_);
+  service_.SetRights(b_.name(), {});
+  const absl::Status scope = b_.PullAll(service_);
+  ASSERT_EQ(ReasonOf(scope), "SCOPE_CHANGED") << scope;
+  ASSERT_TRUE(b_.replica().BeginRebaseline(0).ok());
+  b_.Sql("BEGIN IMMEDIATE");
+  const auto page = service_.Pull(b_.name(), "", 0, b_.replica().TypesToAsk());
+  ASSERT_TRUE(page.ok()) << page.status();
+  EXPECT_EQ(b_.Apply(*page).file, FileState::kBlockedByApp);
+  b_.Sql("COMMIT");
+
+  Sync(b_);
+  b_.Sql("UPDATE Visit SET Note = 'mine' WHERE Id = 'v1'");
+  SyncBoth();
+
+  EXPECT_THAT(a_.Query(kVisits), ElementsAre("v1|p1|mine", "v2|p1|second"));
+}
+
 TEST_F(TypesTest, OneThatMayOnlyBeSeenComesAndIsNotTaken) {
   service_.SetRights(b_.name(), {{"Patient"}, {"Visit"}});
   b_.Sql("UPDATE Visit SET Note = 'mine' WHERE Id = 'v1'");

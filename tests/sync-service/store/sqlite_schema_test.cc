@@ -87,6 +87,8 @@ TEST(SqliteSchemaTest, StoreOfBeforeFieldWritersIsOpenedAndGoesOn) {
     ASSERT_EQ(writer->Commit(), absl::OkStatus());
   }
   ASSERT_EQ(harness.Raw().Exec("ALTER TABLE Versions DROP COLUMN FieldWriters;"
+                               "ALTER TABLE SyncTokens DROP COLUMN Types;"
+                               "ALTER TABLE SyncTokens DROP COLUMN ReadOnlyTypes;"
                                "PRAGMA user_version = 1"),
             absl::OkStatus());
 
@@ -100,7 +102,27 @@ TEST(SqliteSchemaTest, StoreOfBeforeFieldWritersIsOpenedAndGoesOn) {
   EXPECT_EQ(b.field_times, std::vector<TimeNs>{b.version.last_modified});
   EXPECT_TRUE(a.field_writers.empty() && b.field_writers.empty());
   EXPECT_EQ(Get(reader->Head(kClinic, Patient("c")))->version.revision, 3);
-  EXPECT_EQ(Get(harness.Raw().QueryInt("PRAGMA user_version")), 2);
+  EXPECT_EQ(Get(harness.Raw().QueryInt("PRAGMA user_version")), 3);
+}
+
+TEST(SqliteSchemaTest, TokensOfBeforeTheyHadTypesHaveEveryType) {
+  SqliteHarness harness;
+  {
+    const std::unique_ptr<Store> store = harness.Open();
+    const std::unique_ptr<StoreWriter> writer = Get(store->BeginWrite());
+    ASSERT_EQ(writer->PutToken(MakeToken("t1")), absl::OkStatus());
+    ASSERT_EQ(writer->Commit(), absl::OkStatus());
+  }
+  ASSERT_EQ(harness.Raw().Exec("ALTER TABLE SyncTokens DROP COLUMN Types;"
+                               "ALTER TABLE SyncTokens DROP COLUMN ReadOnlyTypes;"
+                               "PRAGMA user_version = 2"),
+            absl::OkStatus());
+
+  const std::unique_ptr<Store> store = harness.Open();
+
+  const std::vector<TokenRow> tokens = Get(Get(store->BeginRead())->ListTokens());
+  ASSERT_EQ(tokens.size(), 1u);
+  EXPECT_FALSE(tokens[0].rights.limited());
 }
 
 TEST(SqliteSchemaTest, EntitiesWithOneKeyHashAreToldApart) {
