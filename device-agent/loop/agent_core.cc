@@ -197,7 +197,8 @@ void AgentCore::Failed(const absl::Status& status) {
 void AgentCore::Do(const actions::Drain&) {
   const absl::StatusOr<DrainReport> report = replica_.Drain();
   if (!report.ok()) return Failed(report.status());
-  Post(events::Drained{Translate(report->file), report->items, report->touched, report->more});
+  Post(events::Drained{Translate(report->file), report->items, report->touched, report->more,
+                       replica_.ScanDueIn()});
 }
 
 void AgentCore::Do(const actions::ListOpen&) {
@@ -220,6 +221,7 @@ void AgentCore::Do(const actions::Take& action) {
   for (const auto& batch : report->batches) took.batch_ids.push_back(batch->batch_id);
   took.more = report->more;
   took.wants_fetch = report->wants_fetch;
+  took.scan_due_in = replica_.ScanDueIn();
   if (report->next_due.has_value()) took.next_due_in = *report->next_due - clock_.Now();
   Post(std::move(took));
 }
@@ -272,7 +274,7 @@ void AgentCore::Do(const actions::BeginRebaseline& action) {
 void AgentCore::Do(const actions::Maintain&) {
   const absl::StatusOr<bool> more = replica_.Maintain();
   if (!more.ok()) return Failed(more.status());
-  Post(events::Maintained{*more});
+  Post(events::Maintained{*more, replica_.HasFound(), replica_.ScanDueIn()});
 }
 
 // --- Calls of the Peer.

@@ -188,7 +188,7 @@ absl::Status ReplicaImpl::LogCascades(const std::vector<Cascaded>& cascades) {
     }
     PT_RETURN_IF_ERROR(stmt.Run());
     // The row that it becomes is found by comparing.
-    if (new_key) PT_RETURN_IF_ERROR(ledger_->PutInt("compare", 1));
+    if (new_key) PT_RETURN_IF_ERROR(WantComparison());
   }
   return absl::OkStatus();
 }

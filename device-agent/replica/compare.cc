@@ -17,8 +17,17 @@ constexpr absl::Duration kScanDelayMin = absl::Minutes(1);
 constexpr absl::Duration kScanDebounce = absl::Seconds(1);
 // After a slice, in multiples of what it took: 2 % of a core.
 constexpr int kScanPause = 49;
+// Value of "compare" in the ledger; 1: once.
+constexpr int64_t kCompareTwice = 2;
 
 }  // namespace
+
+// One that is under way has rows behind it: a scan begins anew, and what was wanted
+// before is done once more.
+absl::Status ReplicaImpl::WantComparison() {
+  const bool again = comparison_ != nullptr && comparison_->wanted;
+  return ledger_->PutInt("compare", again ? kCompareTwice : 1);
+}
 
 absl::Status ReplicaImpl::CompareAll() {
   while (true) {
@@ -32,8 +41,11 @@ absl::StatusOr<bool> ReplicaImpl::CompareSlice() {
     PT_RETURN_IF_ERROR(ledger_->PutInt("compare", 0));
     return false;
   }
+  PT_ASSIGN_OR_RETURN(const int64_t wanted, ledger_->GetInt("compare", 0));
+  if (comparison_ != nullptr && wanted != 0 && !comparison_->wanted) comparison_.reset();
   if (comparison_ == nullptr) {
     comparison_ = std::make_unique<Comparison>();
+    comparison_->wanted = wanted != 0;
     for (const Table* table : ParentsFirst()) comparison_->types.push_back(table->type());
   }
   // What it found is gone with a transaction that fails: so is how far it came.
@@ -48,7 +60,7 @@ absl::StatusOr<bool> ReplicaImpl::CompareSlice() {
   DrainReport drained;
   PT_RETURN_IF_ERROR(DrainIn(*snapshot_, &drained));
   if (comparison_->at == comparison_->types.size()) {
-    PT_RETURN_IF_ERROR(ledger_->PutInt("compare", 0));
+    PT_RETURN_IF_ERROR(NoteCompared());
     PT_RETURN_IF_ERROR(tx.Commit());
     if (comparison_->found > 0) {
       Log(LogLevel::kInfo, "replica.compared", {LogField::Count("found", comparison_->found)});
@@ -60,9 +72,16 @@ absl::StatusOr<bool> ReplicaImpl::CompareSlice() {
   Table& table = *TableOf(comparison_->types[comparison_->at]);
   PT_RETURN_IF_ERROR(comparison_->rows_done ? CompareStates(*snapshot_, table)
                                             : CompareRows(*snapshot_, table));
+  PT_RETURN_IF_ERROR(At("compared"));
   PT_RETURN_IF_ERROR(tx.Commit());
   std::move(step_back).Cancel();
   return true;
+}
+
+absl::Status ReplicaImpl::NoteCompared() {
+  if (!comparison_->wanted) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(const int64_t wanted, ledger_->GetInt("compare", 0));
+  return ledger_->PutInt("compare", wanted == kCompareTwice ? 1 : 0);
 }
 
 absl::Status ReplicaImpl::CompareRows(sqlite::Database& db, Table& table) {
@@ -213,15 +232,30 @@ absl::Status ReplicaImpl::NoticeSilentCommit(int64_t log_rows) {
   // Nobody looked while the agent was away; where it happened before, it may have then.
   if (before == -1 && finds == 0) return absl::OkStatus();
   // A verb would end before a scan begins.
-  if (before == -1 && !options_.stays) return ledger_->PutInt("compare", 1);
+  if (before == -1 && !options_.stays) return WantComparison();
   scan_at_ = clock_.Monotonic() + (finds != 0 ? kScanDebounce : scan_delay_);
   return absl::OkStatus();
 }
 
+std::optional<absl::Duration> ReplicaImpl::ScanDueIn() const {
+  if (!scan_at_.has_value()) return std::nullopt;
+  const absl::Duration due = std::max(*scan_at_, scan_slice_at_);
+  return std::max(due - clock_.Monotonic(), absl::ZeroDuration());
+}
+
+bool ReplicaImpl::HasFound() {
+  const absl::StatusOr<int64_t> found = ledger_->GetInt("found", 0);
+  return found.ok() && *found != 0;
+}
+
+void ReplicaImpl::HoldScan(absl::Duration by) {
+  scan_slice_at_ = std::max(scan_slice_at_, clock_.Monotonic() + by);
+}
+
+// True if a slice was due.
 absl::StatusOr<bool> ReplicaImpl::ScanSlice() {
+  if (ScanDueIn() != absl::ZeroDuration()) return false;
   const absl::Duration began = clock_.Monotonic();
-  if (!scan_at_.has_value() || began < *scan_at_) return false;
-  if (began < scan_slice_at_) return true;
   PT_ASSIGN_OR_RETURN(const bool more, CompareSlice());
   const absl::Duration now = clock_.Monotonic();
   scan_slice_at_ = now + (now - began) * kScanPause;
@@ -237,10 +271,10 @@ absl::StatusOr<bool> ReplicaImpl::ScanSlice() {
     scan_delay_ = std::min(2 * scan_delay_, options_.scan_delay_max);
   }
   scan_found_ = 0;
-  if (!std::exchange(scan_again_, false)) return false;
+  if (!std::exchange(scan_again_, false)) return true;
   PT_ASSIGN_OR_RETURN(const int64_t finds, ledger_->GetInt("scan_found", 0));
   scan_at_ = now + (finds != 0 ? kScanDebounce : scan_delay_);
-  return false;
+  return true;
 }
 
 }  // namespace ptdoc::sync

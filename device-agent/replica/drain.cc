@@ -156,7 +156,7 @@ absl::Status ReplicaImpl::DrainIn(sqlite::Database& db, DrainReport* report, int
         "Rows with NULL in their key, with a key above 1 KiB, or with one that refers to a row "
         "which is not there, are not synced (INVALID_KEY).");
   }
-  if (hints.lost_row || hints.renamed) PT_RETURN_IF_ERROR(ledger_->PutInt("compare", 1));
+  if (hints.lost_row || hints.renamed) PT_RETURN_IF_ERROR(WantComparison());
   if (hints.parent_came) PT_RETURN_IF_ERROR(RetryDangling());
   PT_RETURN_IF_ERROR(HoldMassDeletions(db, deleted));
   if (report->items > 0) PT_RETURN_IF_ERROR(ledger_->PutInt("drain", drain));

@@ -183,7 +183,7 @@ absl::Status ReplicaImpl::SettleInLedger(const Work& work, const Intent* intent)
     PT_RETURN_IF_ERROR(PutMark("drained", last));
     PT_RETURN_IF_ERROR(PutMark("sent", last));
   }
-  if (work.compare) PT_RETURN_IF_ERROR(ledger_->PutInt("compare", 1));
+  if (work.compare) PT_RETURN_IF_ERROR(WantComparison());
   for (const Target& target : work.targets) PT_RETURN_IF_ERROR(SettleTarget(target));
   for (const StaleNote& note : work.notes) PT_RETURN_IF_ERROR(ledger_->NoteStale(note));
   for (const ArchiveEntry& entry : work.archives) {

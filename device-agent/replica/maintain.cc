@@ -12,6 +12,9 @@ namespace {
 
 // While more is to be done at once.
 constexpr absl::Duration kTidyEvery = absl::Seconds(30);
+// A scan that finds the file busy, or away.
+constexpr absl::Duration kScanWhenFree = absl::Seconds(1);
+constexpr absl::Duration kScanWhenBack = absl::Seconds(30);
 
 }  // namespace
 
@@ -67,23 +70,30 @@ void ReplicaImpl::ObserveServerTime(absl::Time server_time) {
 
 absl::StatusOr<bool> ReplicaImpl::Maintain() {
   PT_ASSIGN_OR_RETURN(const FileState state, Ready());
-  if (state != FileState::kReady || mode_ != Mode::kNormal) return false;
+  if (state != FileState::kReady || mode_ != Mode::kNormal) {
+    HoldScan(state == FileState::kBlockedByApp ? kScanWhenFree : kScanWhenBack);
+    return false;
+  }
+  bool scanned = false;
   const absl::StatusOr<bool> more = [&]() -> absl::StatusOr<bool> {
     PT_ASSIGN_OR_RETURN(const int64_t compare, ledger_->GetInt("compare", 0));
     if (compare != 0) return CompareSlice();
-    PT_ASSIGN_OR_RETURN(const bool scanning, ScanSlice());
+    PT_ASSIGN_OR_RETURN(scanned, ScanSlice());
     if (std::exchange(retry_set_aside_, false)) {
       set_aside_may_pass_ = true;
       PageReport retried;
       PT_RETURN_IF_ERROR(RetrySetAside(/*caught_up=*/true, &retried));
     }
     PT_ASSIGN_OR_RETURN(const bool trimming, TrimAppLog());
-    return scanning || trimming;
+    return trimming || ScanDueIn() == absl::ZeroDuration();
   }();
-  if (!more.ok() && FileStateOf(more.status()).has_value()) return false;
-  if (!more.ok()) return more;
+  if (!more.ok()) {
+    if (!FileStateOf(more.status()).has_value()) return more;
+    HoldScan(kScanWhenFree);
+    return false;
+  }
   // A scan may go on for many minutes.
-  if (*more && clock_.Monotonic() < tidy_at_) return more;
+  if ((*more || scanned) && clock_.Monotonic() < tidy_at_) return more;
   tidy_at_ = clock_.Monotonic() + kTidyEvery;
   const absl::Time now = clock_.Now();
   PT_RETURN_IF_ERROR(

@@ -251,7 +251,7 @@ absl::Status ReplicaImpl::WriteRestored(Table& table, const Version& version) {
     if (!storable) return absl::InvalidArgumentError("the archived row fits no column of today");
     PT_RETURN_IF_ERROR(SetTriggers(captured));
     // What foreign keys delete with it is captured by nobody else.
-    if (!captured) PT_RETURN_IF_ERROR(ledger_->PutInt("compare", 1));
+    if (!captured) PT_RETURN_IF_ERROR(WantComparison());
     const absl::Status status = WriteAsApp(target, row);
     PT_RETURN_IF_ERROR(SetTriggers(true));
     PT_RETURN_IF_ERROR(status);

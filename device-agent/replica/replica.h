@@ -224,9 +224,15 @@ class Replica {
   virtual absl::StatusOr<FileState> RepairRow(bool push, VerifyFinding* finding) = 0;
 
   virtual absl::StatusOr<ReplicaFacts> Facts() = 0;
-  // A slice of comparing rows with states, trimming, pruning; true if more
-  // waits. Cheap when nothing is to be done.
+  // A slice of comparing rows with states, trimming, pruning; true if more can be
+  // done at once. Cheap when nothing is to be done.
   virtual absl::StatusOr<bool> Maintain() = 0;
+  // In how long Maintain will look for edits that no log row announces; absent: for
+  // none. Some time after a commit, and after each slice so long that looking takes
+  // 2 % of a core at most.
+  virtual std::optional<absl::Duration> ScanDueIn() const = 0;
+  // Whether edits were found so that wait for a Take.
+  virtual bool HasFound() = 0;
   // The service's clock at this moment, for the offset that the triggers add: to
   // be told when a message arrives. What carries it may be applied much later.
   virtual void ObserveServerTime(absl::Time server_time) = 0;

@@ -79,6 +79,7 @@ struct Findings {
 
 // One comparison of rows with states over all tables, in slices.
 struct Comparison {
+  bool wanted = false;  // by WantComparison; else it is a scan's
   std::vector<std::string> types;
   size_t at = 0;
   bool rows_done = false;  // of the present type: its states are next
@@ -97,6 +98,9 @@ class ReplicaImpl final : public Replica {
   // process had died there. The object must be destroyed then.
   using FailPoint = std::function<bool(const char* point)>;
   void SetFailPoint(FailPoint fail_point) { fail_point_ = std::move(fail_point); }
+
+  // Every row is to be compared from now on, before anything is judged.
+  absl::Status WantComparison();  // compare.cc
 
   absl::Status OpenFiles();                   // open.cc
   absl::StatusOr<int64_t> InitialiseFiles();  // initialise.cc
@@ -131,6 +135,8 @@ class ReplicaImpl final : public Replica {
   absl::StatusOr<FileState> RepairRow(bool push, VerifyFinding* finding) override;
   absl::StatusOr<ReplicaFacts> Facts() override;
   absl::StatusOr<bool> Maintain() override;
+  std::optional<absl::Duration> ScanDueIn() const override;
+  bool HasFound() override;
   void ObserveServerTime(absl::Time server_time) override;
   absl::Status RecordSync(absl::Time at) override;
 
@@ -395,6 +401,7 @@ class ReplicaImpl final : public Replica {
 
   // --- compare.cc
   absl::Status CompareAll();
+  absl::Status NoteCompared();
   // A bounded part; true if more is left.
   absl::StatusOr<bool> CompareSlice();
   absl::Status CompareRows(sqlite::Database& db, Table& table);
@@ -406,6 +413,7 @@ class ReplicaImpl final : public Replica {
   absl::StatusOr<int64_t> CountLiveStates(absl::string_view type);
   absl::Status NoticeSilentCommit(int64_t log_rows);
   absl::StatusOr<bool> ScanSlice();
+  void HoldScan(absl::Duration by);
 
   // --- verify.cc
   absl::StatusOr<FileState> InVerifySnapshot(

@@ -206,7 +206,7 @@ absl::Status ReplicaImpl::RememberPlan() {
     PT_ASSIGN_OR_RETURN(const std::string referred, ledger_->Get(name));
     if (referred == refers) continue;
     // What stands in these columns is something else than the states say.
-    if (!referred.empty()) PT_RETURN_IF_ERROR(ledger_->PutInt("compare", 1));
+    if (!referred.empty()) PT_RETURN_IF_ERROR(WantComparison());
     PT_RETURN_IF_ERROR(ledger_->Put(name, refers));
   }
   PT_RETURN_IF_ERROR(RememberNumbers());
@@ -215,7 +215,7 @@ absl::Status ReplicaImpl::RememberPlan() {
     PT_ASSIGN_OR_RETURN(const int64_t columns, ledger_->GetInt(name, 0));
     if (columns == table->columns_id) continue;
     // Other columns than before: what the device dropped so far is fetched.
-    if (columns != 0) PT_RETURN_IF_ERROR(ledger_->PutInt("compare", 1));
+    if (columns != 0) PT_RETURN_IF_ERROR(WantComparison());
     PT_RETURN_IF_ERROR(ledger_->PutInt(name, table->columns_id));
   }
   PT_RETURN_IF_ERROR(ledger_->Put("table_numbers", EncodeNumbers(numbers)));

@@ -93,6 +93,8 @@ struct Drained {
   int64_t items = 0;
   bool wants_fetch = false;
   bool more = false;  // the same again at once
+  std::optional<absl::Duration> scan_due_in =
+      std::nullopt;  // until Maintain is worth it, if it will be
 };
 struct OpenBatch {
   std::string id;
@@ -107,6 +109,7 @@ struct Took {
   bool more = false;                          // the same again at once
   std::optional<absl::Duration> next_due_in;  // until the next Failed item may go
   bool wants_fetch = false;                   // items wait for what a fetch brings
+  std::optional<absl::Duration> scan_due_in = std::nullopt;
 };
 struct Finished {
   FileIs file = FileIs::kReady;  // what the first answer met that is not finished
@@ -133,6 +136,8 @@ struct AppliedFetched {
 struct BegunRebaseline {};
 struct Maintained {
   bool more = false;
+  bool items_made = false;
+  std::optional<absl::Duration> scan_due_in = std::nullopt;
 };
 // Ends any local action: nothing happened (a full disk, a broken ledger).
 struct LocalFailed {

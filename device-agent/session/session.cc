@@ -153,8 +153,15 @@ void Session::On(const events::LocalFailed& event) {
   FailRequest(event.status);
 }
 
+// The app has committed something that no log row announces.
+void Session::MaintainIn(std::optional<absl::Duration> scan_due_in) {
+  if (!options_.automatic || !scan_due_in.has_value()) return;
+  maintain_at_ = std::min(maintain_at_, now_.monotonic + std::max(*scan_due_in, kScanSliceEvery));
+}
+
 void Session::On(events::Drained event) {
   if (!Met(event.file, Work::kDrain)) return;
+  MaintainIn(event.scan_due_in);
   if (event.file == FileIs::kRecovering) EnterRecovery(false, 0);
   fetch_wanted_ |= event.wants_fetch;
   drain_wanted_ |= event.more;
@@ -181,6 +188,7 @@ void Session::On(events::Listed event) {
 
 void Session::On(events::Took event) {
   if (!Met(event.file, Work::kTake)) return;
+  MaintainIn(event.scan_due_in);
   if (event.file == FileIs::kRecovering) return EnterRecovery(false, 0);
   due_at_ = absl::InfiniteDuration();
   if (event.next_due_in.has_value()) {
@@ -287,7 +295,9 @@ void Session::On(events::BegunRebaseline) {
 void Session::On(events::Maintained event) {
   if (!Met(FileIs::kReady, Work::kMaintain)) return;
   // In slices, so that comparing a large file never holds up the cycle.
-  maintain_at_ = event.more ? now_.monotonic + absl::Milliseconds(100) : absl::InfiniteDuration();
+  maintain_at_ = event.more ? now_.monotonic + kSliceEvery : absl::InfiniteDuration();
+  MaintainIn(event.scan_due_in);
+  if (event.items_made && options_.automatic) take_wanted_ = true;
 }
 
 // --- What the service sends.

@@ -81,6 +81,9 @@ class Session {
   // A report alone is a commit of the service, as dear as a change: many small changes
   // share one.
   static constexpr absl::Duration kReportEvery = absl::Seconds(1);
+  // Between two slices of what Maintain does.
+  static constexpr absl::Duration kSliceEvery = absl::Milliseconds(100);
+  static constexpr absl::Duration kScanSliceEvery = absl::Milliseconds(10);
   static constexpr size_t kFetchKeysMax = 500;
   static constexpr size_t kPagesAhead = 4;
   // Pages that wait while the app rests are written as one, as long as that does not hold
@@ -202,6 +205,7 @@ class Session {
   bool Met(FileIs file, Work work);
   void CountFinished(events::Finished* event);
   void WantAgain(Work work);
+  void MaintainIn(std::optional<absl::Duration> scan_due_in);
   void Start(Work work, Action action);
 
   // Deciding.

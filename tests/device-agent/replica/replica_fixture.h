@@ -198,6 +198,7 @@ class TestDevice {
     ASSERT_TRUE(replica.ok()) << replica.status();
     replica_ = std::move(*replica);
   }
+  void Use(std::unique_ptr<Replica> replica) { replica_ = std::move(replica); }
   void Close() { replica_.reset(); }
 
   Replica& replica() { return *replica_; }
@@ -289,6 +290,8 @@ class TestDevice {
       ShowWitness(service);
       PT_ASSIGN_OR_RETURN(const IncomingAnswer answer,
                           service.Push(name(), *taken.batches[0], cursor));
+      const std::vector<Change>& changes = taken.batches[0]->changes;
+      if (keep_pushed_) pushed.insert(pushed.end(), changes.begin(), changes.end());
       PT_RETURN_IF_ERROR(TryFinish({answer}).status());
     }
     return absl::InternalError("the queue does not come to an end");
@@ -314,6 +317,9 @@ class TestDevice {
   void set_page_size(size_t size) { page_size_ = size; }
   // Asks for the types of its plan, as the agent does; else for all.
   void set_names_types(bool names_types) { names_types_ = names_types; }
+  // Whatever PushAll sends from now on stands in `pushed`, too.
+  void set_keep_pushed() { keep_pushed_ = true; }
+  std::vector<Change> pushed;
 
  private:
   absl::StatusOr<AnswerReport> TryFinish(const std::vector<IncomingAnswer>& answers) {
@@ -343,12 +349,12 @@ class TestDevice {
   }
   absl::StatusOr<bool> SyncOnce(TestService& service) {
     PT_RETURN_IF_ERROR(replica_->Drain().status());
-    const absl::Status pushed = PushAll(service);
-    if (absl::IsFailedPrecondition(pushed)) {
-      PT_RETURN_IF_ERROR(Rebaseline(pushed));
+    const absl::Status sent = PushAll(service);
+    if (absl::IsFailedPrecondition(sent)) {
+      PT_RETURN_IF_ERROR(Rebaseline(sent));
       return true;
     }
-    PT_RETURN_IF_ERROR(pushed);
+    PT_RETURN_IF_ERROR(sent);
     const absl::Status pulled = PullAll(service);
     if (absl::IsFailedPrecondition(pulled)) {
       PT_RETURN_IF_ERROR(SettleOpen(service));
@@ -381,6 +387,7 @@ class TestDevice {
   int64_t enqueued_ = 0;
   size_t page_size_ = 0;
   bool names_types_ = false;
+  bool keep_pushed_ = false;
 };
 
 // Two devices and a service in a directory of their own.

@@ -123,6 +123,19 @@ TEST_F(RunnerTest, SendsWhatTheAppCommits) {
   EXPECT_TRUE(mailbox_.WaitFor("sent p2"));
 }
 
+TEST_F(RunnerTest, SendsWhatAnAppCommitsThatIsKnownToWriteWithoutTriggers) {
+  runner_->Post(
+      [](AgentCore& core) { ASSERT_TRUE(core.replica().ledger().PutInt("scan_found", 1).ok()); });
+  runner_->Start();
+  ASSERT_TRUE(app_->Exec("INSERT INTO Patient VALUES ('p1', 'A')").ok());
+  ASSERT_TRUE(mailbox_.WaitFor("sent p1"));
+
+  ASSERT_TRUE(app_->EnableTriggers(false).ok());
+  ASSERT_TRUE(app_->Exec("INSERT INTO Patient VALUES ('p2', 'B')").ok());
+
+  EXPECT_TRUE(mailbox_.WaitFor("sent p2"));
+}
+
 TEST_F(RunnerTest, RunsCommandsInTheOrderOfPosting) {
   runner_->Start();
 
