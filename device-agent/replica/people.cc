@@ -152,20 +152,22 @@ absl::StatusOr<FileState> ReplicaImpl::CancelItem(int64_t id) {
 absl::StatusOr<bool> ReplicaImpl::IsReferredTo(const Table& table, const Row& row) {
   std::vector<Reference> children = table.children;
   children.insert(children.end(), table.said_children.begin(), table.said_children.end());
+  const std::vector<Value> key = table.LocalKeyOf(row);
   for (const Reference& reference : children) {
+    // Column against column, so that SQLite compares as its foreign keys do: '7' is 7.
     std::string sql =
-        absl::StrCat("SELECT 1 FROM main.", sqlite::QuoteName(reference.child_table), " WHERE ");
-    std::vector<Value> values;
-    for (size_t i = 0; i < reference.parent_columns.size(); ++i) {
-      const Value* value = table.LocalValue(row, reference.parent_columns[i]);
-      if (value == nullptr) break;
-      values.push_back(*value);
-      absl::StrAppend(&sql, i == 0 ? "" : " AND ", sqlite::QuoteName(reference.child_columns[i]),
-                      " = ?", i + 1);
+        absl::StrCat("SELECT 1 FROM main.", sqlite::QuoteName(table.plan.table), " AS p, main.",
+                     sqlite::QuoteName(reference.child_table), " AS c WHERE ");
+    for (size_t i = 0; i < key.size(); ++i) {
+      absl::StrAppend(&sql, "p.", sqlite::QuoteName(table.plan.key[i]), " = ?", i + 1, " AND ");
     }
-    if (values.empty() || values.size() < reference.parent_columns.size()) continue;
+    for (size_t i = 0; i < reference.parent_columns.size(); ++i) {
+      absl::StrAppend(&sql, i == 0 ? "p." : " AND p.",
+                      sqlite::QuoteName(reference.parent_columns[i]), " = c.",
+                      sqlite::QuoteName(reference.child_columns[i]));
+    }
     PT_ASSIGN_OR_RETURN(sqlite::Statement stmt, app_->Prepare(sql + " LIMIT 1"));
-    for (size_t i = 0; i < values.size(); ++i) stmt.Bind(static_cast<int>(i) + 1, values[i]);
+    for (size_t i = 0; i < key.size(); ++i) stmt.Bind(static_cast<int>(i) + 1, key[i]);
     PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
     if (found) return true;
   }

@@ -348,7 +348,8 @@ class ReplicaImpl final : public Replica {
   absl::StatusOr<std::string> OutOfRange(const Table& table, const Row& row);
   absl::StatusOr<bool> AnyIsUndecided(Taking& taking, const EntityKey& child,
                                       const std::vector<EntityKey>& parents);
-  std::vector<EntityKey> IntegerParents(const Table& table, const Row& row);
+  absl::StatusOr<std::vector<EntityKey>> IntegerParents(sqlite::Database& db, const Table& table,
+                                                        const Row& row);
   absl::StatusOr<bool> ParentIsUndecided(Taking& taking, const EntityKey& child, const Table& table,
                                          const Row& row);
 

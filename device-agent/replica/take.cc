@@ -35,6 +35,7 @@ namespace {
 
 constexpr size_t kChooseChunkMin = 50;
 constexpr size_t kChooseChunkMax = 1000;
+constexpr char kWaitsForParent[] = "WAITS_FOR_PARENT";
 
 std::string RowTooLarge(const EntityKey& key, size_t bytes, size_t limit) {
   return absl::StrCat("ROW_TOO_LARGE: a row of ", key.type, " has ", bytes,
@@ -55,6 +56,20 @@ std::string DanglingReference(const Table& table, const Row& row) {
                       translation->parent, " comes that it can refer to.");
 }
 
+// SQLite gives what refers the affinity of the column that it refers to: '7' means 7.
+absl::StatusOr<Value> AsItRefers(sqlite::Database& db, Affinity affinity, const Value& value) {
+  if (AffinityKeeps(affinity, value)) return value;
+  const bool whole = value.type() == Value::Type::kReal;  // NUMERIC would leave 7.0 as it is.
+  const absl::string_view type = affinity == Affinity::kText   ? "TEXT"
+                                 : affinity == Affinity::kReal ? "REAL"
+                                 : whole                       ? "INTEGER"
+                                                               : "NUMERIC";
+  PT_ASSIGN_OR_RETURN(sqlite::Statement stmt,
+                      db.Prepare(absl::StrCat("SELECT CAST(?1 AS ", type, ")")));
+  PT_RETURN_IF_ERROR(stmt.Bind(1, value).Step().status());
+  return stmt.ColumnValue(0);
+}
+
 bool IsEnough(const TakeReport& report) {
   return static_cast<size_t>(report.completed) >= kCompletedAtOnceMax;
 }
@@ -66,7 +81,7 @@ absl::Status SayWhatItWaitsFor(Ledger& ledger, const EntityKey& child, const Ent
     return absl::OkStatus();
   }
   const std::string why = absl::StrCat(
-      "WAITS_FOR_PARENT: the row refers to ", parent.type, " ", parent.id,
+      kWaitsForParent, ": the row refers to ", parent.type, " ", parent.id,
       ", which waits for a person. It goes by itself when that row has gone; `device-agent why ",
       parent.type, " ", parent.id, "` says what stands in its way.");
   if (item->error_message == why) return absl::OkStatus();
@@ -441,12 +456,14 @@ absl::StatusOr<std::string> ReplicaImpl::OutOfRange(const Table& table, const Ro
 }
 
 // What a row refers to by a number that is the same on every device.
-std::vector<EntityKey> ReplicaImpl::IntegerParents(const Table& table, const Row& row) {
+absl::StatusOr<std::vector<EntityKey>> ReplicaImpl::IntegerParents(sqlite::Database& db,
+                                                                   const Table& table,
+                                                                   const Row& row) {
   std::vector<EntityKey> keys;
-  const auto add = [&](const Reference& reference) {
+  const auto add = [&](const Reference& reference) -> absl::Status {
     const TablePlan* plan = plan_.ByTable(reference.parent_table);
     const Table* parent = plan == nullptr ? nullptr : TableOf(plan->type);
-    if (parent == nullptr || !plan->integer_key) return;
+    if (parent == nullptr || !plan->integer_key) return absl::OkStatus();
     std::vector<Value> values;
     for (const std::string& column : plan->key) {
       const auto found =
@@ -455,13 +472,17 @@ std::vector<EntityKey> ReplicaImpl::IntegerParents(const Table& table, const Row
       if (found == reference.parent_columns.end()) break;
       const size_t which = static_cast<size_t>(found - reference.parent_columns.begin());
       const int at = table.FindAnyCase(reference.child_columns[which]);
-      if (at >= 0) values.push_back(row.values[static_cast<size_t>(at)]);
+      if (at < 0) break;
+      PT_ASSIGN_OR_RETURN(Value value, AsItRefers(db, plan->key_affinities[values.size()],
+                                                  row.values[static_cast<size_t>(at)]));
+      values.push_back(std::move(value));
     }
     absl::StatusOr<std::string> id = parent->IdOf(values);
     if (id.ok()) keys.push_back({parent->type(), *std::move(id)});
+    return absl::OkStatus();
   };
-  for (const Reference& reference : table.parents) add(reference);
-  for (const Reference& reference : table.said_parents) add(reference);
+  for (const Reference& reference : table.parents) PT_RETURN_IF_ERROR(add(reference));
+  for (const Reference& reference : table.said_parents) PT_RETURN_IF_ERROR(add(reference));
   return keys;
 }
 
@@ -472,7 +493,7 @@ std::vector<EntityKey> ReplicaImpl::IntegerParents(const Table& table, const Row
 absl::StatusOr<bool> ReplicaImpl::ParentIsUndecided(Taking& taking, const EntityKey& child,
                                                     const Table& table, const Row& row) {
   if (row.absent) return false;
-  const std::vector<EntityKey> parents = IntegerParents(table, row);
+  PT_ASSIGN_OR_RETURN(const std::vector<EntityKey> parents, IntegerParents(taking.db, table, row));
   if (parents.empty()) return false;
   if (taking.undecided.contains(child)) return true;
   if (taking.visiting.empty()) taking.met_itself = false;
@@ -510,7 +531,13 @@ absl::StatusOr<bool> ReplicaImpl::AnyIsUndecided(Taking& taking, const EntityKey
       return true;
     }
     PT_RETURN_IF_ERROR(TakeItem(taking, *item));
-    if (!taking.taken.contains(key)) return true;
+    if (taking.taken.contains(key)) continue;
+    // By itself, or because it waits for a parent of its own.
+    PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> left, ledger_->FindWaiting(key));
+    if (left.has_value() && absl::StartsWith(left->error_message, kWaitsForParent)) {
+      PT_RETURN_IF_ERROR(SayWhatItWaitsFor(*ledger_, child, key));
+    }
+    return true;
   }
   return false;
 }

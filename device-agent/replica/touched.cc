@@ -28,18 +28,18 @@ std::vector<Value> PickBefore(const Target& target, const std::vector<std::strin
   return picked;
 }
 
-// The same of what was written. A local integer is not written.
+// The same of what was written. A local integer is not written, nor is what the version
+// does not know: there stands what stood there.
 std::vector<Value> PickAfter(const Target& target, const std::vector<std::string>& columns) {
   std::vector<Value> picked;
   for (const std::string& column : columns) {
-    const int at = target.table->Find(column);
-    if (at >= 0 && !target.local_values.empty()) {
-      picked.push_back(target.local_values[static_cast<size_t>(at)]);
-    } else if (absl::EqualsIgnoreCase(column, target.table->plan.local_key)) {
-      picked.push_back(target.before.local_id);
-    } else {
-      return {};
-    }
+    const int at = target.table->FindAnyCase(column);
+    const bool written = at >= 0 && !target.local_values.empty() &&
+                         (!target.is_there || target.written[static_cast<size_t>(at)]);
+    const Value* value = written ? &target.local_values[static_cast<size_t>(at)]
+                                 : target.table->LocalValue(target.before, column);
+    if (value == nullptr) return {};
+    picked.push_back(*value);
   }
   return picked;
 }
