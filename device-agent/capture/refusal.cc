@@ -318,9 +318,9 @@ absl::StatusOr<bool> HasNumericKeys(sqlite::Database& db, const TableInfo& table
     terms.push_back(absl::StrCat("typeof(", sqlite::QuoteName(name), ") IN ('integer', 'real')"));
   }
   return db.QueryInt(absl::StrCat("SELECT 1 FROM (SELECT ", absl::StrJoin(columns, ", "),
-                                  " FROM main.", sqlite::QuoteName(table.name), " LIMIT ",
-                                  kKeySampleRows, ") WHERE ", absl::StrJoin(terms, " AND "),
-                                  " LIMIT 1"));
+                                  " FROM main.", sqlite::QuoteName(table.name),
+                                  " NOT INDEXED LIMIT ", kKeySampleRows, ") WHERE ",
+                                  absl::StrJoin(terms, " AND "), " LIMIT 1"));
 }
 
 std::optional<Refusal> RefuseIntegers(const Candidate& candidate, const ReferenceMap& references) {

@@ -20,12 +20,16 @@ constexpr int kError = 1;
 constexpr int kTooBig = 18;
 constexpr int kConstraint = 19;
 constexpr int kMismatch = 20;
+// A search index that is not what its table is: the file is sound.
+constexpr int kCorruptVtab = 267;
 
 constexpr size_t kTargetsAtOnceMax = 16;  // with keys that are not deferred
 constexpr int64_t kLastSeq = std::numeric_limits<int64_t>::max();
 
 absl::string_view CodeName(int code) {
   switch (code) {
+    case kCorruptVtab:
+      return "SQLITE_CORRUPT_VTAB";
     case 275:
       return "SQLITE_CONSTRAINT_CHECK";
     case 787:
@@ -71,9 +75,10 @@ bool GoesIntoTheApp(const Target& target) {
 }  // namespace
 
 bool IsRefusal(const absl::Status& status) {
-  const int code = sqlite::ExtendedCode(status) & 0xff;
+  const int extended = sqlite::ExtendedCode(status);
+  const int code = extended & 0xff;
   return code == kError || code == kTooBig || code == kConstraint || code == kMismatch ||
-         MissingParent(status).has_value();
+         extended == kCorruptVtab || MissingParent(status).has_value();
 }
 
 Refused RefusalOf(const absl::Status& status) {

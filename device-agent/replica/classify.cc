@@ -11,6 +11,7 @@
 #include "common/model/row_json.h"
 #include "device-agent/capture/entity_key.h"
 #include "device-agent/replica/planning.h"
+#include "device-agent/replica/writing.h"
 
 namespace ptdoc::sync {
 namespace {
@@ -388,7 +389,10 @@ absl::StatusOr<bool> ReplicaImpl::FillTarget(const Version& version, Target* tar
     target->written[i] = true;
   }
   if (!FillKey(table, target)) return false;
-  if (!complete) PT_RETURN_IF_ERROR(FillMissing(target, row));
+  if (!complete) {
+    PT_ASSIGN_OR_RETURN(const bool filled, FillMissing(target, row));
+    if (!filled) return false;
+  }
   target->after = HashesOf(table, *ledger_, target->values);
   return true;
 }
@@ -398,15 +402,16 @@ absl::StatusOr<bool> ReplicaImpl::FillTarget(const Version& version, Target* tar
 absl::StatusOr<bool> ReplicaImpl::HoldsNoMore(const Target& target, const Row& row) {
   for (size_t i = 0; i < target.written.size() && !row.absent; ++i) {
     if (target.written[i]) continue;
-    PT_ASSIGN_OR_RETURN(const Value usual, DefaultOf(*app_, *target.table, i));
-    if (row.values[i] != usual) return false;
+    const absl::StatusOr<Value> usual = DefaultOf(*app_, *target.table, i);
+    if (!usual.ok() && !IsRefusal(usual.status())) return usual.status();
+    if (!usual.ok() || row.values[i] != *usual) return false;
   }
   return true;
 }
 
 // Columns that the version does not know stay as they are, or get what an
-// INSERT would give them.
-absl::Status ReplicaImpl::FillMissing(Target* target, const Row* row) {
+// INSERT would give them. False if only the app can compute that.
+absl::StatusOr<bool> ReplicaImpl::FillMissing(Target* target, const Row* row) {
   const Table& table = *target->table;
   Row read;
   if (row == nullptr) {
@@ -417,11 +422,18 @@ absl::Status ReplicaImpl::FillMissing(Target* target, const Row* row) {
     if (target->written[i]) continue;
     if (!row->absent) {
       target->values[i] = row->values[i];
-    } else {
-      PT_ASSIGN_OR_RETURN(target->values[i], DefaultOf(*app_, table, i));
+      continue;
     }
+    absl::StatusOr<Value> usual = DefaultOf(*app_, table, i);
+    if (IsRefusal(usual.status())) {
+      target->code = RefusalOf(usual.status()).code;
+      target->constraint = absl::StrCat(table.plan.table, ".", table.plan.columns[i]);
+      return false;
+    }
+    PT_RETURN_IF_ERROR(usual.status());
+    target->values[i] = *std::move(usual);
   }
-  return absl::OkStatus();
+  return true;
 }
 
 // Versions of this device that the service had accepted and that lost since:

@@ -68,6 +68,23 @@ void ReplicaImpl::ObserveServerTime(absl::Time server_time) {
   clock_offset_ = absl::ToInt64Nanoseconds(server_time - clock_.Now());
 }
 
+// What the app has committed since may let pass what its schema refused: a trigger of its
+// own may look at any table, a search index may have been mended.
+absl::Status ReplicaImpl::RetryAfterCommits() {
+  const absl::Duration now = clock_.Monotonic();
+  if (now < retry_at_) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(const int64_t version, app_->QueryInt("PRAGMA data_version"));
+  if (version == std::exchange(retried_data_version_, version)) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(const uint32_t waiting, ledger_->CountSetAside());
+  if (waiting == 0) return absl::OkStatus();
+  PageReport retried;
+  set_aside_may_pass_ = true;
+  PT_RETURN_IF_ERROR(RetrySetAside(/*caught_up=*/true, &retried));
+  retry_delay_ = retried.applied > 0 ? kRetryDelayMin : std::min(2 * retry_delay_, kRetryDelayMax);
+  retry_at_ = clock_.Monotonic() + retry_delay_;
+  return absl::OkStatus();
+}
+
 absl::StatusOr<bool> ReplicaImpl::Maintain() {
   PT_ASSIGN_OR_RETURN(const FileState state, Ready());
   if (state != FileState::kReady || mode_ != Mode::kNormal) {
@@ -84,6 +101,7 @@ absl::StatusOr<bool> ReplicaImpl::Maintain() {
       PageReport retried;
       PT_RETURN_IF_ERROR(RetrySetAside(/*caught_up=*/true, &retried));
     }
+    PT_RETURN_IF_ERROR(RetryAfterCommits());
     PT_ASSIGN_OR_RETURN(const bool trimming, TrimAppLog());
     return trimming || ScanDueIn() == absl::ZeroDuration();
   }();

@@ -353,7 +353,7 @@ void ReplicaImpl::CloseConnections() {
   app_.reset();
   schema_version_ = -1;
   watched_version_ = -1;
-  seen_data_version_ = synced_data_version_ = -1;
+  seen_data_version_ = synced_data_version_ = retried_data_version_ = -1;
   checked_ = Checked();
   whole_checked_at_.reset();
   triggers_on_ = true;

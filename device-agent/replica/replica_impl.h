@@ -43,6 +43,9 @@ inline constexpr char kCorrupt[] = "corrupt";  // in the ledger: 1 until quick_c
 inline constexpr absl::Duration kWholeCheckEvery = absl::Seconds(10);
 inline constexpr size_t kSliceRows = 1000;
 inline constexpr size_t kSetAsideRetriesMax = 1000;
+// After commits of the app; doubled while nothing passes.
+inline constexpr absl::Duration kRetryDelayMin = absl::Seconds(10);
+inline constexpr absl::Duration kRetryDelayMax = absl::Minutes(10);
 inline constexpr int kAttemptsMax = 40;
 inline constexpr size_t kBrakeRows = 20;      // deletions without a person's consent: at most
 inline constexpr int64_t kBrakePercent = 10;  // this many rows, or this part of a type
@@ -277,6 +280,7 @@ class ReplicaImpl final : public Replica {
   absl::Status PlanVersions(Planning& planning, const std::vector<Version>& versions);
   absl::StatusOr<std::vector<EntityKey>> KeysToFetch(size_t limit);
   absl::Status RetrySetAside(bool caught_up, PageReport* report);
+  absl::Status RetryAfterCommits();
   // One round of the above; `*tried` = how many versions it looked at.
   absl::StatusOr<uint32_t> RetrySomeSetAside(PageReport* report, size_t* tried);
   absl::StatusOr<bool> EndCatchUp();
@@ -299,7 +303,7 @@ class ReplicaImpl final : public Replica {
   // stands in its values.
   absl::StatusOr<bool> FillTarget(const Version& version, Target* target, const Row* row);
   absl::StatusOr<bool> HoldsNoMore(const Target& target, const Row& row);
-  absl::Status FillMissing(Target* target, const Row* row);
+  absl::StatusOr<bool> FillMissing(Target* target, const Row* row);
   absl::Status ArchiveOwnLosses(Planning& planning, const std::vector<Version>& versions);
 
   // --- drain.cc
@@ -522,6 +526,10 @@ class ReplicaImpl final : public Replica {
   int64_t synced_data_version_ = -1;     // of snapshot_, when the app's journal was synced
   std::optional<int64_t> log_end_seen_;  // by the last Maintain
   bool retry_set_aside_ = false;
+  // When set-aside versions were tried last: what had been committed, and when next.
+  int64_t retried_data_version_ = -1;
+  absl::Duration retry_at_ = absl::ZeroDuration();
+  absl::Duration retry_delay_ = kRetryDelayMin;
   int64_t scan_found_ = 0;
   absl::Duration scan_delay_ = absl::Minutes(1);
   // Of the monotonic clock: when a scan begins (or has begun), and its next slice.

@@ -100,11 +100,13 @@ std::vector<Form> Forms() {
        "CREATE TABLE T(K TEXT PRIMARY KEY, A TEXT, Gone INT DEFAULT 0);"
        "CREATE UNIQUE INDEX P ON T(A) WHERE Gone = 0; CREATE UNIQUE INDEX E ON T(lower(A), Gone)",
        "INSERT INTO T VALUES('1', 'x', 0), ('2', 'X', 1), ('3', 'y', 0)",
-       "UPDATE T SET A = CASE K WHEN '1' THEN 'y' ELSE 'x2' END WHERE K IN ('1', '3') AND 0;"
-       "UPDATE T SET A = 'z' WHERE K = '3'",
-       "UPDATE T SET Gone = 1, A = 'w' WHERE K = '1'",
+       // Two values change places, then a third one's comes free, and is taken.
+       "BEGIN; UPDATE T SET A = 'z' WHERE K = '1'; UPDATE T SET A = 'x' WHERE K = '3';"
+       "UPDATE T SET A = 'y' WHERE K = '1'; COMMIT",
+       "BEGIN; UPDATE T SET A = 'w' WHERE K = '2'; UPDATE T SET Gone = 1, A = 'X' WHERE K = '1';"
+       "INSERT INTO T VALUES('4', 'y', 0); COMMIT",
        "SELECT * FROM T ORDER BY K",
-       {"1|w|1", "2|X|1", "3|z|0"}},
+       {"1|X|1", "2|w|1", "3|x|0", "4|y|0"}},
       {"ConflictClausesOfTheSchema",
        "CREATE TABLE T(K TEXT PRIMARY KEY ON CONFLICT REPLACE, A TEXT UNIQUE ON CONFLICT REPLACE,"
        " B TEXT NOT NULL ON CONFLICT IGNORE)",
@@ -174,7 +176,7 @@ std::vector<Form> Forms() {
       {"TriggersThatRefuseTheApp",
        "CREATE TABLE T(K TEXT PRIMARY KEY, A TEXT);"
        "CREATE TRIGGER TU BEFORE UPDATE ON T WHEN OLD.A = 'final' BEGIN"
-       " SELECT RAISE(ABORT, 'it is final'); END",
+       " SELECT RAISE(ABORT, 'it is final'); END",  // On the receiver: refusing_test.cc.
        "INSERT INTO T VALUES('1', 'a'), ('2', 'b')",
        "UPDATE T SET A = 'final' WHERE K = '1'",
        "UPDATE T SET A = 'c' WHERE K = '2'",

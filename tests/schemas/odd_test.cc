@@ -63,6 +63,8 @@ TEST_F(OddSchemaTest, IndexThatOnlyTheAppCanKeepMakesItsTableCapturedOnly) {
   for (const char* schema :
        {"CREATE TABLE T(K TEXT PRIMARY KEY, A TEXT); CREATE INDEX X ON T(lift(A))",
         "CREATE TABLE T(K TEXT PRIMARY KEY, A TEXT COLLATE BACKWARDS); CREATE INDEX X ON T(A)",
+        "CREATE TABLE T(K TEXT PRIMARY KEY, A TEXT); CREATE INDEX X ON T(A COLLATE BACKWARDS)",
+        "CREATE TABLE T(K TEXT PRIMARY KEY, A TEXT COLLATE BACKWARDS UNIQUE)",
         "CREATE TABLE T(K TEXT PRIMARY KEY, A TEXT CHECK(lift(A) <> '^no'))",
         "CREATE TABLE T(K TEXT PRIMARY KEY, A TEXT, G TEXT AS (lift(A)) STORED)"}) {
     SCOPED_TRACE(schema);
@@ -70,6 +72,7 @@ TEST_F(OddSchemaTest, IndexThatOnlyTheAppCanKeepMakesItsTableCapturedOnly) {
     TestDevice to(dir_, "to", clock_, rng_);
     Teach(from);
     Teach(to);
+    from.options().plan.count_rows = to.options().plan.count_rows = true;  // As `init` does.
     from.Begin(schema);
     to.Begin(schema);
     from.Sql("INSERT INTO T(K, A) VALUES('1', 'x')");
@@ -104,6 +107,31 @@ TEST_F(OddSchemaTest, CollationOfAColumnWithoutAnIndexIsNoObstacle) {
   EXPECT_EQ(ModeOf(a_, "T"), "two-way");
   EXPECT_THAT(a_.Query("SELECT * FROM T"), ElementsAre("1|yx|ABC"));
   ExpectSame();
+}
+
+// A device whose table has a column more, with a default that only its app can compute.
+TEST_F(OddSchemaTest, DefaultThatOnlyTheAppCanComputeHoldsUpItsOwnTableAlone) {
+  Teach(b_);
+  a_.Begin("CREATE TABLE T(K TEXT PRIMARY KEY, A TEXT); CREATE TABLE O(K TEXT PRIMARY KEY)");
+  b_.Begin(
+      "CREATE TABLE T(K TEXT PRIMARY KEY, A TEXT, B TEXT DEFAULT (lift('b')));"
+      "CREATE TABLE O(K TEXT PRIMARY KEY)",
+      "INSERT INTO T(K, A) VALUES('own', 'x')");
+  a_.Sql("INSERT INTO T VALUES('1', 'x'); INSERT INTO O VALUES('beside')");
+  SyncBoth();
+  a_.Sql("UPDATE T SET A = 'y'");
+  SyncBoth();
+
+  EXPECT_THAT(b_.Query("SELECT K FROM O"), ElementsAre("beside"));
+  EXPECT_THAT(b_.Query("SELECT * FROM T"), ElementsAre("own|y|^b"));
+  EXPECT_THAT(b_.LedgerQuery("SELECT EntityId, Code, ConstraintName FROM SyncSetAside"),
+              ElementsAre("1|SQLITE_ERROR|T.B"));
+  b_.Sql("ALTER TABLE T RENAME COLUMN B TO B2; ALTER TABLE T ADD COLUMN B TEXT DEFAULT 'plain'");
+  b_.Sql("ALTER TABLE T DROP COLUMN B2");
+  SyncBoth();
+
+  EXPECT_THAT(b_.Query("SELECT * FROM T WHERE K = '1'"), ElementsAre("1|y|plain"));
+  EXPECT_THAT(b_.OpenQueue(), IsEmpty());
 }
 
 TEST_F(OddSchemaTest, KeysWhoseCollationTakesTwoForOneAreRefusedWithTheWayOut) {
