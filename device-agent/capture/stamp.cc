@@ -167,8 +167,8 @@ absl::StatusOr<std::optional<TimeFormat>> DetectTimeFormat(sqlite::Database& db,
 
 Value FormatStamp(TimeFormat format, TimeNs time) {
   const int64_t ms = time / kNsPerMs;
-  const auto text = [ms](absl::string_view form) {
-    return Value::Text(absl::FormatTime(form, absl::FromUnixMillis(ms), absl::UTCTimeZone()));
+  const auto text = [time](absl::string_view form) {
+    return Value::Text(absl::FormatTime(form, FromTimeNs(time), absl::UTCTimeZone()));
   };
   switch (format) {
     case TimeFormat::kIso8601:
@@ -180,7 +180,7 @@ Value FormatStamp(TimeFormat format, TimeNs time) {
     case TimeFormat::kUnixMillis:
       return Value::Integer(ms);
     case TimeFormat::kTicks:
-      return Value::Integer(ms * kTicksPerMs + kTicksAt1970);
+      return Value::Integer(time / (kNsPerMs / kTicksPerMs) + kTicksAt1970);
   }
   return Value::Null();
 }

@@ -15,9 +15,13 @@ TEST(StampTest, IsWrittenInTheFormOfTheApp) {
   EXPECT_EQ(FormatStamp(TimeFormat::kIso8601, kTime + 999),
             Value::Text("2026-02-17T04:45:00.123Z"));
   EXPECT_EQ(FormatStamp(TimeFormat::kEfCore, kTime), Value::Text("2026-02-17 04:45:00.1230000"));
+  EXPECT_EQ(FormatStamp(TimeFormat::kEfCore, kTime + 456'799),
+            Value::Text("2026-02-17 04:45:00.1234567"));
   EXPECT_EQ(FormatStamp(TimeFormat::kUnixSeconds, kTime), Value::Integer(1'771'303'500));
   EXPECT_EQ(FormatStamp(TimeFormat::kUnixMillis, kTime), Value::Integer(1'771'303'500'123));
   EXPECT_EQ(FormatStamp(TimeFormat::kTicks, kTime), Value::Integer(639'069'003'001'230'000));
+  EXPECT_EQ(FormatStamp(TimeFormat::kTicks, kTime + 456'799),
+            Value::Integer(639'069'003'001'234'567));
 }
 
 TEST(StampTest, IsReadBackFromEveryForm) {
