@@ -128,8 +128,13 @@ absl::StatusOr<bool> WritesUpperCase(sqlite::Database& db, const TablePlan& tabl
 
 class Adoption {
  public:
-  Adoption(sqlite::Database& app, Replica& replica, const Clock& clock)
-      : app_(app), replica_(replica), ledger_(replica.ledger()), clock_(clock) {}
+  // `enqueues`: no row is enqueued yet, as where a script had installed the capture.
+  Adoption(sqlite::Database& app, Replica& replica, const Clock& clock, bool enqueues)
+      : app_(app),
+        replica_(replica),
+        ledger_(replica.ledger()),
+        clock_(clock),
+        enqueues_(enqueues) {}
 
   absl::Status Take(const EfItem& item) {
     const TablePlan* const table = TableOf(replica_.plan(), item.type);
@@ -160,14 +165,16 @@ class Adoption {
       ++out_.unknown;
       return absl::OkStatus();
     }
-    PT_ASSIGN_OR_RETURN(std::optional<QueueItem> waiting,
-                        ledger_.FindWaiting({table.type, *std::move(id)}));
-    if (!waiting.has_value()) return absl::OkStatus();  // The service has it by now.
-    waiting->initial = false;
-    waiting->time = std::max(waiting->time, item.time);
-    waiting->enqueued_at = FromTimeNs(std::max<TimeNs>(item.time, 0));
+    const EntityKey entity{table.type, *std::move(id)};
+    PT_ASSIGN_OR_RETURN(const std::optional<QueueItem> waiting, ledger_.FindWaiting(entity));
+    if (!waiting.has_value() && !enqueues_) return absl::OkStatus();  // The service has it by now.
+    QueueItem edit = waiting.value_or(QueueItem());
+    edit.key = entity;
+    edit.initial = false;
+    edit.time = std::max(edit.time, item.time);
+    edit.enqueued_at = FromTimeNs(std::max<TimeNs>(item.time, 0));
     ++out_.edits;
-    return ledger_.UpdateItem(*waiting);
+    return waiting.has_value() ? ledger_.UpdateItem(edit) : ledger_.InsertItem(edit).status();
   }
 
   // Of a row that nobody has told the service of: the state says that there was one,
@@ -201,6 +208,7 @@ class Adoption {
   Replica& replica_;
   Ledger& ledger_;
   const Clock& clock_;
+  const bool enqueues_;
   Adopted out_;
 };
 
@@ -216,7 +224,8 @@ absl::StatusOr<Adopted> Adopt(AgentContext& context, const ReplicaOptions& optio
   PT_ASSIGN_OR_RETURN(const std::unique_ptr<Replica> replica,
                       Replica::Open(options, context.clock, context.rng));
   Ledger& ledger = replica->ledger();
-  Adoption adoption(app, *replica, context.clock);
+  PT_ASSIGN_OR_RETURN(const ReplicaFacts facts, replica->Facts());
+  Adoption adoption(app, *replica, context.clock, facts.recovering);
   PT_ASSIGN_OR_RETURN(const int64_t before, ledger.GetInt(kAdoptedName, 0));
   if (before != 0) {
     adoption.out().before = true;
