@@ -19,6 +19,7 @@ from harness import Device, Program, World, counted, wait_until
 BIN = os.environ.get("PTDOC_BIN", "build/bin")
 HOLD_S = float(os.environ.get("PTDOC_HOLD_S", "20"))
 DEFERRED = int(os.environ.get("PTDOC_DEFERRED", "1200"))
+COUNTED = max(DEFERRED // 6, 40)
 SEED = int(os.environ.get("PTDOC_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 TABLE = "CREATE TABLE Item(Id TEXT PRIMARY KEY NOT NULL, Number INTEGER, Note TEXT);"
 WAL = f"PRAGMA journal_mode = WAL; {TABLE}"
@@ -50,12 +51,30 @@ class LockingApp:
     def write(self, begin, pause_s=0.004):
         """Reads, thinks, writes, commits; once. False if it was refused."""
         self.made += 1
+        return self.transact(begin, pause_s, self.insert)
+
+    def count_up(self, begin, pause_s=0.004):
+        """What it has read is what it writes upon. False if it was refused."""
+        return self.transact(begin, pause_s, self.replace)
+
+    def insert(self, _):
+        self.db.execute("INSERT INTO Item VALUES(?, ?, 'app')",
+                        (f"{self.name}-{self.draw.getrandbits(64):016x}", self.made))
+
+    def replace(self, number):
+        self.db.execute("INSERT INTO Item VALUES(?, ?, 'step')", (f"{self.name}-step-{number}",
+                                                                  number))
+        self.db.execute("UPDATE Item SET Number = ? WHERE Id = ?", (number + 1,
+                                                                    f"{self.name}-count"))
+
+    def transact(self, begin, pause_s, write):
         try:
             self.db.execute(begin)
-            self.db.execute("SELECT count(*), max(Number) FROM Item").fetchone()
+            number, _ = self.db.execute(
+                "SELECT ifnull(sum(Number), 0), (SELECT count(*) FROM Item) FROM Item "
+                "WHERE Id = ?", (f"{self.name}-count",)).fetchone()
             time.sleep(self.draw.uniform(0, pause_s))
-            self.db.execute("INSERT INTO Item VALUES(?, ?, 'app')",
-                            (f"{self.name}-{self.draw.getrandbits(64):016x}", self.made))
+            write(number)
             self.db.execute("COMMIT")
             return True
         except sqlite3.OperationalError as error:
@@ -223,6 +242,97 @@ class AppLocksTest(unittest.TestCase):
                 app.write(begin)
                 time.sleep(self.draw.uniform(0, 0.004))
         return sum(app.busy.values())
+
+    def test_refused_transactions_leave_nothing_and_pass_when_they_are_repeated(self):
+        """Every increment counts once, whatever was refused, and on every device."""
+        wal, rollback, colleague = self.device("a"), self.device("c", sql=TABLE), self.device("b")
+        for device in (wal, rollback):
+            device.shell(f"INSERT INTO Item VALUES('{device.name}-count', 0, 'app');")
+        flood = Colleague(colleague, every_s=0.02, rows=20)
+        tries = {device.name: [] for device in (wal, rollback)}
+        threads = [threading.Thread(target=self.count_up_many, args=(device, tries[device.name]))
+                   for device in (wal, rollback)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertGreater(flood.stop(), 2)
+        self.same(wal, rollback, colleague)
+
+        counted(**{f"tries of a transaction on {name}, at most": max(done)
+                   for name, done in tries.items()})
+        for device in (wal, rollback):
+            name, times = device.name, COUNTED
+            self.assertEqual(len(tries[name]), times, f"{name} did not come through")
+            steps = list(range(times))
+            for here in (wal, rollback, colleague):
+                self.assertEqual(here.rows("SELECT Number FROM Item WHERE Id = ?",
+                                           f"{name}-count"), [(times,)])
+                self.assertEqual([number for number, in here.rows(
+                    "SELECT Number FROM Item WHERE Id GLOB ? ORDER BY Number",
+                    f"{name}-step-*")], steps)
+            self.assertEqual(device.ledger("SELECT EntityId FROM SyncConflictArchives"), [])
+
+    def count_up_many(self, device, tries):
+        """How often each transaction was tried; shorter than it should be if one never passed."""
+        app = LockingApp(device, random.Random(SEED))
+        with contextlib.closing(app):
+            for i in range(COUNTED):
+                # Now and then it thinks for longer than the agent waits.
+                pause_s = 0.3 if i % 40 == 0 else 0.004
+                end = time.monotonic() + CONVERGED_MAX_S
+                done = 1
+                while not app.count_up("BEGIN", pause_s):
+                    done += 1
+                    if time.monotonic() > end:
+                        return
+                tries.append(done)
+                time.sleep(app.draw.uniform(0, 0.004))
+
+    def test_reader_that_thinks_for_long_reads_one_state_and_is_told_when_it_is_old(self):
+        """SQLite's own rule: what was read is not the newest any more, and may not be built on."""
+        wal, other = self.device("a"), self.device("b")
+        with contextlib.closing(sqlite3.connect(wal.db, timeout=0, isolation_level=None)) as app:
+            app.execute("BEGIN")
+            self.assertEqual(app.execute("SELECT count(*) FROM Item").fetchone(), (0,))
+            other.shell("INSERT INTO Item VALUES('b', 1, 'theirs');")
+            wait_until("it comes in all the same", lambda: wal.rows("SELECT 1 FROM Item"))
+
+            self.assertEqual(app.execute("SELECT count(*) FROM Item").fetchone(), (0,))
+            with self.assertRaises(sqlite3.OperationalError) as refused:
+                app.execute("INSERT INTO Item VALUES('a', 1, 'mine')")
+            self.assertEqual(refused.exception.sqlite_errorname, "SQLITE_BUSY_SNAPSHOT")
+            app.execute("ROLLBACK")
+            app.execute("INSERT INTO Item VALUES('a', 1, 'mine')")
+        self.same(wal, other)
+        self.assertEqual(other.rows("SELECT Id FROM Item ORDER BY Id"), [("a",), ("b",)])
+
+    def test_reader_of_a_rollback_journal_writes_while_a_page_waits_for_it(self):
+        """There a reader keeps others from committing: the agent lets go of the lock again."""
+        rollback, other = self.device("a", sql=TABLE), self.device("b")
+        with contextlib.closing(sqlite3.connect(rollback.db, timeout=0,
+                                                isolation_level=None)) as app:
+            for i in range(4):
+                app.execute("BEGIN")
+                app.execute("SELECT count(*) FROM Item").fetchone()
+                other.shell(f"INSERT INTO Item VALUES('b-{i}', 1, 'theirs');")
+                wait_until("a page waits", lambda: rollback.json(
+                    "status", check=False)["blockedByApp"])
+                wait_until("the app may write upon what it read",
+                           lambda n=i: self.passes(
+                               app, f"INSERT INTO Item VALUES('a-{n}', 1, 'mine')"), pause_s=0.001)
+                # Whoever reads just then is waited for.
+                wait_until("and commits", lambda: self.passes(app, "COMMIT"), pause_s=0.001)
+        self.same(rollback, other)
+        self.assertEqual(other.rows("SELECT count(*) FROM Item"), [(8,)])
+
+    def passes(self, app, sql):
+        try:
+            app.execute(sql)
+            return True
+        except sqlite3.OperationalError as error:
+            self.assertTrue(error.sqlite_errorname.startswith("SQLITE_BUSY"), error)
+            return False
 
     # --- Two agents.
 

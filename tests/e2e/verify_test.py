@@ -145,6 +145,51 @@ class VerifyTest(CliCase):
                          [kind["rows"] for kind in whole["types"]])
         self.assertEqual(self.report(c)["found"], 0)
 
+    def flip(self, device, *texts):
+        """One bit of each of these in the file itself, as a bad disk does it."""
+        device.shell("PRAGMA wal_checkpoint(TRUNCATE);")
+        data = bytearray(device.db.read_bytes())
+        for text in texts:
+            at = data.find(text.encode())
+            self.assertGreater(at, 0, text)
+            data[at + len(text) - 1] ^= 1
+        device.db.write_bytes(data)
+
+    def test_flipped_bytes_far_apart_in_many_rows_are_all_found(self):
+        self.world.setup("c")
+        rows = 101_000
+        c = Device(self.world, "c", interval="1h", tables=("T",), stamps=False, schema=None)
+        c.shell("CREATE TABLE T(K TEXT PRIMARY KEY, V TEXT, N INTEGER);"
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < "
+                f"{rows}) INSERT INTO T SELECT printf('k%06d', i), printf('value %06d.', i), i "
+                "FROM n;")
+        c.init()
+        c.agent_run("run")
+        # The ends, both sides of a slice of 1,000 and of what is saved at once, a few beside.
+        flipped = [1, 2, 999, 1000, 1001, 20_000, 20_001, 59_999, 77_777, 100_000, 100_999, rows]
+        self.flip(c, *(f"value {i:06}." for i in flipped))
+        self.silently(c, "DELETE FROM T WHERE K IN ('k000003', 'k065000');"
+                         f"INSERT INTO T VALUES('k050000a', '{SECRET}', 1);"
+                         "UPDATE T SET N = N + 1 WHERE K = 'k090000';")
+        expected = {(f"k{i:06}", "different", "V") for i in flipped} | {
+            ("k000003", "missingHere", ""), ("k065000", "missingHere", ""),
+            ("k050000a", "missingThere", ""), ("k090000", "different", "N")}
+
+        report = self.report(c, code=3)
+
+        self.assertEqual({(f["entityId"], f["kind"], ",".join(f.get("columns", ())))
+                          for f in report["findings"]}, expected)
+        self.assertEqual((report["found"], report["types"][0]["equal"]),
+                         (len(expected), rows - len(flipped) - 3))
+        repaired = self.report(c, "--repair", code=3)
+        self.assertEqual(repaired["repaired"], len(expected))
+        self.assertEqual(self.report(c)["found"], 0)
+        self.assertEqual(c.rows("SELECT count(*), sum(N), count(DISTINCT V) FROM T "
+                                "WHERE K <> 'k050000a'"),  # Which went to the service.
+                         [(rows, rows * (rows + 1) // 2, rows)])
+        self.assertEqual(c.rows("SELECT V FROM T WHERE K IN ('k000001', 'k101000') ORDER BY 1"),
+                         [("value 000001.",), ("value 101000.",)])
+
     def test_without_a_service_the_exit_code_is_4(self):
         self.world.service.stop()
 
