@@ -209,6 +209,7 @@ absl::Status Database::Configure(const OpenOptions& options) {
   SetLimits(db);
   PT_RETURN_IF_ERROR(SetBusyTimeout(options.busy_timeout));
   PT_RETURN_IF_ERROR(SetSwitch(db, SQLITE_DBCONFIG_DEFENSIVE, true));
+  if (options.abandon_wal) AbandonWal(*this);
   if (!options.legacy_schema) {
     PT_RETURN_IF_ERROR(SetSwitch(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, false));
     PT_RETURN_IF_ERROR(SetSwitch(db, SQLITE_DBCONFIG_DQS_DML, false));

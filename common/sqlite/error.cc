@@ -212,6 +212,10 @@ absl::Status CompileError(sqlite3* db, int code) {
   return MakeStatus(db, code, 0, sqlite3_errmsg(db));
 }
 
+absl::Status CorruptError(const Database& db, absl::string_view detail) {
+  return MakeStatus(db.handle(), SQLITE_CORRUPT, 0, detail);
+}
+
 int ExtendedCode(const absl::Status& status) {
   const auto payload = status.GetPayload(kCodePayload);
   int code = 0;

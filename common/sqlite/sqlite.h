@@ -40,6 +40,8 @@ struct OpenOptions {
   // trusted_schema off so does a trigger that calls one of its application's
   // functions or virtual tables. True leaves both at SQLite's default.
   bool legacy_schema = false;
+  // From the beginning as after AbandonWal: also where the opening fails.
+  bool abandon_wal = false;
   // Empty = the default. (GCC warns of designated initializers that leave a
   // member without one out.)
   std::string vfs{};  // NOLINT(readability-redundant-member-init)
@@ -65,6 +67,10 @@ std::string ConstraintName(const absl::Status& status);
 // The whole path of the file that the error speaks of; empty if it is not known.
 std::string FileOf(const absl::Status& status);
 bool IsBusy(const absl::Status& status);
+
+class Database;
+// What SQLite says of a damaged file, for whoever found the damage by asking.
+absl::Status CorruptError(const Database& db, absl::string_view detail);
 
 // One connection. Belongs to one thread at a time. Statements, transactions and
 // savepoints hold on to the connection, not to this object: it can be moved or

@@ -113,6 +113,7 @@ void CheckLocks(const std::string& path, Checkup& checkup) {
   sqlite::OpenOptions options;
   options.legacy_schema = true;
   options.busy_timeout = kLockPatience;
+  options.abandon_wal = true;  // It may be damaged.
   absl::StatusOr<sqlite::Database> db = sqlite::Database::Open(path, options);
   const absl::Status tried = db.ok() ? db->Exec("BEGIN IMMEDIATE; ROLLBACK") : db.status();
   if (!sqlite::IsBusy(tried)) {
@@ -356,11 +357,12 @@ void CheckDatabase(AgentContext& context, Checkup& checkup) {
   if (ledger.ok()) CheckRefusedTypes(*ledger, &request, checkup);
   const absl::StatusOr<Plan> plan = MakePlan(*db, request);
   if (!plan.ok() && (absl::IsDataLoss(plan.status()) || absl::IsUnavailable(plan.status()))) {
-    return checkup.Bad("database",
-                       absl::StrCat(path, " cannot be read (", plan.status().message(),
-                                    "): nothing is sent from it and nothing applied to it before "
-                                    "PRAGMA quick_check passes. Mend it, or put a backup there."),
-                       absl::StrCat("sqlite3 ", ShellWord(path), " 'PRAGMA quick_check'"));
+    return checkup.Bad(
+        "database",
+        absl::StrCat(path, " cannot be read (", plan.status().message(),
+                     "): nothing is sent from it and nothing applied to it before "
+                     "PRAGMA integrity_check passes. Mend it, or put a backup there."),
+        absl::StrCat("sqlite3 ", ShellWord(path), " 'PRAGMA integrity_check'"));
   }
   if (!plan.ok()) {
     return checkup.Bad("schema",

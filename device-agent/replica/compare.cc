@@ -122,8 +122,7 @@ absl::Status ReplicaImpl::CompareRow(const EntityKey& key, Table& table, const R
     if (same) return ledger_->NoteStale({key, ToldRevision(*state), true, true});
   }
   PT_REACHED("a comparison found an edit");
-  ++comparison_->found;
-  return EnqueueFound(key, state, row);
+  return EnqueueCompared(key, state, row);
 }
 
 absl::StatusOr<bool> ReplicaImpl::IsGone(sqlite::Database& db, Table& table,
@@ -177,9 +176,8 @@ absl::Status ReplicaImpl::CompareSending(sqlite::Database& db, Table& table) {
       if (state.has_value() || !key.ok()) continue;
       PT_ASSIGN_OR_RETURN(const Row row, ReadRow(db, table, *ledger_, *key));
       if (!row.absent) continue;
-      ++comparison_->found;
       const RowState sent{item.key, 0, "", item.time, {}, false};
-      PT_RETURN_IF_ERROR(EnqueueFound(item.key, sent, row));
+      PT_RETURN_IF_ERROR(EnqueueCompared(item.key, sent, row));
     }
   }
   return absl::OkStatus();
@@ -195,11 +193,27 @@ absl::Status ReplicaImpl::EnqueueGone(sqlite::Database& db, Table& table) {
     // Slices are snapshots of their own: it may have come back.
     PT_ASSIGN_OR_RETURN(const bool gone, IsGone(db, table, *state));
     if (!gone) continue;
-    ++comparison_->found;
-    PT_RETURN_IF_ERROR(EnqueueFound(key, state, absent));
+    PT_RETURN_IF_ERROR(EnqueueCompared(key, state, absent));
     if (many) PT_RETURN_IF_ERROR(HoldDeletion(key));
   }
   return absl::OkStatus();
+}
+
+absl::Status ReplicaImpl::EnqueueCompared(const EntityKey& key,
+                                          const std::optional<RowState>& state, const Row& row) {
+  ++comparison_->found;
+  PT_RETURN_IF_ERROR(ledger_->PutInt(kUnproven, 1));
+  return EnqueueFound(key, state, row);
+}
+
+// What differs from the states though nobody announced it can be damage, where no app
+// was caught that writes so. Asked before any of it is sent.
+absl::Status ReplicaImpl::ProveFound() {
+  PT_ASSIGN_OR_RETURN(const int64_t unproven, ledger_->GetInt(kUnproven, 0));
+  if (unproven == 0) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(const int64_t caught, ledger_->GetInt("scan_found", 0));
+  if (caught == 0) PT_RETURN_IF_ERROR(FindDamage(*snapshot_));
+  return ledger_->PutInt(kUnproven, 0);
 }
 
 absl::StatusOr<int64_t> ReplicaImpl::CountLiveStates(absl::string_view type) {

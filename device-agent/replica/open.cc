@@ -4,12 +4,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "common/base/planted.h"
@@ -42,6 +44,7 @@ sqlite::OpenOptions AppOptions(const std::string& vfs, absl::Duration wait) {
   options.foreign_keys = true;
   options.legacy_schema = true;
   options.vfs = vfs;
+  options.abandon_wal = true;
   return options;
 }
 
@@ -343,10 +346,11 @@ absl::Status ReplicaImpl::Reconnect() {
 }
 
 void ReplicaImpl::CloseConnections() {
-  if (IsWalGone()) {
-    Log(LogLevel::kWarning, "replica.wal_gone", {});
-    if (app_.has_value()) sqlite::AbandonWal(*app_);
-    if (snapshot_.has_value()) sqlite::AbandonWal(*snapshot_);
+  const bool gone = IsWalGone();
+  if (gone) Log(LogLevel::kWarning, "replica.wal_gone", {});
+  const bool sound = corrupt_.ok() && last_state_ != FileState::kUnreadable;
+  for (std::optional<sqlite::Database>* db : {&snapshot_, &app_}) {
+    if (db->has_value()) sqlite::AbandonWal(**db, gone || !sound);
   }
   wal_ = 0;
   snapshot_.reset();
@@ -355,7 +359,6 @@ void ReplicaImpl::CloseConnections() {
   watched_version_ = -1;
   seen_data_version_ = synced_data_version_ = retried_data_version_ = -1;
   checked_ = Checked();
-  whole_checked_at_.reset();
   triggers_on_ = true;
 }
 
@@ -413,7 +416,11 @@ absl::Status ReplicaImpl::CheckFile() {
   if (ours) {
     PT_ASSIGN_OR_RETURN(ours, IsOurs(*control));
   }
-  if (!ours && !(Recovering() && !recovery_ready_)) PT_RETURN_IF_ERROR(BeginRecovery());
+  if (!ours && !(Recovering() && !recovery_ready_)) {
+    // Whatever is different in it would be offered.
+    PT_RETURN_IF_ERROR(FindDamage(*app_));
+    PT_RETURN_IF_ERROR(BeginRecovery());
+  }
   if (Recovering() && !recovery_ready_) {
     // The plan is needed for what arrives meanwhile; our objects come back with
     // the recovery itself.
@@ -433,28 +440,45 @@ absl::Status ReplicaImpl::CheckWhole() {
   if (corrupt_.ok() && known == 0) return absl::OkStatus();
   if (known == 0) PT_RETURN_IF_ERROR(ledger_->PutInt(kCorrupt, 1));
   const absl::Duration now = clock_.Monotonic();
-  const bool soon = whole_checked_at_.has_value() && now - *whole_checked_at_ < kWholeCheckEvery;
-  if (soon && !corrupt_.ok()) return corrupt_;
+  if (!corrupt_.ok() && now < whole_check_at_) return corrupt_;
+  if (corrupt_.ok()) corrupt_ = sqlite::CorruptError(*app_, "it was damaged before");
   // A file that was mended in place has told no connection: its pages that are in a cache
   // would stay damaged.
   PT_RETURN_IF_ERROR(Reconnect());
-  whole_checked_at_ = now;
-  const absl::StatusOr<Value> verdict = app_->QueryValue("PRAGMA main.quick_check(1)");
-  if (!verdict.ok() && !absl::IsDataLoss(verdict.status())) return verdict.status();
-  if (verdict.ok() && verdict->type() == Value::Type::kText && verdict->bytes() == "ok") {
+  const absl::Status found = FindDamage(*app_);
+  const absl::Duration took = clock_.Monotonic() - now;
+  whole_check_at_ = now + std::max(kWholeCheckEvery, kWholeCheckPause * took);
+  if (!found.ok() && !absl::IsDataLoss(found)) return found;
+  if (found.ok()) {
     Log(LogLevel::kInfo, "replica.whole_again", {});
     corrupt_ = absl::OkStatus();
     return ledger_->PutInt(kCorrupt, 0);
   }
-  absl::Status damaged = absl::DataLossError(
-      "SQLITE_CORRUPT: PRAGMA quick_check finds damage. Nothing is sent from the file or applied "
-      "to it until it is mended or put back");
-  // SQLite's code and the file go with it.
-  (corrupt_.ok() ? verdict.status() : corrupt_)
-      .ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
-        damaged.SetPayload(url, payload);
-      });
-  return corrupt_ = damaged;
+  corrupt_ = sqlite::CorruptError(*app_,
+                                  "PRAGMA integrity_check finds damage. Nothing is sent from the "
+                                  "file or applied to it until it is mended or put back");
+  return corrupt_;
+}
+
+// DATA_LOSS if SQLite finds the file itself damaged. What rows hold against the rules of
+// their own schema is the app's, and so is an index of texts.
+absl::Status ReplicaImpl::FindDamage(sqlite::Database& db) {
+  for (const char* const check :
+       {"PRAGMA main.integrity_check(100)", "PRAGMA main.quick_check(100)"}) {
+    absl::StatusOr<sqlite::Statement> rows = db.Prepare(check);
+    absl::StatusOr<bool> more = rows.ok() ? rows->Step() : rows.status();
+    for (; more.ok() && *more; more = rows->Step()) {
+      const absl::string_view line = rows->Text(0);
+      const bool of_the_app = absl::StrContains(line, " value in ") ||
+                              absl::StartsWith(line, "CHECK constraint failed in ") ||
+                              absl::StrContains(line, "inverted index");
+      if (line != "ok" && !of_the_app) return sqlite::CorruptError(db, "");
+    }
+    // An index that needs a function or collation of the app's cannot be judged.
+    constexpr int kError = 1;  // sqlite.org/rescode.html
+    if (more.ok() || sqlite::ExtendedCode(more.status()) != kError) return more.status();
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<bool> ReplicaImpl::IsOurs(const ControlRow& control) {

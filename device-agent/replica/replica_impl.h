@@ -39,8 +39,13 @@ namespace ptdoc::sync {
 // Chunks and bounds.
 inline constexpr char kUninstalled[] = "uninstalled";  // in the ledger: 1 after `uninstall`
 inline constexpr size_t kLogChunkRows = 4096;
-inline constexpr char kCorrupt[] = "corrupt";  // in the ledger: 1 until quick_check passes
+inline constexpr char kCorrupt[] = "corrupt";  // in the ledger: 1 until integrity_check passes
 inline constexpr absl::Duration kWholeCheckEvery = absl::Seconds(10);
+// And at least so many times as long as it took.
+inline constexpr int kWholeCheckPause = 9;
+// In the ledger: 1 while a comparison has found edits, and nobody has asked yet whether
+// it is damage that makes them.
+inline constexpr char kUnproven[] = "unproven";
 inline constexpr size_t kSliceRows = 1000;
 inline constexpr size_t kSetAsideRetriesMax = 1000;
 // After commits of the app; doubled while nothing passes.
@@ -145,6 +150,7 @@ class ReplicaImpl final : public Replica {
 
  private:
   // --- open.cc: the two files, and whether the app's is the one we know.
+  absl::Status FindDamage(sqlite::Database& db);
   // For `init`: names the file.
   absl::Status AsDatabaseError(const absl::Status& status) const;
   absl::Status CheckPrepared();
@@ -415,6 +421,9 @@ class ReplicaImpl final : public Replica {
   absl::StatusOr<bool> IsGone(sqlite::Database& db, Table& table, const RowState& state);
   absl::Status EnqueueGone(sqlite::Database& db, Table& table);
   absl::Status CompareSending(sqlite::Database& db, Table& table);
+  absl::Status EnqueueCompared(const EntityKey& key, const std::optional<RowState>& state,
+                               const Row& row);
+  absl::Status ProveFound();
   absl::StatusOr<int64_t> CountLiveStates(absl::string_view type);
   absl::Status NoticeSilentCommit(int64_t log_rows);
   absl::StatusOr<bool> ScanSlice();
@@ -488,8 +497,8 @@ class ReplicaImpl final : public Replica {
   FileState last_state_ = FileState::kReady;
   // What SQLite said when it found the file corrupt; OK = it never did.
   mutable absl::Status corrupt_;
-  std::optional<absl::Duration> whole_checked_at_;  // of the monotonic clock
-  std::string file_problem_;                        // why it is kMissing or kUnreadable
+  absl::Duration whole_check_at_;  // of the monotonic clock: when it is looked at again
+  std::string file_problem_;       // why it is kMissing or kUnreadable
 
   Plan plan_;
   std::map<std::string, std::unique_ptr<Table>, std::less<>> tables_;

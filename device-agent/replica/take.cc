@@ -29,6 +29,7 @@ struct ReplicaImpl::Taking {
   std::set<EntityKey> visiting = {};   // children of integer keys, while their parents are taken
   std::set<EntityKey> undecided = {};  // those that wait for a parent
   bool met_itself = false;             // rows that refer to each other were among them
+  bool is_sound = false;               // the file was asked for damage
 };
 
 namespace {
@@ -107,6 +108,7 @@ absl::StatusOr<TakeReport> ReplicaImpl::Take(const TakeLimits& limits) {
       report.wants_fetch = drained.touched;
       return report;
     }
+    PT_RETURN_IF_ERROR(ProveFound());
     if (found == 0) return TakeFrom(*snapshot_, limits, nullptr);
     // Edits that no log row announces are read in a transaction of our own that
     // sets a page mark: else a file that is set back would show no trace of it.
@@ -269,6 +271,11 @@ absl::Status ReplicaImpl::TakeItem(Taking& taking, QueueItem item) {
   if (row->unreadable) {
     const std::string why = RowTooLarge(item.key, sqlite::kValueBytesMax, taking.limits.row_bytes);
     return FailItem(std::move(item), why);
+  }
+  if (row->absent && item.operation != Operation::kDelete && !taking.is_sound) {
+    // Nobody said that it was deleted: a damaged file has lost it, perhaps.
+    PT_RETURN_IF_ERROR(FindDamage(taking.db));
+    taking.is_sound = true;
   }
   PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(item.key));
   // Never sent. (Of a re-offer the service may well hold something.)

@@ -281,7 +281,7 @@ class DoctorTest(CliCase):
         with open(self.a.db, "r+b") as file:
             file.seek((root - 1) * size)
             file.write(b"\xa5" * size)
-        self.assert_found("database", "FAIL", "quick_check", command="quick_check")
+        self.assert_found("database", "FAIL", "integrity_check", command="integrity_check")
         self.a.db.write_bytes(kept)
 
     def test_restored_file_and_service(self):

@@ -127,7 +127,7 @@ class MishapsTest(unittest.TestCase):
                     file.seek((root - 1) * size)
                     file.write(b"\xa5" * size)
                 self.insert(self.b, f"b{number}")
-                wait_until("status says that it is damaged", lambda: "quick_check" in
+                wait_until("status says that it is damaged", lambda: "integrity_check" in
                            self.a.agent_run("status", check=False).stdout, CONVERGED_MAX_S)
                 # Nothing of it went out: to the others all rows are there.
                 self.assertEqual(len(self.ids(self.b)), 20 + number)
