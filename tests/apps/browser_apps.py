@@ -14,6 +14,7 @@ class Firefox(RealApp):
     """Bookmarks with tags and keywords, and history. What Firefox derives in triggers of
     its own connection is computed after versions of others were applied."""
     name = "firefox"
+    version = ("firefox-esr", "--version")
     programs = ("firefox-esr",)
     path = "profile/places.sqlite"
     prepare = ("CREATE UNIQUE INDEX moz_places_url ON moz_places(url);"
@@ -144,6 +145,7 @@ class Firefox(RealApp):
 class Chromium(RealApp):
     """History. Its connection has triggers off: what it wrote is found by comparing."""
     name = "chromium"
+    version = ("chromium", "--version")
     programs = ("chromium",)
     path = "profile/Default/History"
     prepare = ("CREATE UNIQUE INDEX urls_url ON urls(url);"

@@ -11,6 +11,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 class Buku(RealApp):
     """Bookmarks. Its integer key is renumbered with every deletion: the URL is the key."""
     name = "buku"
+    version = ("dpkg-query", "-W", "buku")
     programs = ("buku",)
     path = ".local/share/buku/bookmarks.db"
     entities = '[[entity]]\ntable = "bookmarks"\nkey = "URL"\n'
@@ -47,6 +48,7 @@ class Buku(RealApp):
 class GnuCash(RealApp):
     """Accounts. What people see stands in tables with a GUID; slots have integers."""
     name = "gnucash"
+    version = ("dpkg-query", "-W", "python3-gnucash")
     modules = ("gnucash",)
     path = "book.gnucash"
     tables = ("books", "commodities", "accounts", "transactions", "splits", "prices", "lots",
@@ -75,6 +77,7 @@ class GnuCash(RealApp):
 class Newsboat(RealApp):
     """Feeds. The list of feeds has its URL as key; its items have integers."""
     name = "newsboat"
+    version = ("newsboat", "--version")
     programs = ("newsboat",)
     path = ".newsboat/cache.db"
     entities = '[[entity]]\ntable = "rss_feed"\n'
@@ -123,6 +126,7 @@ class Calibre(RealApp):
     """Books. Their uuid is made UNIQUE by hand; everything else has a key of its own
     beside its integer, names of which calibre ignores the case."""
     name = "calibre"
+    version = ("calibredb", "--version")
     programs = ("calibredb",)
     path = "library/metadata.db"
     prepare = "CREATE UNIQUE INDEX books_uuid ON books(uuid);"
@@ -187,6 +191,7 @@ class Calibre(RealApp):
 class Beets(RealApp):
     """Music. A track is known by its file; albums get a column that names them."""
     name = "beets"
+    version = ("beet", "--version")
     programs = ("beet",)
     modules = ("mediafile",)
     path = "beets/library.db"
@@ -258,6 +263,7 @@ class Refused(RealApp):
 
 class Fossil(Refused):
     name = "fossil"
+    version = ("fossil", "version")
     programs = ("fossil",)
     path = "repository.fossil"
 

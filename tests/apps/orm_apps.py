@@ -52,6 +52,7 @@ class People(RealApp):
 
 class Django(People):
     name = "django"
+    version = (PYTHON, "-m", "django", "--version")
     modules = ("django",)
     script = "django_people.py"
     tables = ("people_visit", "people_person")
@@ -60,6 +61,7 @@ class Django(People):
 
 class Alembic(People):
     name = "alembic"
+    version = ("alembic", "--version")
     modules = ("alembic",)
     script = "alembic_people.py"
     tables = ("visit", "person")
@@ -80,6 +82,7 @@ class Listed(People):
 
 class ActiveRecord(Listed):
     name = "rails"
+    version = ("ruby", "-e", "require 'active_record'; puts ActiveRecord.version")
     programs = ("ruby",)
     script = "active_record.rb"
     runner = "ruby"
@@ -90,6 +93,7 @@ class ActiveRecord(Listed):
 class Eloquent(Listed):
     """Laravel's own ids, which stay local; the uuid beside them is the key."""
     name = "laravel"
+    version = ("dpkg-query", "-W", "php-illuminate-database")
     programs = ("php",)
     script = "eloquent.php"
     runner = "php"
@@ -106,6 +110,7 @@ class TypeOrm(Listed):
     """Generated ids, which stay local, and a table of links between them. Its modules
     are looked for in NODE_PATH."""
     name = "typeorm"
+    version = ("node", "-p", "require('typeorm/package.json').version")
     programs = ("node",)
     script = "typeorm_people.js"
     runner = "node"
@@ -128,9 +133,18 @@ class TypeOrm(Listed):
         return home.call(self.runner, HERE / self.script, home.db, *args, env=self.env())
 
 
+class TypeOrmMigrations(TypeOrm):
+    """The same with the migrations that people write."""
+    name = "typeorm-migrations"
+
+    def env(self):
+        return {**super().env(), "PEOPLE_MIGRATIONS": "1"}
+
+
 class DjangoIds(RealApp):
     """Django's AutoField ids, which stay local: a uuid or a name is the key."""
     name = "django-ids"
+    version = (PYTHON, "-m", "django", "--version")
     modules = ("django",)
     path = "app.db"
     entities = "".join(f'[[entity]]\ntable = "library_{table}"\nkey = "{key}"\n' for table, key in

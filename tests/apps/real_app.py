@@ -1,6 +1,7 @@
 """What the replays of real applications have in common (see replay.py)."""
 import contextlib
 import json
+import os
 import pathlib
 import shutil
 import sqlite3
@@ -9,6 +10,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 from harness import PYTHON, Device, World, wait_until  # noqa: E402,F401
+from synced_rows import SyncedRows  # noqa: E402
 
 
 class Missing(Exception):
@@ -47,7 +49,7 @@ class RealApp:
     path = ""         # of the file below HOME
     entities = ""     # [[entity]] of agent.toml; empty = nothing can be synced
     prepare = ""      # SQL that a person runs once, before the file goes to other devices
-    tables = ()       # that must hold the same in the end
+    tables = ()       # those of `entities`, where refusals of others are told
 
     def require(self):
         for program in self.programs:
@@ -57,6 +59,15 @@ class RealApp:
             if subprocess.run([PYTHON, "-c", f"import {module}"],
                               capture_output=True).returncode != 0:
                 raise Missing(f"python3 module {module}")
+
+    def shown_version(self):
+        """What the application says of itself, in one line."""
+        if not self.version:
+            return "version unknown"
+        done = subprocess.run(self.version, capture_output=True, text=True, timeout=60,
+                              check=False, env={"PATH": "/usr/bin:/bin:/usr/games", "HOME": "/tmp",
+                                                "NODE_PATH": os.environ.get("NODE_PATH", "")})
+        return ((done.stdout or done.stderr).strip().splitlines() or ["version unknown"])[0]
 
     # --- What an application brings along.
 
@@ -150,8 +161,9 @@ class RealApp:
     def same(self, a, b):
         shown = self.read(a), self.read(b)
         check(shown[0] == shown[1], f"the application shows {shown[0]!r} and {shown[1]!r}")
-        held = a.content(self.tables), b.content(self.tables)
+        held = SyncedRows(a, self.entities).all(), SyncedRows(b, self.entities).all()
         check(held[0] == held[1], f"rows differ: {difference(*held)}")
+        self.compared = {table: len(rows) for table, rows in held[0].items()}
 
     @staticmethod
     def integrity(home):
@@ -170,7 +182,8 @@ def check(what, message):
 
 
 def difference(a, b):
-    return {table: len(set(map(repr, a[table])) ^ set(map(repr, b[table])))
+    """By table, a few of the rows that only one of them has."""
+    return {table: sorted(set(map(repr, a[table])) ^ set(map(repr, b[table])))[:4]
             for table in a if a[table] != b[table]}
 
 

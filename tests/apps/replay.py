@@ -10,13 +10,13 @@ import sys
 import time
 import traceback
 
-from orm_apps import ActiveRecord, Alembic, Django, DjangoIds, Eloquent, TypeOrm
+from orm_apps import ActiveRecord, Alembic, Django, DjangoIds, Eloquent, TypeOrm, TypeOrmMigrations
 from desktop_apps import Beets, Buku, Calibre, Fossil, GnuCash, Newsboat
 from browser_apps import Chromium, Firefox
 from real_app import Missing
 
 APPS = [Buku(), GnuCash(), Newsboat(), Calibre(), Beets(), Django(), DjangoIds(), Alembic(),
-        ActiveRecord(), Eloquent(), TypeOrm(), Firefox(), Chromium(), Fossil()]
+        ActiveRecord(), Eloquent(), TypeOrm(), TypeOrmMigrations(), Firefox(), Chromium(), Fossil()]
 
 
 def main():
@@ -37,6 +37,10 @@ def main():
             traceback.print_exc()
             failed += 1
             verdict, sentence = "FAILED", str(error)[:300]
+        if verdict == "two-way":
+            rows = getattr(app, "compared", {})
+            sentence = (f"{sum(rows.values())} rows of {len(rows)} tables compared; "
+                        f"{app.shown_version()}; {sentence}")
         print(f"{app.name:12} {verdict:9} {time.monotonic() - begin:5.1f} s  {sentence}",
               flush=True)
     sys.exit(1 if failed else 0)

@@ -1,15 +1,17 @@
 // TypeORM on one SQLite file: generated integers as keys, a uuid beside them, and
-// `synchronize`, which makes tables anew whose entities have changed.
+// `synchronize`, which makes tables anew whose entities have changed; with PEOPLE_MIGRATIONS
+// in the environment its migrations, whose query runner does the same.
 //   node typeorm_people.js FILE migrate 1|2 | add KEY NAME | rename KEY NAME | remove KEY | list
 require('reflect-metadata');
 const { randomUUID } = require('crypto');
 const fs = require('fs');
-const { DataSource, EntitySchema } = require('typeorm');
+const { DataSource, EntitySchema, Table, TableColumn, TableIndex } = require('typeorm');
 
 const [file, verb, ...args] = process.argv.slice(2);
 const marker = `${file}.second`; // Which version of the program this device runs.
 if (verb === 'migrate' && args[0] === '2') fs.writeFileSync(marker, '');
 const second = fs.existsSync(marker);
+const migrates = Boolean(process.env.PEOPLE_MIGRATIONS);
 
 const Person = new EntitySchema({
   name: 'Person',
@@ -45,13 +47,50 @@ const Group = new EntitySchema({
   },
 });
 
+const id = { name: 'id', type: 'integer', isPrimary: true, isGenerated: true,
+  generationStrategy: 'increment' };
+const named = { name: 'uuid', type: 'varchar', isUnique: true };
+const link = (name) => ({ name, type: 'integer', isPrimary: true });
+const foreign = (column, table) => ({ columnNames: [column], referencedTableName: table,
+  referencedColumnNames: ['id'], onDelete: 'CASCADE' });
+
+class First1700000000000 {
+  async up(runner) {
+    await runner.createTable(new Table({ name: 'person', columns: [
+      id, named, { name: 'name', type: 'varchar' },
+      { name: 'phone', type: 'varchar', isNullable: true }] }));
+    await runner.createTable(new Table({ name: 'visit', columns: [
+      id, named, { name: 'note', type: 'text', isNullable: true },
+      { name: 'changed', type: 'datetime', default: "datetime('now')" },
+      { name: 'personId', type: 'integer', isNullable: true }],
+    foreignKeys: [foreign('personId', 'person')] }));
+    await runner.createTable(new Table({ name: 'group', columns: [
+      id, { name: 'name', type: 'varchar', isUnique: true }] }));
+    await runner.createTable(new Table({ name: 'person_groups_group',
+      columns: [link('personId'), link('groupId')],
+      foreignKeys: [foreign('personId', 'person'), foreign('groupId', 'group')] }));
+  }
+}
+
+// Each of these but the index makes its table anew.
+class Second1700000000001 {
+  async up(runner) {
+    await runner.addColumn('person', new TableColumn({ name: 'nick', type: 'varchar',
+      isNullable: true, default: "'none'" }));
+    await runner.changeColumn('person', 'name', new TableColumn({ name: 'name', type: 'text' }));
+    await runner.createIndex('visit', new TableIndex({ name: 'visit_note', columnNames: ['note'] }));
+  }
+}
+
 const find = (people, phone) =>
   people.findOneOrFail({ where: { phone }, relations: { visits: true, groups: true } });
 
 async function main() {
   const source = new DataSource({
     type: 'better-sqlite3', database: file, timeout: 20000, entities: [Person, Visit, Group],
-    synchronize: verb === 'migrate',
+    synchronize: verb === 'migrate' && !migrates,
+    migrations: second ? [First1700000000000, Second1700000000001] : [First1700000000000],
+    migrationsRun: verb === 'migrate' && migrates,
   });
   await source.initialize();
   const people = source.getRepository('Person');
