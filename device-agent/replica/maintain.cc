@@ -79,7 +79,8 @@ absl::Status ReplicaImpl::RetryAfterCommits() {
   if (waiting == 0) return absl::OkStatus();
   PageReport retried;
   set_aside_may_pass_ = true;
-  PT_RETURN_IF_ERROR(RetrySetAside(/*caught_up=*/true, &retried));
+  PT_RETURN_IF_ERROR(RetrySetAside(/*caught_up=*/true, &retried, Deletions::kLeave));
+  set_aside_may_pass_ = true;  // Deletions, with the next page.
   retry_delay_ = retried.applied > 0 ? kRetryDelayMin : std::min(2 * retry_delay_, kRetryDelayMax);
   retry_at_ = clock_.Monotonic() + retry_delay_;
   return absl::OkStatus();

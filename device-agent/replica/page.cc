@@ -150,7 +150,7 @@ absl::StatusOr<bool> ReplicaImpl::EndCatchUp() {
 // Versions that the schema refused may pass now that others stand. Between pages
 // one round, on as long as it helps; at the end of a catch-up each gets its turn,
 // for no page may come for a long time.
-absl::Status ReplicaImpl::RetrySetAside(bool caught_up, PageReport* report) {
+absl::Status ReplicaImpl::RetrySetAside(bool caught_up, PageReport* report, Deletions deletions) {
   if (mode_ != Mode::kNormal || !set_aside_may_pass_) return absl::OkStatus();
   {
     // Those of a history that is gone, which an item held up so far, are fetched.
@@ -161,7 +161,7 @@ absl::Status ReplicaImpl::RetrySetAside(bool caught_up, PageReport* report) {
   size_t without_success = 0;
   while (true) {
     size_t tried = 0;
-    PT_ASSIGN_OR_RETURN(const uint32_t passed, RetrySomeSetAside(report, &tried));
+    PT_ASSIGN_OR_RETURN(const uint32_t passed, RetrySomeSetAside(report, &tried, deletions));
     if (report->file != FileState::kReady) return absl::OkStatus();
     without_success = passed > 0 ? 0 : without_success + tried;
     PT_ASSIGN_OR_RETURN(const uint32_t set_aside, ledger_->CountSetAside());
@@ -172,13 +172,15 @@ absl::Status ReplicaImpl::RetrySetAside(bool caught_up, PageReport* report) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<uint32_t> ReplicaImpl::RetrySomeSetAside(PageReport* report, size_t* tried) {
+absl::StatusOr<uint32_t> ReplicaImpl::RetrySomeSetAside(PageReport* report, size_t* tried,
+                                                        Deletions deletions) {
   PT_ASSIGN_OR_RETURN(const std::vector<SetAside> waiting,
                       ledger_->ListSetAside(kSetAsideRetriesMax));
   std::vector<Version> versions;
   for (const SetAside& entry : waiting) {
     const Table* table = TableOf(entry.version.key.type);
     if (table == nullptr || table->plan.apply_mode == ApplyMode::kCaptureOnly) continue;
+    if (entry.version.deleted && deletions == Deletions::kLeave) continue;
     versions.push_back(entry.version);
   }
   *tried = versions.size();

@@ -285,10 +285,15 @@ class ReplicaImpl final : public Replica {
   absl::StatusOr<FileState> ReadyToWrite(bool drain);
   absl::Status PlanVersions(Planning& planning, const std::vector<Version>& versions);
   absl::StatusOr<std::vector<EntityKey>> KeysToFetch(size_t limit);
-  absl::Status RetrySetAside(bool caught_up, PageReport* report);
+  // Deletions only where the service has just been heard: what a foreign key deletes
+  // with them may be lost to it.
+  enum class Deletions : uint8_t { kTry, kLeave };
+  absl::Status RetrySetAside(bool caught_up, PageReport* report,
+                             Deletions deletions = Deletions::kTry);
   absl::Status RetryAfterCommits();
   // One round of the above; `*tried` = how many versions it looked at.
-  absl::StatusOr<uint32_t> RetrySomeSetAside(PageReport* report, size_t* tried);
+  absl::StatusOr<uint32_t> RetrySomeSetAside(PageReport* report, size_t* tried,
+                                             Deletions deletions);
   absl::StatusOr<bool> EndCatchUp();
   // --- classify.cc: what becomes of one version.
   absl::Status Classify(Planning& planning, const Version& version);
