@@ -195,7 +195,15 @@ void SimDevice::RestoreOne() {
   const ArchiveEntry& entry = (*archives)[world_.rng().Below(archives->size())];
   world_.PairMayBreak(entry.key);
   const Rows before = app_.ReadAll();
+  const std::vector<Promise> promised = promises_;
   const absl::Status done = replica_->RestoreArchived(entry.conflict_id).status();
+  // What the app wrote into the row amid this is the past of what stands there now.
+  std::erase_if(promises_, [&](const Promise& one) {
+    return done.ok() && one.key == entry.key &&
+           std::none_of(promised.begin(), promised.end(), [&](const Promise& old) {
+             return old.key == one.key && old.content == one.content;
+           });
+  });
   // An edit like the app's own.
   Remember(app_.Difference(before));
   if (done.ok()) world_.Count("archived row restored");
