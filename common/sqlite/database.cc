@@ -12,6 +12,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "common/base/status.h"
+#include "common/sqlite/abandon.h"
 #include "common/sqlite/connection.h"
 
 namespace ptdoc::sqlite {
