@@ -199,11 +199,29 @@ absl::StatusOr<Attempt> ReplicaImpl::WriteToApp(Work& work, const Intent& intent
   return Attempt::kDone;
 }
 
+// A row whose key refers to rows that count themselves is found through them: it goes
+// before they do, whatever the order in which the app deleted them.
+void ReplicaImpl::PutLinksFirst(std::vector<Todo>* todo) {
+  const auto is_gone_link = [](const Todo& entry) {
+    const Target& target = *entry.target;
+    return target.table->translates_key && (target.act == Act::kRemove || target.version.deleted);
+  };
+  const auto others = std::stable_partition(todo->begin(), todo->end(), is_gone_link);
+  if (others - todo->begin() < 2) return;
+  const std::vector<Table*> tables = ParentsFirst();
+  const auto depth = [&](const Todo& entry) {
+    return std::find(tables.begin(), tables.end(), entry.target->table) - tables.begin();
+  };
+  std::stable_sort(todo->begin(), others,
+                   [&](const Todo& a, const Todo& b) { return depth(a) > depth(b); });
+}
+
 absl::StatusOr<Attempt> ReplicaImpl::WriteAll(Writing& writing) {
   std::vector<Todo> todo;
   for (Target& target : writing.work.targets) {
     if (GoesIntoTheApp(target)) todo.push_back({&target, absl::OkStatus()});
   }
+  PutLinksFirst(&todo);
   PT_ASSIGN_OR_RETURN(const Attempt plain, WritePlainly(writing, &todo));
   if (plain != Attempt::kDone) return plain;
   bool parked = false;

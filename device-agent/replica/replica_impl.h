@@ -228,6 +228,7 @@ class ReplicaImpl final : public Replica {
   absl::StatusOr<Attempt> WriteAll(Writing& writing);
   // Writes what can be written; the rest stays in `todo` with its error.
   struct Todo;
+  void PutLinksFirst(std::vector<Todo>* todo);
   absl::StatusOr<Attempt> WritePlainly(Writing& writing, std::vector<Todo>* todo);
   absl::StatusOr<bool> WriteEachPlainly(Writing& writing, const std::vector<Todo>& todo);
   absl::Status WriteRound(Writing& writing, std::vector<Todo>* todo);

@@ -356,5 +356,75 @@ TEST_F(CompositeReferenceTest, OneWithoutItsRoomHoldsUpNoOther) {
   EXPECT_THAT(b_.Query(kBookings), ElementsAre("k1|Eve|ent|101|small"));
 }
 
+// --- Links whose key says whose they are, and no foreign key declares it.
+
+constexpr char kLibrary[] =
+    "CREATE TABLE item(id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE);"
+    "CREATE TABLE mood(id INTEGER PRIMARY KEY, item INTEGER NOT NULL, name TEXT NOT NULL,"
+    " UNIQUE(item, name));"
+    "CREATE TABLE vote(id INTEGER PRIMARY KEY, mood INTEGER NOT NULL, who TEXT NOT NULL,"
+    " UNIQUE(mood, who))";
+
+class LinkTest : public CompositeTest {
+ protected:
+  void SetUp() override {
+    EntityConfig mood = Entity("mood", {"item", "name"});
+    mood.references = {{"item", "item"}};
+    EntityConfig vote = Entity("vote", {"mood", "who"});
+    vote.references = {{"mood", "mood"}};
+    Configure({Entity("item", {"path"}), mood, vote});
+    BeginBoth(kLibrary);
+    a_.Sql(
+        "INSERT INTO item VALUES (1, 'x'), (2, 'y');"
+        "INSERT INTO mood VALUES (1, 1, 'sad'), (2, 2, 'sad');"
+        "INSERT INTO vote VALUES (1, 1, 'ann'), (2, 2, 'ann')");
+    Cycle();
+    ASSERT_EQ(b_.Query("SELECT who FROM vote").size(), 2u);
+  }
+  void ExpectOneOfEach() {
+    Cycle();
+    for (TestDevice* device : {&a_, &b_}) {
+      EXPECT_THAT(device->Query("SELECT path FROM item"), ElementsAre("y")) << device->name();
+      EXPECT_THAT(device->Query("SELECT item.path FROM mood LEFT JOIN item ON item.id = item"),
+                  ElementsAre("y"))
+          << device->name();
+      EXPECT_THAT(device->Query("SELECT mood.name FROM vote LEFT JOIN mood ON mood.id = mood"),
+                  ElementsAre("sad"))
+          << device->name();
+    }
+    ExpectAtRest();
+  }
+};
+
+TEST_F(LinkTest, DeletedAfterWhatItBelongsToItGoesOnOtherDevicesToo) {
+  b_.Sql(
+      "BEGIN; DELETE FROM item WHERE id = 1; DELETE FROM mood WHERE item = 1;"
+      "DELETE FROM vote WHERE mood = 1; COMMIT");
+
+  ExpectOneOfEach();
+}
+
+TEST_F(LinkTest, DeletedBeforeWhatItBelongsToItGoesOnOtherDevicesToo) {
+  b_.Sql(
+      "BEGIN; DELETE FROM vote WHERE mood = 1; DELETE FROM mood WHERE item = 1;"
+      "DELETE FROM item WHERE id = 1; COMMIT");
+
+  ExpectOneOfEach();
+}
+
+// The app forbids that anything goes before its links.
+TEST_F(LinkTest, GoesBeforeWhatAnAppLetsGoLastOnly) {
+  for (TestDevice* device : {&a_, &b_}) {
+    device->Sql(
+        "CREATE TRIGGER used BEFORE DELETE ON item WHEN EXISTS (SELECT 1 FROM mood WHERE item = "
+        "OLD.id) BEGIN SELECT RAISE(ABORT, 'it is used'); END");
+  }
+  b_.Sql(
+      "BEGIN; DELETE FROM vote WHERE mood = 1; DELETE FROM mood WHERE item = 1;"
+      "DELETE FROM item WHERE id = 1; COMMIT");
+
+  ExpectOneOfEach();
+}
+
 }  // namespace
 }  // namespace ptdoc::sync
