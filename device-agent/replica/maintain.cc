@@ -80,7 +80,12 @@ absl::Status ReplicaImpl::RetryAfterCommits() {
   PageReport retried;
   set_aside_may_pass_ = true;
   PT_RETURN_IF_ERROR(RetrySetAside(/*caught_up=*/true, &retried, Deletions::kLeave));
-  set_aside_may_pass_ = true;  // Deletions, with the next page.
+  // Deletions that the schema refused are tried with the next page. Those that would take
+  // an edit along wait for what becomes of the edit, not for the app.
+  PT_ASSIGN_OR_RETURN(const std::vector<SetAside> left, ledger_->ListSetAside(kSetAsideRetriesMax));
+  set_aside_may_pass_ = std::any_of(left.begin(), left.end(), [](const SetAside& one) {
+    return one.version.deleted && one.code != "TOUCHES_EDIT";
+  });
   retry_delay_ = retried.applied > 0 ? kRetryDelayMin : std::min(2 * retry_delay_, kRetryDelayMax);
   retry_at_ = clock_.Monotonic() + retry_delay_;
   return absl::OkStatus();

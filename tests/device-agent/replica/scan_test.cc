@@ -51,9 +51,9 @@ class EnginePeer final : public Peer {
 
 // The agent's cycle over both files, with hours between two looks by itself. Comparing
 // a slice takes as long as a test says.
-class ScanTest : public ReplicaTest {
+class ScanPaceTest : public ReplicaTest {
  protected:
-  ScanTest() : peer_(service_, "dev-a") {}
+  ScanPaceTest() : peer_(service_, "dev-a") {}
 
   // As after an app was caught, or before.
   void Begin(bool caught) {
@@ -112,7 +112,7 @@ class ScanTest : public ReplicaTest {
   std::unique_ptr<AgentCore> core_;
 };
 
-TEST_F(ScanTest, CommitOfAnAppThatWasCaughtIsSentWithinSeconds) {
+TEST_F(ScanPaceTest, CommitOfAnAppThatWasCaughtIsSentWithinSeconds) {
   Begin(/*caught=*/true);
 
   WriteSilently("UPDATE Patient SET Name = 'silent' WHERE Id = 'p0007'");
@@ -124,7 +124,7 @@ TEST_F(ScanTest, CommitOfAnAppThatWasCaughtIsSentWithinSeconds) {
   EXPECT_THAT(peer_.sent, ElementsAre("p0007"));
 }
 
-TEST_F(ScanTest, FirstSilentCommitIsFoundAMinuteLaterAndTheNextOneAtOnce) {
+TEST_F(ScanPaceTest, FirstSilentCommitIsFoundAMinuteLaterAndTheNextOneAtOnce) {
   Begin(/*caught=*/false);
 
   WriteSilently("UPDATE Patient SET Name = 'silent' WHERE Id = 'p0007'");
@@ -140,7 +140,7 @@ TEST_F(ScanTest, FirstSilentCommitIsFoundAMinuteLaterAndTheNextOneAtOnce) {
   EXPECT_THAT(peer_.sent, ElementsAre("vp1200"));
 }
 
-TEST_F(ScanTest, TakesTwoPercentOfACoreWhateverIsCommitted) {
+TEST_F(ScanPaceTest, TakesTwoPercentOfACoreWhateverIsCommitted) {
   Begin(/*caught=*/true);
   slice_takes_ = absl::Milliseconds(20);
   int commits = 0;
@@ -155,7 +155,7 @@ TEST_F(ScanTest, TakesTwoPercentOfACoreWhateverIsCommitted) {
   EXPECT_GT(commits, 500);
 }
 
-TEST_F(ScanTest, CommitsWithoutEndDoNotKeepItFromTheLastRow) {
+TEST_F(ScanPaceTest, CommitsWithoutEndDoNotKeepItFromTheLastRow) {
   Begin(/*caught=*/true);
   slice_takes_ = absl::Milliseconds(5);
   int commits = 0;
@@ -170,7 +170,7 @@ TEST_F(ScanTest, CommitsWithoutEndDoNotKeepItFromTheLastRow) {
   EXPECT_THAT(peer_.sent, Contains("vp1200"));
 }
 
-TEST_F(ScanTest, WaitsForAFileThatTheAppHolds) {
+TEST_F(ScanPaceTest, WaitsForAFileThatTheAppHolds) {
   Begin(/*caught=*/true);
   WriteSilently("UPDATE Patient SET Name = 'silent' WHERE Id = 'p0007'");
   a_.Sql("BEGIN EXCLUSIVE");
@@ -188,7 +188,7 @@ TEST_F(ScanTest, WaitsForAFileThatTheAppHolds) {
 }
 
 // What a scan has behind it was compared too early for whoever wants all rows compared.
-TEST_F(ScanTest, MigrationAmidAScanHasEveryRowCompared) {
+TEST_F(ScanPaceTest, MigrationAmidAScanHasEveryRowCompared) {
   BeginBoth();
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1'); INSERT INTO Visit(Id) VALUES('v1')");
   SyncBoth();
@@ -212,7 +212,7 @@ TEST_F(ScanTest, MigrationAmidAScanHasEveryRowCompared) {
 
 // A renamed row changes what others say that refer to it by its local number: also those
 // which the comparison under way has behind it.
-TEST_F(ScanTest, ComparisonThatIsWantedAmidAnotherIsDoneAfterIt) {
+TEST_F(ScanPaceTest, ComparisonThatIsWantedAmidAnotherIsDoneAfterIt) {
   BeginBoth();
   a_.Sql("INSERT INTO Patient VALUES('p1', 'Ann', '1'); INSERT INTO Visit(Id) VALUES('v1')");
   SyncBoth();
