@@ -61,7 +61,7 @@ class Django(People):
 
 class Alembic(People):
     name = "alembic"
-    version = ("alembic", "--version")
+    version = (PYTHON, "-c", "import alembic; print(alembic.__version__)")
     modules = ("alembic",)
     script = "alembic_people.py"
     tables = ("visit", "person")

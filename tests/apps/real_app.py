@@ -62,12 +62,17 @@ class RealApp:
 
     def shown_version(self):
         """What the application says of itself, in one line."""
+        unknown = "version unknown"
         if not self.version:
-            return "version unknown"
-        done = subprocess.run(self.version, capture_output=True, text=True, timeout=60,
-                              check=False, env={"PATH": "/usr/bin:/bin:/usr/games", "HOME": "/tmp",
-                                                "NODE_PATH": os.environ.get("NODE_PATH", "")})
-        return ((done.stdout or done.stderr).strip().splitlines() or ["version unknown"])[0]
+            return unknown
+        try:
+            done = subprocess.run(self.version, capture_output=True, text=True, timeout=60,
+                                  env={"PATH": "/usr/bin:/bin:/usr/games", "HOME": "/tmp",
+                                       "NODE_PATH": os.environ.get("NODE_PATH", "")})
+        except OSError:
+            return unknown
+        lines = (done.stdout or done.stderr).strip().splitlines()
+        return lines[0] if lines and done.returncode == 0 else unknown
 
     # --- What an application brings along.
 
