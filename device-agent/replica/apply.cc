@@ -202,18 +202,23 @@ absl::StatusOr<Attempt> ReplicaImpl::WriteToApp(Work& work, const Intent& intent
 // A row whose key refers to rows that count themselves is found through them: it goes
 // before they do, whatever the order in which the app deleted them.
 void ReplicaImpl::PutLinksFirst(std::vector<Todo>* todo) {
-  const auto is_gone_link = [](const Todo& entry) {
+  std::vector<Todo> links;
+  std::erase_if(*todo, [&](const Todo& entry) {
     const Target& target = *entry.target;
-    return target.table->translates_key && (target.act == Act::kRemove || target.version.deleted);
-  };
-  const auto others = std::stable_partition(todo->begin(), todo->end(), is_gone_link);
-  if (others - todo->begin() < 2) return;
-  const std::vector<Table*> tables = ParentsFirst();
-  const auto depth = [&](const Todo& entry) {
-    return std::find(tables.begin(), tables.end(), entry.target->table) - tables.begin();
-  };
-  std::stable_sort(todo->begin(), others,
-                   [&](const Todo& a, const Todo& b) { return depth(a) > depth(b); });
+    const bool deletes = target.act == Act::kRemove || target.version.deleted;
+    if (deletes && target.table->translates_key) links.push_back(entry);
+    return deletes && target.table->translates_key;
+  });
+  if (links.size() > 1) {
+    // A link may be found through another one.
+    const std::vector<Table*> tables = ParentsFirst();
+    const auto depth = [&](const Todo& entry) {
+      return std::find(tables.begin(), tables.end(), entry.target->table) - tables.begin();
+    };
+    std::sort(links.begin(), links.end(),
+              [&](const Todo& a, const Todo& b) { return depth(a) > depth(b); });
+  }
+  todo->insert(todo->begin(), links.begin(), links.end());
 }
 
 absl::StatusOr<Attempt> ReplicaImpl::WriteAll(Writing& writing) {
