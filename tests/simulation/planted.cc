@@ -100,7 +100,6 @@ const std::vector<std::string>& PlantedBugs() {
                                    "the type list is left out of the cursor",
                                    "the witness is not looked at",
                                    "touched rows are not put back",
-                                   "what a link's numbers meant goes with the log",
                                    "trim the last log row",
                                    "two open batches for one entity",
                                    "what a restored service lacks is removed",
