@@ -78,14 +78,16 @@ absl::Status ReplicaImpl::RetryAfterCommits() {
   PT_ASSIGN_OR_RETURN(const uint32_t waiting, ledger_->CountSetAside());
   if (waiting == 0) return absl::OkStatus();
   PageReport retried;
-  set_aside_may_pass_ = true;
+  // What a page let pass is tried at the end of its catch-up, deletions with it.
+  const bool may_pass = std::exchange(set_aside_may_pass_, true);
   PT_RETURN_IF_ERROR(RetrySetAside(/*caught_up=*/true, &retried, Deletions::kLeave));
   // Deletions that the schema refused are tried with the next page. Those that would take
   // an edit along wait for what becomes of the edit, not for the app.
   PT_ASSIGN_OR_RETURN(const std::vector<SetAside> left, ledger_->ListSetAside(kSetAsideRetriesMax));
-  set_aside_may_pass_ = std::any_of(left.begin(), left.end(), [](const SetAside& one) {
+  const bool refused = std::any_of(left.begin(), left.end(), [](const SetAside& one) {
     return one.version.deleted && one.code != "TOUCHES_EDIT";
   });
+  set_aside_may_pass_ = may_pass || refused;
   retry_delay_ = retried.applied > 0 ? kRetryDelayMin : std::min(2 * retry_delay_, kRetryDelayMax);
   retry_at_ = clock_.Monotonic() + retry_delay_;
   return absl::OkStatus();

@@ -28,18 +28,23 @@ bool IsOldContent(const ChangeResult& result) {
   return result.outcome == Outcome::kUnchanged && result.rule == "reoffer";
 }
 
-// Fills in `current` as far as a message has room: of re-offers first.
-absl::Status AddCurrents(StoreReader& reader, absl::string_view tenant,
+// Fills in `current` as far as a message has room: of re-offers first. A repeated
+// answer may be read with another token than the batch was sent with.
+absl::Status AddCurrents(StoreReader& reader, const Principal& who,
                          std::vector<ChangeResult>* results) {
+  const std::string& tenant = who.tenant;
+  const auto may_see = [&](const ChangeResult& result) {
+    return who.rights == nullptr || who.rights->MaySee(result.key.type);
+  };
   size_t used = 0;
   for (ChangeResult& result : *results) {
     used += AnswerBytes(result.key);
-    if (!IsOldContent(result)) continue;
+    if (!IsOldContent(result) || !may_see(result)) continue;
     PT_ASSIGN_OR_RETURN(result.current, CurrentOf(reader, tenant, result.key));
     used += AnswerBytes(*result.current);
   }
   for (ChangeResult& result : *results) {
-    if (!NeedsCurrent(result) || result.current.has_value()) continue;
+    if (!NeedsCurrent(result) || result.current.has_value() || !may_see(result)) continue;
     PT_ASSIGN_OR_RETURN(Version current, CurrentOf(reader, tenant, result.key));
     used += AnswerBytes(current);
     // The rest is not even read: it may be a thousand times as large.
@@ -83,7 +88,7 @@ absl::StatusOr<PushAnswer> AnswerFrom(StoreReader& reader, const PushBatch& batc
   answer.commit_cursor = SealCursor(end, batch.who.tenant, meta.mac_key);
   answer.newest = receipt.last_revision;
   answer.results = std::move(receipt.results);
-  PT_RETURN_IF_ERROR(AddCurrents(reader, batch.who.tenant, &answer.results));
+  PT_RETURN_IF_ERROR(AddCurrents(reader, batch.who, &answer.results));
   return answer;
 }
 

@@ -22,7 +22,9 @@ constexpr absl::string_view kScope =
     "Pull from the start with an empty cursor.";
 
 constexpr absl::string_view kOtherScope =
-    "What this caller may see has changed since the call began. Call again with the last cursor.";
+    "What this caller may see has changed since the call began. Nothing was changed on either "
+    "side. "
+    "Call again with the last cursor.";
 
 size_t PageSize(size_t asked) {
   return asked == 0 ? kPageVersionsDefault : std::min(asked, kPageVersionsMax);
