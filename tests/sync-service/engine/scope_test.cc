@@ -176,6 +176,29 @@ TEST_F(ScopeTest, OnlyWhatTheTokenMayChangeIsTaken) {
   EXPECT_EQ(service_.Head({"Note", "1"})->version.fields, Texts({{"V", "secret"}}));
 }
 
+TEST_F(ScopeTest, AnswerThatIsRepeatedForAnotherTokenShowsNothingOfOtherTypes) {
+  struct Change newer = Delta({"Note", "1"}, created_["Note"], Texts({{"V", "newer secret"}}));
+  service_.clock().Advance(absl::Minutes(1));
+  newer.last_modified = service_.Now();
+  PushOne(service_, "a", newer);
+  struct Change late = Delta({"Note", "1"}, created_["Note"], Texts({{"V", "mine"}}));
+  late.last_modified = service_.Ago(3600);
+  PushBatch batch = BatchOf(service_, "desk", {late});
+  const ChangeResult first = MustPush(service_, batch).results.at(0);
+  ASSERT_TRUE(first.current.has_value())
+      << static_cast<int>(first.outcome) << " " << first.rule << " " << first.error_message;
+
+  batch.who = desk_;
+  const PushAnswer again = MustPush(service_, batch);
+  batch.changes.clear();
+  batch.settle = true;
+  const PushAnswer settled = MustPush(service_, batch);
+
+  EXPECT_EQ(again.results.at(0).outcome, Outcome::kConflict);
+  EXPECT_FALSE(again.results.at(0).current.has_value());
+  EXPECT_FALSE(settled.results.at(0).current.has_value());
+}
+
 TEST_F(ScopeTest, WhatTheServiceDoesNotTakeItShowsToNobody) {
   service_.options.allowed_types = {"Patient", "Note"};
   service_.Reopen();
