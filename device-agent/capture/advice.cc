@@ -74,6 +74,11 @@ bool IsForeignKeyColumn(const TableInfo& table, const std::string& column) {
   return false;
 }
 
+std::vector<std::string> OthersOf(std::vector<std::string> names, const std::string& name) {
+  std::erase(names, name);
+  return names;
+}
+
 absl::Status AdviseKey(sqlite::Database& db, const TableInfo& table, const TablePlan& entry,
                        std::vector<std::string>* out) {
   for (const std::string& name : entry.key) {
@@ -83,6 +88,14 @@ absl::Status AdviseKey(sqlite::Database& db, const TableInfo& table, const Table
                                   "\" may hold NULL: such a row is not synced (INVALID_KEY)."));
     }
     if (IsForeignKeyColumn(table, name)) continue;  // The parent's matter.
+    const bool refers = entry.config.references.contains(name);
+    if (entry.key.size() > 1 && column.affinity == Affinity::kInteger && !refers) {
+      out->push_back(absl::StrCat(
+          "The key column \"", name,
+          "\" is a number: two devices that count it up offline, for the same ",
+          absl::StrJoin(OthersOf(entry.key, name), ", "),
+          ", make one row of two, and the later edit wins; the other one stands in the archive."));
+    }
     PT_ASSIGN_OR_RETURN(const KeySample sample, SampleKey(db, table, name));
     if (sample.upper_case_uuids && sample.lower_case_uuids) {
       out->push_back(absl::StrCat("The key column \"", name,

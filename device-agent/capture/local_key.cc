@@ -44,6 +44,19 @@ absl::StatusOr<Value> LocalNumber(sqlite::Database& db, const TablePlan& table,
   return Value::Integer(-number);
 }
 
+// Unless another row has it now: then nothing names the old one any more.
+absl::StatusOr<std::optional<Value>> NumberOfGone(sqlite::Database& db, const TablePlan& parent,
+                                                  absl::string_view id, const GoneRows* gone) {
+  if (gone == nullptr) return std::optional<Value>();
+  PT_ASSIGN_OR_RETURN(const std::optional<int64_t> number, gone->NumberOf(parent.type, id));
+  if (!number.has_value()) return std::optional<Value>();
+  PT_ASSIGN_OR_RETURN(
+      sqlite::Statement stmt,
+      db.Prepare(absl::StrCat("SELECT 1", From(parent), QuoteName(parent.local_key), " = ?1")));
+  PT_ASSIGN_OR_RETURN(const bool taken, stmt.Bind(1, *number).Step());
+  return taken ? std::nullopt : std::optional(Value::Integer(*number));
+}
+
 }  // namespace
 
 bool MeansNoRow(const Value& value) {
@@ -57,7 +70,8 @@ Value SharedNumber(const Value& local) {
 }
 
 absl::StatusOr<std::optional<std::string>> IdOfLocal(sqlite::Database& db, const Plan& plan,
-                                                     const TablePlan& parent, const Value& local) {
+                                                     const TablePlan& parent, const Value& local,
+                                                     const GoneRows* gone) {
   std::string columns;
   for (const std::string& column : parent.key) {
     absl::StrAppend(&columns, columns.empty() ? "SELECT " : ", ", QuoteName(column));
@@ -68,42 +82,49 @@ absl::StatusOr<std::optional<std::string>> IdOfLocal(sqlite::Database& db, const
         sqlite::Statement stmt,
         db.Prepare(absl::StrCat(columns, From(parent), QuoteName(parent.local_key), " = ?1")));
     PT_ASSIGN_OR_RETURN(const bool found, stmt.Bind(1, local).Step());
+    if (!found && gone != nullptr && local.type() == Value::Type::kInteger) {
+      return gone->OwnerOf(parent.type, local.integer());
+    }
     if (!found) return std::optional<std::string>();
     for (int i = 0; i < stmt.column_count(); ++i) key.push_back(stmt.ColumnValue(i));
   }
-  PT_ASSIGN_OR_RETURN(const auto shared, SharedKey(db, plan, parent, key));
+  PT_ASSIGN_OR_RETURN(const auto shared, SharedKey(db, plan, parent, key, gone));
   if (!shared.has_value()) return std::optional<std::string>();
   const absl::StatusOr<std::string> id = EntityIdOf(parent, *shared);
   return id.ok() ? std::optional(*id) : std::nullopt;
 }
 
 absl::StatusOr<std::optional<Value>> LocalOfId(sqlite::Database& db, const Plan& plan,
-                                               const TablePlan& parent, absl::string_view id) {
+                                               const TablePlan& parent, absl::string_view id,
+                                               const GoneRows* gone) {
   const absl::StatusOr<std::vector<Value>> shared = KeyOfEntityId(parent, id);
   if (!shared.ok()) return std::optional<Value>();
-  PT_ASSIGN_OR_RETURN(const auto key, LocalKey(db, plan, parent, *shared));
-  if (!key.has_value()) return std::optional<Value>();
+  PT_ASSIGN_OR_RETURN(const auto key, LocalKey(db, plan, parent, *shared, gone));
+  if (!key.has_value()) return NumberOfGone(db, parent, id, gone);
   PT_ASSIGN_OR_RETURN(sqlite::Statement stmt,
                       db.Prepare(absl::StrCat("SELECT ", QuoteName(parent.local_key), From(parent),
                                               KeyIs(parent))));
   for (size_t i = 0; i < key->size(); ++i) stmt.Bind(static_cast<int>(i) + 1, (*key)[i]);
   PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
-  return found ? std::optional(stmt.ColumnValue(0)) : std::nullopt;
+  if (!found) return NumberOfGone(db, parent, id, gone);
+  return std::optional(stmt.ColumnValue(0));
 }
 
 absl::StatusOr<std::optional<Value>> ToShared(sqlite::Database& db, const Plan& plan,
-                                              const Translation& translation, const Value& local) {
+                                              const Translation& translation, const Value& local,
+                                              const GoneRows* gone) {
   if (local.is_null()) return std::optional(local);
   if (translation.kind == TranslationKind::kNumber) return std::optional(SharedNumber(local));
   const TablePlan* parent = plan.ByType(translation.parent);
   if (parent == nullptr) return std::optional<Value>();
-  PT_ASSIGN_OR_RETURN(std::optional<std::string> id, IdOfLocal(db, plan, *parent, local));
+  PT_ASSIGN_OR_RETURN(std::optional<std::string> id, IdOfLocal(db, plan, *parent, local, gone));
   if (!id.has_value()) return MeansNoRow(local) ? std::optional(local) : std::nullopt;
   return std::optional(Value::Text(*std::move(id)));
 }
 
 absl::StatusOr<std::optional<Value>> ToLocal(sqlite::Database& db, const Plan& plan,
-                                             const Translation& translation, const Value& shared) {
+                                             const Translation& translation, const Value& shared,
+                                             const GoneRows* gone) {
   const TablePlan* parent = plan.ByType(translation.parent);
   if (translation.kind == TranslationKind::kNumber && parent != nullptr) {
     PT_ASSIGN_OR_RETURN(Value number, LocalNumber(db, *parent, shared));
@@ -111,17 +132,18 @@ absl::StatusOr<std::optional<Value>> ToLocal(sqlite::Database& db, const Plan& p
   }
   if (shared.type() != Value::Type::kText) return std::optional(shared);
   if (parent == nullptr) return std::optional<Value>();
-  return LocalOfId(db, plan, *parent, shared.bytes());
+  return LocalOfId(db, plan, *parent, shared.bytes(), gone);
 }
 
 absl::StatusOr<std::optional<std::vector<Value>>> LocalKey(sqlite::Database& db, const Plan& plan,
                                                            const TablePlan& table,
-                                                           std::span<const Value> shared) {
+                                                           std::span<const Value> shared,
+                                                           const GoneRows* gone) {
   std::vector<Value> key(shared.begin(), shared.end());
   for (size_t i = 0; i < key.size(); ++i) {
     const Translation* translation = TranslationOf(table, table.key[i]);
     if (translation == nullptr) continue;
-    PT_ASSIGN_OR_RETURN(std::optional<Value> local, ToLocal(db, plan, *translation, key[i]));
+    PT_ASSIGN_OR_RETURN(std::optional<Value> local, ToLocal(db, plan, *translation, key[i], gone));
     if (!local.has_value()) return std::optional<std::vector<Value>>();
     key[i] = *std::move(local);
   }
@@ -130,12 +152,14 @@ absl::StatusOr<std::optional<std::vector<Value>>> LocalKey(sqlite::Database& db,
 
 absl::StatusOr<std::optional<std::vector<Value>>> SharedKey(sqlite::Database& db, const Plan& plan,
                                                             const TablePlan& table,
-                                                            std::span<const Value> local) {
+                                                            std::span<const Value> local,
+                                                            const GoneRows* gone) {
   std::vector<Value> key(local.begin(), local.end());
   for (size_t i = 0; i < key.size(); ++i) {
     const Translation* translation = TranslationOf(table, table.key[i]);
     if (translation == nullptr) continue;
-    PT_ASSIGN_OR_RETURN(std::optional<Value> shared, ToShared(db, plan, *translation, key[i]));
+    PT_ASSIGN_OR_RETURN(std::optional<Value> shared,
+                        ToShared(db, plan, *translation, key[i], gone));
     if (!shared.has_value()) return std::optional<std::vector<Value>>();
     key[i] = *std::move(shared);
   }

@@ -300,8 +300,9 @@ void CheckRefusedTypes(sqlite::Database& ledger, PlanRequest* request, Checkup& 
              absl::StrCat("The service does not show these types to this device: ",
                           absl::StrJoin(request->refused_types, ", "),
                           ". Their rows stay, and nothing of them is captured or sent. An "
-                          "administrator can make a token that includes them: `sync-service token "
-                          "create --types`."));
+                          "administrator can make a token that includes them (`sync-service token "
+                          "create --types`), or add them to the service's [sync] entity_types, if "
+                          "it names some."));
 }
 
 }  // namespace

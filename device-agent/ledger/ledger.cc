@@ -90,6 +90,7 @@ void Ledger::ForgetAll() {
   has_open_.reset();
   has_stale_.reset();
   has_set_aside_.reset();
+  has_gone_.reset();
   sent_.clear();
   batch_items_.clear();
   health_.reset();
@@ -206,7 +207,7 @@ absl::Status Ledger::ForgetEverythingSynced() {
   return db_.Exec(
       "DELETE FROM SyncQueueItems WHERE Status = 0 OR Status = 1 OR Status = 3;"
       "DELETE FROM SyncBatches; DELETE FROM SyncStale; DELETE FROM SyncSetAside; DELETE FROM "
-      "SyncRowStates;"
+      "SyncRowStates; DELETE FROM SyncGoneNumbers;"
       "DELETE FROM SyncMeta WHERE Name IN ('cursor', 'witness', 'witness_revision', "
       "'cursor_of_left')");
 }

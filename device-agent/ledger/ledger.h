@@ -123,6 +123,7 @@ struct StaleNote {
 inline constexpr Revision kVoidRevision = -1;
 inline constexpr Revision kGreatestRevision = std::numeric_limits<Revision>::max();
 
+inline constexpr size_t kSetAsideBytesMax = 16 << 20;
 // A version that the schema refuses, the newest of its entity. Holds content.
 struct SetAside {
   Version version;
@@ -255,8 +256,26 @@ class Ledger {
   // A version above `up_to` stays: what was applied is older than it.
   absl::Status ClearSetAside(const EntityKey& key, Revision up_to = kGreatestRevision);
   absl::StatusOr<std::optional<SetAside>> FindSetAside(const EntityKey& key);
+  // Those that were tried least often; fewer than `limit` where their contents pass
+  // kSetAsideBytesMax.
   absl::StatusOr<std::vector<SetAside>> ListSetAside(size_t limit);
+  // Whether a deletion waits for anything but an edit that it would take along.
+  absl::StatusOr<bool> HasRefusedDeletion();
   absl::StatusOr<uint32_t> CountSetAside();
+
+  // Local integers that rows had which are gone: the last row of each.
+  struct GoneNumber {
+    EntityKey key;
+    int64_t local_id = 0;
+  };
+  absl::Status NoteGoneNumber(const GoneNumber& gone);
+  // Whose an integer was; the integer that a row had (the greatest); and the greatest of
+  // a type.
+  absl::StatusOr<std::optional<std::string>> OwnerOfGone(absl::string_view type, int64_t local_id);
+  absl::StatusOr<std::optional<int64_t>> GoneNumberOf(const EntityKey& key);
+  absl::StatusOr<std::optional<int64_t>> GreatestGone(absl::string_view type);
+  absl::StatusOr<std::vector<GoneNumber>> ListGone();
+  absl::Status ForgetGone(const GoneNumber& gone);
 
   // Intents.
   absl::StatusOr<std::optional<Intent>> OpenIntent();
@@ -320,6 +339,7 @@ class Ledger {
   std::optional<bool> has_open_;
   std::optional<bool> has_stale_;
   std::optional<bool> has_set_aside_;
+  std::optional<bool> has_gone_;
   std::map<std::string, SentItems> sent_;  // of open batches
   // The items of open batches as PutBatch wrote them, each for one ListBatch.
   std::map<std::string, std::vector<QueueItem>> batch_items_;

@@ -169,6 +169,16 @@ CREATE INDEX SyncQueueItems_Initial ON SyncQueueItems(Flags)
   WHERE (Flags & 8) != 0 AND CompletedAt IS NULL;
 CREATE INDEX SyncQueueItems_Held ON SyncQueueItems(Flags)
   WHERE (Flags & 16) != 0 AND CompletedAt IS NULL;
+)sql",
+      // Local integers of rows that are gone, by which rows that stayed behind are known.
+      R"sql(
+CREATE TABLE SyncGoneNumbers(
+  EntityType TEXT NOT NULL,
+  LocalId INTEGER NOT NULL,
+  EntityId TEXT NOT NULL,
+  PRIMARY KEY (EntityType, LocalId)
+) WITHOUT ROWID;
+CREATE INDEX SyncGoneNumbers_Entity ON SyncGoneNumbers(EntityType, EntityId);
 )sql"};
   return *kSteps;
 }

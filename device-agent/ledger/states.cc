@@ -49,9 +49,11 @@ constexpr char kSetAsideColumns[] =
 
 absl::StatusOr<std::vector<SetAside>> ReadAllSetAside(sqlite::Statement stmt) {
   std::vector<SetAside> entries;
+  size_t bytes = 0;
   while (true) {
     PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
-    if (!found) return entries;
+    if (!found || bytes > kSetAsideBytesMax) return entries;
+    bytes += stmt.Blob(10).size();
     SetAside entry = ReadSetAside(stmt);
     if (!DecodeFields(stmt.Blob(10), &entry.version.fields)) {
       return absl::DataLossError("a set-aside version in the ledger is malformed");
@@ -316,6 +318,15 @@ absl::StatusOr<std::optional<SetAside>> Ledger::FindSetAside(const EntityKey& ke
 absl::StatusOr<uint32_t> Ledger::CountSetAside() {
   PT_ASSIGN_OR_RETURN(const int64_t count, db_.QueryInt("SELECT count(*) FROM SyncSetAside"));
   return static_cast<uint32_t>(count);
+}
+
+absl::StatusOr<bool> Ledger::HasRefusedDeletion() {
+  PT_ASSIGN_OR_RETURN(const bool any, HasRows(&has_set_aside_, kAnySetAside));
+  if (!any) return false;
+  PT_ASSIGN_OR_RETURN(const int64_t found,
+                      db_.QueryInt("SELECT EXISTS (SELECT 1 FROM SyncSetAside WHERE Deleted = 1 "
+                                   "AND Code <> 'TOUCHES_EDIT')"));
+  return found != 0;
 }
 
 absl::StatusOr<std::vector<SetAside>> Ledger::ListSetAside(size_t limit) {

@@ -10,6 +10,7 @@
 #include "common/base/reached.h"
 #include "common/base/status.h"
 #include "device-agent/replica/cascade.h"
+#include "device-agent/replica/gone_numbers.h"
 #include "device-agent/replica/writing.h"
 
 namespace ptdoc::sync {
@@ -110,7 +111,9 @@ absl::StatusOr<bool> ReplicaImpl::ReadUndrained(Writing& writing) {
   PT_ASSIGN_OR_RETURN(const std::vector<LogRow> rows,
                       ReadLog(*app_, plan_, drained.seq, kLogChunkRows));
   if (rows.size() == kLogChunkRows) return false;
+  const GoneNumbers gone(*ledger_);
   LogKeys keys(*app_, plan_, drained.seq);
+  keys.set_gone(&gone);
   for (const LogRow& row : rows) {
     const TablePlan* plan = plan_.ByNumber(row.table);
     Table* table = plan == nullptr ? nullptr : TableOf(plan->type);
@@ -376,6 +379,7 @@ absl::StatusOr<bool> ReplicaImpl::WriteValues(Writing& writing, Target& target) 
     PT_ASSIGN_OR_RETURN(target.local_values,
                         LocalValues(*app_, table, target.values, written, &writing.reserved_ids));
   }
+  if (!deletes && !key.has_value()) PT_RETURN_IF_ERROR(ReserveFreeId(writing, target));
   const auto reserved = writing.reserved_ids.find(target.version.key);
   const int64_t* local_id = reserved == writing.reserved_ids.end() ? nullptr : &reserved->second;
   const auto insert = [&] {
@@ -407,6 +411,18 @@ absl::StatusOr<bool> ReplicaImpl::WriteValues(Writing& writing, Target& target) 
   return row.absent ? deletes : row.hashes == target.after;
 }
 
+// A number that links still name by the row that had it is not given to another one.
+absl::Status ReplicaImpl::ReserveFreeId(Writing& writing, const Target& target) {
+  const Table& table = *target.table;
+  if (table.links.empty() || table.plan.local_key.empty()) return absl::OkStatus();
+  if (writing.reserved_ids.contains(target.version.key)) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(const std::optional<int64_t> gone, ledger_->GreatestGone(table.type()));
+  if (!gone.has_value()) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(writing.reserved_ids[target.version.key],
+                      NextLocalId(*app_, table, *ledger_, writing.reserved_ids));
+  return absl::OkStatus();
+}
+
 // Rows that refer to each other, or to themselves: each gets the integer that
 // it will have, so that the others can name it before it is there.
 absl::Status ReplicaImpl::ReserveLocalIds(Writing& writing, const std::vector<Todo>& todo) {
@@ -415,7 +431,7 @@ absl::Status ReplicaImpl::ReserveLocalIds(Writing& writing, const std::vector<To
     if (target.is_there || target.version.deleted || target.act != Act::kWrite) continue;
     if (!target.table->is_translated_to || target.table->plan.local_key.empty()) continue;
     PT_ASSIGN_OR_RETURN(writing.reserved_ids[target.version.key],
-                        NextLocalId(*app_, *target.table, writing.reserved_ids));
+                        NextLocalId(*app_, *target.table, *ledger_, writing.reserved_ids));
   }
   return absl::OkStatus();
 }
@@ -473,7 +489,19 @@ absl::Status ReplicaImpl::FinishWriting(Writing& writing, const Intent& intent) 
     control.newest_time = std::max(control.newest_time, target->version.last_modified);
   }
   PT_RETURN_IF_ERROR(WriteControl(*app_, control));
+  PT_RETURN_IF_ERROR(NoteGoneTargets(writing));
   return DropOwnLogRows(writing);
+}
+
+// In the ledger before the file's commit: a number too many does no harm.
+absl::Status ReplicaImpl::NoteGoneTargets(const Writing& writing) {
+  for (const Target* target : writing.written) {
+    const bool goes = target->act == Act::kRemove || target->version.deleted;
+    if (!goes || !target->is_there) continue;
+    PT_RETURN_IF_ERROR(NoteGoneNumber(*app_, *target->table, *ledger_, target->version.key.id,
+                                      target->before.local_id));
+  }
+  return absl::OkStatus();
 }
 
 // What this transaction meant to write needs no draining. Left in the log it
@@ -486,6 +514,8 @@ absl::Status ReplicaImpl::DropOwnLogRows(const Writing& writing) {
                       ReadLog(*app_, plan_, writing.first_seq, kLastSeq));
   LogKeys keys(*app_, plan_, writing.first_seq);
   keys.set_owners(&writing.owners);
+  const GoneNumbers gone(*ledger_);
+  keys.set_gone(&gone);
   std::vector<int64_t> own;
   for (const LogRow& row : rows) {
     const TablePlan* plan = plan_.ByNumber(row.table);

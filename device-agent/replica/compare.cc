@@ -7,6 +7,7 @@
 #include "common/base/planted.h"
 #include "common/base/reached.h"
 #include "common/base/status.h"
+#include "device-agent/replica/gone_numbers.h"
 #include "device-agent/replica/replica_impl.h"
 
 namespace ptdoc::sync {
@@ -60,6 +61,7 @@ absl::StatusOr<bool> ReplicaImpl::CompareSlice() {
   DrainReport drained;
   PT_RETURN_IF_ERROR(DrainIn(*snapshot_, &drained));
   if (comparison_->at == comparison_->types.size()) {
+    PT_RETURN_IF_ERROR(PruneGoneNumbers(*snapshot_, *ledger_, tables_));
     PT_RETURN_IF_ERROR(NoteCompared());
     PT_RETURN_IF_ERROR(tx.Commit());
     if (comparison_->found > 0) {

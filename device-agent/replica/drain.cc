@@ -7,6 +7,7 @@
 #include "common/base/planted.h"
 #include "common/base/reached.h"
 #include "common/base/status.h"
+#include "device-agent/replica/gone_numbers.h"
 #include "device-agent/replica/replica_impl.h"
 
 namespace ptdoc::sync {
@@ -123,7 +124,9 @@ absl::Status ReplicaImpl::DrainIn(sqlite::Database& db, DrainReport* report, int
   PT_ASSIGN_OR_RETURN(int64_t drain, ledger_->GetInt("drain", 0));
   const LogMark before = mark;
   std::vector<EntityKey> deleted;
+  const GoneNumbers gone(*ledger_);
   LogKeys keys(db, plan_, mark.seq);
+  keys.set_gone(&gone);
   Hints hints;
   // The parts of one long log count as one: what the app committed together waits together.
   const bool goes_on = rows_max != std::numeric_limits<int64_t>::max();
@@ -134,7 +137,7 @@ absl::Status ReplicaImpl::DrainIn(sqlite::Database& db, DrainReport* report, int
     PT_ASSIGN_OR_RETURN(const std::vector<LogRow> rows, ReadLog(db, plan_, mark.seq, chunk));
     if (rows.empty()) break;
     hints.of_rows.clear();
-    PT_RETURN_IF_ERROR(CollectHints(rows, keys, &hints));
+    PT_RETURN_IF_ERROR(CollectHints(db, rows, keys, &hints));
     for (const Hint& hint : hints.of_rows) {
       if (!hint.time.has_value()) {
         PT_ASSIGN_OR_RETURN(const bool noted, DrainTouched(db, hint.key));
@@ -191,8 +194,8 @@ absl::Status ReplicaImpl::RetryDangling() {
                    kDangling, "*'"));
 }
 
-absl::Status ReplicaImpl::CollectHints(const std::vector<LogRow>& rows, LogKeys& keys,
-                                       Hints* hints) {
+absl::Status ReplicaImpl::CollectHints(sqlite::Database& db, const std::vector<LogRow>& rows,
+                                       LogKeys& keys, Hints* hints) {
   absl::flat_hash_map<EntityKey, size_t> known;
   for (const LogRow& row : rows) {
     const TablePlan* plan = plan_.ByNumber(row.table);
@@ -207,6 +210,9 @@ absl::Status ReplicaImpl::CollectHints(const std::vector<LogRow>& rows, LogKeys&
     hints->bad_key |= name.verdict == LogKeys::Verdict::kInvalid;
     hints->lost_row |= name.verdict == LogKeys::Verdict::kGone;
     if (name.verdict != LogKeys::Verdict::kKnown) continue;
+    if (row.op == 'D') {
+      PT_RETURN_IF_ERROR(NoteGoneNumber(db, *table, *ledger_, name.id, row.local_key));
+    }
     EntityKey key{table->type(), std::move(name.id)};
     const auto [at, is_new] = known.try_emplace(key, hints->of_rows.size());
     if (is_new) {

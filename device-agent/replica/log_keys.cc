@@ -47,7 +47,7 @@ absl::StatusOr<std::optional<std::string>> LogKeys::OwnerOf(const TablePlan& par
                                                             const Value& local, const LogRow& row) {
   // Pinned: no integer is a BLOB.
   if (local.type() == Value::Type::kBlob) return std::optional(std::string(local.bytes()));
-  if (local.type() != Value::Type::kInteger) return IdOfLocal(db_, plan_, parent, local);
+  if (local.type() != Value::Type::kInteger) return IdOfLocal(db_, plan_, parent, local, gone_);
   PT_RETURN_IF_ERROR(LoadEvents());
   const std::pair<int, int64_t> which(parent.number, local.integer());
   const auto found = events_.find(which);
@@ -69,7 +69,7 @@ absl::StatusOr<std::optional<std::string>> LogKeys::OwnerOf(const TablePlan& par
   }
   if (after != nullptr && (after->op != 'I' || !deletes)) return IdOf(*after);
   if (deletes && (after != nullptr || too_many_)) return std::optional<std::string>();
-  return IdOfLocal(db_, plan_, parent, local);
+  return IdOfLocal(db_, plan_, parent, local, gone_);
 }
 
 absl::StatusOr<LogKeys::Name> LogKeys::NameOf(const LogRow& row) {

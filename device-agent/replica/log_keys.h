@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "common/sqlite/sqlite.h"
 #include "device-agent/capture/capture.h"
+#include "device-agent/capture/local_key.h"
 #include "device-agent/capture/plan.h"
 
 namespace ptdoc::sync {
@@ -41,6 +42,8 @@ class LogKeys {
   // What the log does not tell: until now this row had this integer.
   using Owners = std::map<std::pair<int, int64_t>, std::string>;
   void set_owners(const Owners* owners) { owners_ = owners; }
+  // What neither the log nor the file tells: whose integers were before. Outlives it.
+  void set_gone(const GoneRows* gone) { gone_ = gone; }
 
  private:
   absl::Status LoadEvents();
@@ -52,6 +55,7 @@ class LogKeys {
   const Plan& plan_;
   const int64_t after_;
   const Owners* owners_ = nullptr;
+  const GoneRows* gone_ = nullptr;
   bool loaded_ = false;
   bool too_many_ = false;
   std::map<std::pair<int, int64_t>, std::vector<LogRow>> events_;  // in the log's order

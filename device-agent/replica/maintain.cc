@@ -83,10 +83,7 @@ absl::Status ReplicaImpl::RetryAfterCommits() {
   PT_RETURN_IF_ERROR(RetrySetAside(/*caught_up=*/true, &retried, Deletions::kLeave));
   // Deletions that the schema refused are tried with the next page. Those that would take
   // an edit along wait for what becomes of the edit, not for the app.
-  PT_ASSIGN_OR_RETURN(const std::vector<SetAside> left, ledger_->ListSetAside(kSetAsideRetriesMax));
-  const bool refused = std::any_of(left.begin(), left.end(), [](const SetAside& one) {
-    return one.version.deleted && one.code != "TOUCHES_EDIT";
-  });
+  PT_ASSIGN_OR_RETURN(const bool refused, ledger_->HasRefusedDeletion());
   set_aside_may_pass_ = may_pass || refused;
   retry_delay_ = retried.applied > 0 ? kRetryDelayMin : std::min(2 * retry_delay_, kRetryDelayMax);
   retry_at_ = clock_.Monotonic() + retry_delay_;
@@ -105,9 +102,12 @@ absl::StatusOr<bool> ReplicaImpl::Maintain() {
     if (compare != 0) return CompareSlice();
     PT_ASSIGN_OR_RETURN(scanned, ScanSlice());
     if (std::exchange(retry_set_aside_, false)) {
-      set_aside_may_pass_ = true;
+      // Under the new schema. In the middle of a catch-up deletions wait for its end.
+      const bool in_catch_up = std::exchange(set_aside_may_pass_, true);
       PageReport retried;
-      PT_RETURN_IF_ERROR(RetrySetAside(/*caught_up=*/true, &retried));
+      PT_RETURN_IF_ERROR(RetrySetAside(/*caught_up=*/true, &retried,
+                                       in_catch_up ? Deletions::kLeave : Deletions::kTry));
+      set_aside_may_pass_ |= in_catch_up;
     }
     PT_RETURN_IF_ERROR(RetryAfterCommits());
     PT_ASSIGN_OR_RETURN(const bool trimming, TrimAppLog());

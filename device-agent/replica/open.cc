@@ -11,7 +11,6 @@
 #include <system_error>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "common/base/planted.h"
@@ -431,53 +430,6 @@ absl::Status ReplicaImpl::CheckFile() {
   }
   PT_RETURN_IF_ERROR(RefreshSchema());
   checked_ = now_stands;
-  return absl::OkStatus();
-}
-
-// What can still be read of a damaged file may be what it was, or not.
-absl::Status ReplicaImpl::CheckWhole() {
-  PT_ASSIGN_OR_RETURN(const int64_t known, ledger_->GetInt(kCorrupt, 0));
-  if (corrupt_.ok() && known == 0) return absl::OkStatus();
-  if (known == 0) PT_RETURN_IF_ERROR(ledger_->PutInt(kCorrupt, 1));
-  const absl::Duration now = clock_.Monotonic();
-  if (!corrupt_.ok() && now < whole_check_at_) return corrupt_;
-  if (corrupt_.ok()) corrupt_ = sqlite::CorruptError(*app_, "it was damaged before");
-  // A file that was mended in place has told no connection: its pages that are in a cache
-  // would stay damaged.
-  PT_RETURN_IF_ERROR(Reconnect());
-  const absl::Status found = FindDamage(*app_);
-  const absl::Duration took = clock_.Monotonic() - now;
-  whole_check_at_ = now + std::max(kWholeCheckEvery, kWholeCheckPause * took);
-  if (!found.ok() && !absl::IsDataLoss(found)) return found;
-  if (found.ok()) {
-    Log(LogLevel::kInfo, "replica.whole_again", {});
-    corrupt_ = absl::OkStatus();
-    return ledger_->PutInt(kCorrupt, 0);
-  }
-  corrupt_ = sqlite::CorruptError(*app_,
-                                  "PRAGMA integrity_check finds damage. Nothing is sent from the "
-                                  "file or applied to it until it is mended or put back");
-  return corrupt_;
-}
-
-// DATA_LOSS if SQLite finds the file itself damaged. What rows hold against the rules of
-// their own schema is the app's, and so is an index of texts.
-absl::Status ReplicaImpl::FindDamage(sqlite::Database& db) {
-  for (const char* const check :
-       {"PRAGMA main.integrity_check(100)", "PRAGMA main.quick_check(100)"}) {
-    absl::StatusOr<sqlite::Statement> rows = db.Prepare(check);
-    absl::StatusOr<bool> more = rows.ok() ? rows->Step() : rows.status();
-    for (; more.ok() && *more; more = rows->Step()) {
-      const absl::string_view line = rows->Text(0);
-      const bool of_the_app = absl::StrContains(line, " value in ") ||
-                              absl::StartsWith(line, "CHECK constraint failed in ") ||
-                              absl::StrContains(line, "inverted index");
-      if (line != "ok" && !of_the_app) return sqlite::CorruptError(db, "");
-    }
-    // An index that needs a function or collation of the app's cannot be judged.
-    constexpr int kError = 1;  // sqlite.org/rescode.html
-    if (more.ok() || sqlite::ExtendedCode(more.status()) != kError) return more.status();
-  }
   return absl::OkStatus();
 }
 

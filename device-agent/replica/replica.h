@@ -37,6 +37,9 @@ struct ReplicaOptions {
   int64_t trim_rows_min = 10'000;
   // So many of them go into the queue in one transaction, where more wait.
   int64_t drain_rows_max = 16'384;
+  // In a rollback-journal mode: so long a check of the whole file keeps an app waiting at
+  // first; each check that gave way lets the next one keep it twice as long.
+  absl::Duration check_patience = absl::Milliseconds(100);
   std::string vfs;  // empty = the default
   // With a VFS of its own: which file stands at `database`, 0 = none. Null: the
   // file system's inode tells, or with a VFS nobody.

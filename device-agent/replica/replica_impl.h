@@ -150,6 +150,8 @@ class ReplicaImpl final : public Replica {
 
  private:
   // --- open.cc: the two files, and whether the app's is the one we know.
+  absl::StatusOr<bool> IsOfAppsCollation(sqlite::Database& db, const std::string& index);
+  absl::StatusOr<bool> IsDamage(sqlite::Database& db, absl::string_view line);
   absl::Status FindDamage(sqlite::Database& db);
   // For `init`: names the file.
   absl::Status AsDatabaseError(const absl::Status& status) const;
@@ -239,6 +241,7 @@ class ReplicaImpl final : public Replica {
   // False if the schema refuses these.
   absl::StatusOr<bool> ParkValues(const Target& target, const std::vector<Value>& parked,
                                   const std::vector<bool>& written);
+  absl::Status ReserveFreeId(Writing& writing, const Target& target);
   absl::Status ReserveLocalIds(Writing& writing, const std::vector<Todo>& todo);
   absl::Status SetTriggers(bool on);
   // --- cascade.cc: children of rows that are written while triggers are off.
@@ -256,6 +259,7 @@ class ReplicaImpl final : public Replica {
   absl::Status FinishWriting(Writing& writing, const Intent& intent);
   bool MayBeLost(const std::optional<RowState>& state) const;
   absl::StatusOr<std::optional<EntityKey>> LookAtOthers(Writing& writing);
+  absl::Status NoteGoneTargets(const Writing& writing);
   absl::Status DropOwnLogRows(const Writing& writing);
   // --- touched.cc: what the app's triggers and foreign keys did meanwhile.
   absl::StatusOr<std::optional<EntityKey>> NoteTouched(Writing& writing, const EntityKey* own);
@@ -330,7 +334,8 @@ class ReplicaImpl final : public Replica {
   absl::Status CheckSnapshot(sqlite::Database& db);
   static void NoteLogRow(const LogRow& row, Hint* hint);
   static bool IsNewKey(const LogRow& before, const LogRow& row);
-  absl::Status CollectHints(const std::vector<LogRow>& rows, LogKeys& keys, Hints* hints);
+  absl::Status CollectHints(sqlite::Database& db, const std::vector<LogRow>& rows, LogKeys& keys,
+                            Hints* hints);
   // Rows that were refused because of what they refer to get their turn again.
   absl::Status RetryDangling();
   absl::Status DrainEdit(const Hint& hint, int64_t drain);
@@ -503,6 +508,7 @@ class ReplicaImpl final : public Replica {
   FileState last_state_ = FileState::kReady;
   // What SQLite said when it found the file corrupt; OK = it never did.
   mutable absl::Status corrupt_;
+  absl::Duration check_patience_ = options_.check_patience;  // grows while the app is in the way
   absl::Duration whole_check_at_;  // of the monotonic clock: when it is looked at again
   std::string file_problem_;       // why it is kMissing or kUnreadable
 

@@ -11,6 +11,7 @@
 #include "device-agent/capture/entity_key.h"
 #include "device-agent/capture/local_key.h"
 #include "device-agent/capture/stamp.h"
+#include "device-agent/replica/gone_numbers.h"
 #include "device-agent/replica/table_sql.h"
 
 namespace ptdoc::sync {
@@ -128,6 +129,16 @@ absl::Status FindUniqueColumns(sqlite::Database& db, const TableInfo& info, Tabl
   return absl::OkStatus();
 }
 
+// By an index that begins with it and holds every row.
+absl::StatusOr<bool> IsIndexed(sqlite::Database& db, const std::string& table,
+                               const std::string& column) {
+  PT_ASSIGN_OR_RETURN(
+      sqlite::Statement stmt,
+      db.Prepare("SELECT 1 FROM pragma_index_list(?1) l, pragma_index_info(l.name) c WHERE "
+                 "l.partial = 0 AND c.seqno = 0 AND c.name = ?2 COLLATE NOCASE"));
+  return stmt.Bind(1, table).Bind(2, column).Step();
+}
+
 // The value as a column of this affinity stores it.
 std::string StoredAs(const std::string& sql, Affinity affinity) {
   switch (affinity) {
@@ -178,15 +189,17 @@ Value DanglingValue(const Table& table, size_t column, const Value& local) {
 }
 
 // Puts what others know into the place of what stands in this file.
-absl::Status ShareValues(sqlite::Database& db, const Table& table, Row* row) {
+absl::Status ShareValues(sqlite::Database& db, const Table& table, Ledger& ledger, Row* row) {
+  const GoneNumbers gone(ledger);
   if (table.translates_key) row->local_key = table.KeyOf(row->values);
   row->local_values.reserve(table.translated_at.size());
   for (size_t i = 0; i < table.translated_at.size(); ++i) {
     const size_t at = table.translated_at[i];
     row->local_values.push_back(row->values[at]);
-    PT_ASSIGN_OR_RETURN(
-        std::optional<Value> shared,
-        ToShared(db, *table.whole, table.plan.translations[i], row->local_values[i]));
+    // A key goes on naming a row that is gone: by it the row that hangs on it is known.
+    PT_ASSIGN_OR_RETURN(std::optional<Value> shared,
+                        ToShared(db, *table.whole, table.plan.translations[i], row->local_values[i],
+                                 table.IsKey(at) ? &gone : nullptr));
     if (!shared.has_value() && row->dangling < 0) row->dangling = static_cast<int>(at);
     row->values[at] =
         shared.has_value() ? *std::move(shared) : DanglingValue(table, at, row->local_values[i]);
@@ -194,7 +207,7 @@ absl::Status ShareValues(sqlite::Database& db, const Table& table, Row* row) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Row> RowFrom(sqlite::Database& db, const Table& table, const Ledger& ledger,
+absl::StatusOr<Row> RowFrom(sqlite::Database& db, const Table& table, Ledger& ledger,
                             const sqlite::Statement& stmt) {
   Row row;
   row.absent = false;
@@ -212,7 +225,7 @@ absl::StatusOr<Row> RowFrom(sqlite::Database& db, const Table& table, const Ledg
         ParseStamp(table.plan.time_format, stmt.ColumnValue(next++)).value_or(kSmallestTime);
   }
   if (!table.plan.local_key.empty()) row.local_id = stmt.ColumnValue(next);
-  if (!table.translated_at.empty()) PT_RETURN_IF_ERROR(ShareValues(db, table, &row));
+  if (!table.translated_at.empty()) PT_RETURN_IF_ERROR(ShareValues(db, table, ledger, &row));
   row.hashes = HashesOf(table, ledger, row.values);
   return row;
 }
@@ -280,9 +293,10 @@ absl::StatusOr<std::vector<std::vector<Value>>> ReadKeys(sqlite::Database& db, c
   }
 }
 
-absl::StatusOr<Row> ReadLocalRow(sqlite::Database& db, const Table& table, const Ledger& ledger,
+absl::StatusOr<Row> ReadLocalRow(sqlite::Database& db, const Table& table, Ledger& ledger,
                                  const std::vector<Value>& local_key) {
-  PT_ASSIGN_OR_RETURN(const auto key, SharedKey(db, *table.whole, table.plan, local_key));
+  const GoneNumbers gone(ledger);
+  PT_ASSIGN_OR_RETURN(const auto key, SharedKey(db, *table.whole, table.plan, local_key, &gone));
   if (key.has_value()) {
     PT_ASSIGN_OR_RETURN(Row row, ReadRow(db, table, ledger, *key));
     if (table.translates_key) row.local_key = local_key;
@@ -295,7 +309,7 @@ absl::StatusOr<Row> ReadLocalRow(sqlite::Database& db, const Table& table, const
 }
 
 absl::StatusOr<std::vector<Row>> ReadOneByOne(sqlite::Database& db, const Table& table,
-                                              const Ledger& ledger, const std::vector<Value>& after,
+                                              Ledger& ledger, const std::vector<Value>& after,
                                               size_t limit) {
   PT_ASSIGN_OR_RETURN(const std::vector<std::vector<Value>> keys,
                       ReadKeys(db, table, after, limit));
@@ -422,7 +436,13 @@ absl::StatusOr<Table> MakeTable(const Plan& whole, const TablePlan& plan,
   for (const TablePlan& other : whole.tables) {
     for (const Translation& translation : other.translations) {
       const bool row = translation.kind == TranslationKind::kRow;
-      table.is_translated_to |= row && translation.parent == plan.type;
+      if (!row || translation.parent != plan.type) continue;
+      table.is_translated_to = true;
+      const bool of_key =
+          std::find(other.key.begin(), other.key.end(), translation.column) != other.key.end();
+      if (!of_key) continue;
+      PT_ASSIGN_OR_RETURN(const bool indexed, IsIndexed(db, other.table, translation.column));
+      table.links.push_back({other.table, translation.column, indexed});
     }
   }
   MakeSql(&table);
@@ -446,13 +466,14 @@ absl::StatusOr<Table> MakeTable(const Plan& whole, const TablePlan& plan,
   return table;
 }
 
-absl::StatusOr<Row> ReadRow(sqlite::Database& db, const Table& table, const Ledger& ledger,
+absl::StatusOr<Row> ReadRow(sqlite::Database& db, const Table& table, Ledger& ledger,
                             std::span<const Value> key) {
   Row row;
   row.hashes.absent = true;
   std::vector<Value> here;
   if (table.translates_key) {
-    PT_ASSIGN_OR_RETURN(auto local, LocalKey(db, *table.whole, table.plan, key));
+    const GoneNumbers gone(ledger);
+    PT_ASSIGN_OR_RETURN(auto local, LocalKey(db, *table.whole, table.plan, key, &gone));
     if (!local.has_value()) return row;
     here = *std::move(local);
   }
@@ -477,9 +498,8 @@ absl::StatusOr<Row> ReadRow(sqlite::Database& db, const Table& table, const Ledg
   return there;
 }
 
-absl::StatusOr<std::vector<Row>> ReadSlice(sqlite::Database& db, const Table& table,
-                                           const Ledger& ledger, const std::vector<Value>& after,
-                                           size_t limit) {
+absl::StatusOr<std::vector<Row>> ReadSlice(sqlite::Database& db, const Table& table, Ledger& ledger,
+                                           const std::vector<Value>& after, size_t limit) {
   PT_ASSIGN_OR_RETURN(sqlite::Statement stmt,
                       db.Prepare(after.empty() ? table.first_slice_sql : table.slice_sql));
   BindAll(stmt, 1, after);

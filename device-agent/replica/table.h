@@ -74,7 +74,14 @@ struct Table {
   // By the configuration alone, and to or from a table that keeps its integer keys.
   std::vector<Reference> said_parents;
   std::vector<Reference> said_children;
-  std::vector<Reference> children;          // foreign keys that lead to this table
+  std::vector<Reference> children;  // foreign keys that lead to this table
+  // Key columns of other tables that name rows of this one by its local integer.
+  struct Link {
+    std::string table;
+    std::string column;
+    bool is_indexed = false;  // some index begins with it
+  };
+  std::vector<Link> links;
   std::vector<std::string> fts;             // FTS5 tables whose content is this table
   std::vector<std::string> unique_columns;  // in any UNIQUE index; not of the key
   bool sync_state_is_text = true;
@@ -115,15 +122,14 @@ absl::StatusOr<Table> MakeTable(const Plan& whole, const TablePlan& plan,
                                 Ledger& ledger);
 
 // The row of this key, as others know it.
-absl::StatusOr<Row> ReadRow(sqlite::Database& db, const Table& table, const Ledger& ledger,
+absl::StatusOr<Row> ReadRow(sqlite::Database& db, const Table& table, Ledger& ledger,
                             std::span<const Value> key);
 // So many bytes of values, and one row more, are in memory at once.
 inline constexpr size_t kSliceBytesMax = 4 << 20;
 // At most `limit` rows and kSliceBytesMax after `after` (LocalKeyOf; empty: from
 // the start), in the order of the keys in this file. None: it was the end.
-absl::StatusOr<std::vector<Row>> ReadSlice(sqlite::Database& db, const Table& table,
-                                           const Ledger& ledger, const std::vector<Value>& after,
-                                           size_t limit);
+absl::StatusOr<std::vector<Row>> ReadSlice(sqlite::Database& db, const Table& table, Ledger& ledger,
+                                           const std::vector<Value>& after, size_t limit);
 // The value that SQLite would store if an INSERT did not name this column.
 absl::StatusOr<Value> DefaultOf(sqlite::Database& db, const Table& table, size_t column);
 
@@ -156,8 +162,8 @@ absl::StatusOr<std::vector<Value>> LocalValues(sqlite::Database& db, const Table
 // The row that was missed; absent for every other status.
 std::optional<EntityKey> MissingParent(const absl::Status& status);
 // The integer that the next row of a table with a local key can get, above all
-// that are there and in `reserved`.
-absl::StatusOr<int64_t> NextLocalId(sqlite::Database& db, const Table& table,
+// that are there and in `reserved`, and those of rows that are gone and still named.
+absl::StatusOr<int64_t> NextLocalId(sqlite::Database& db, const Table& table, Ledger& ledger,
                                     const ReservedIds& reserved);
 
 // Writes one row: INSERT or UPDATE, as the caller knows which; `values` are

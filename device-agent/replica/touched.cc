@@ -9,6 +9,7 @@
 #include "common/base/planted.h"
 #include "common/base/reached.h"
 #include "common/base/status.h"
+#include "device-agent/replica/gone_numbers.h"
 #include "device-agent/replica/writing.h"
 
 namespace ptdoc::sync {
@@ -80,6 +81,8 @@ absl::StatusOr<std::optional<EntityKey>> ReplicaImpl::NoteTouched(Writing& writi
                       ReadLog(*app_, plan_, writing.log_seq, static_cast<size_t>(gained)));
   LogKeys keys(*app_, plan_, writing.log_seq);
   keys.set_owners(&writing.owners);
+  const GoneNumbers gone(*ledger_);
+  keys.set_gone(&gone);
   bool own_seen = false;
   for (const LogRow& row : rows) {
     const TablePlan* plan = plan_.ByNumber(row.table);
@@ -87,6 +90,9 @@ absl::StatusOr<std::optional<EntityKey>> ReplicaImpl::NoteTouched(Writing& writi
     if (table == nullptr || row.key.empty()) continue;
     PT_ASSIGN_OR_RETURN(LogKeys::Name name, keys.NameOf(row));
     if (name.verdict != LogKeys::Verdict::kKnown) continue;
+    if (row.op == 'D') {
+      PT_RETURN_IF_ERROR(NoteGoneNumber(*app_, *table, *ledger_, name.id, row.local_key));
+    }
     EntityKey key{table->type(), std::move(name.id)};
     if (!triggers_on_) writing.cascaded.insert(table);
     if (own != nullptr && key == *own && !own_seen) {

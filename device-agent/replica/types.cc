@@ -21,7 +21,7 @@ constexpr absl::string_view kNotSynced =
     "when the type is synced again.";
 constexpr absl::string_view kNotForUs =
     "NOT_SYNCED: the service does not show this type to this device. The row stays as it is, and "
-    "is sent when the device's token includes the type.";
+    "is sent when the device's token and the service's [sync] entity_types include the type.";
 constexpr char kRefusedTypes[] = "refused_types";
 
 std::string TableName(absl::string_view type) {
@@ -89,7 +89,8 @@ void ReplicaImpl::NoticeRefusedTypes() {
         type,
         " is not synced: the service does not show this type to this device. Its rows stay, and "
         "nothing of them is sent or captured. An administrator can make a token that includes it, "
-        "with `sync-service token create --types`."));
+        "with `sync-service token create --types`, or add it to the service's [sync] entity_types, "
+        "if it names some."));
   }
 }
 

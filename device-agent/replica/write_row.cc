@@ -96,7 +96,7 @@ absl::StatusOr<std::vector<Value>> LocalValues(sqlite::Database& db, const Table
   return local;
 }
 
-absl::StatusOr<int64_t> NextLocalId(sqlite::Database& db, const Table& table,
+absl::StatusOr<int64_t> NextLocalId(sqlite::Database& db, const Table& table, Ledger& ledger,
                                     const ReservedIds& reserved) {
   PT_ASSIGN_OR_RETURN(int64_t highest,
                       db.QueryInt(absl::StrCat("SELECT max(", QuoteName(table.plan.local_key),
@@ -104,6 +104,8 @@ absl::StatusOr<int64_t> NextLocalId(sqlite::Database& db, const Table& table,
   for (const auto& [key, id] : reserved) {
     if (key.type == table.type()) highest = std::max(highest, id);
   }
+  PT_ASSIGN_OR_RETURN(const std::optional<int64_t> gone, ledger.GreatestGone(table.type()));
+  highest = std::max(highest, gone.value_or(0));
   // A number that was given out before stays with what had it.
   const absl::StatusOr<int64_t> sequence = db.QueryInt(absl::StrCat(
       "SELECT seq FROM main.sqlite_sequence WHERE name = ", sqlite::QuoteText(table.plan.table)));

@@ -1,4 +1,6 @@
 // A damaged file of the app, and its -wal file beside it, from the damage to the mending.
+#include <sqlite3.h>
+
 #include <fstream>
 #include <iterator>
 
@@ -172,6 +174,97 @@ TEST_F(DamageTest, LastToCloseASoundFileMovesTheWalIntoIt) {
   EXPECT_FALSE(fs::exists(File(a_) + "-wal"));
   a_.OpenApp();
   EXPECT_THAT(a_.Query("SELECT Name FROM Patient WHERE Id = 'p001'"), ElementsAre("in the wal"));
+}
+
+// --- Checks of a sound file.
+
+// In the order of the last letter first: SQLite's own NOCASE finds an index out of order.
+int Backwards(void* /*unused*/, int size_a, const void* a, int size_b, const void* b) {
+  const std::string left(static_cast<const char*>(a), static_cast<size_t>(size_a));
+  const std::string right(static_cast<const char*>(b), static_cast<size_t>(size_b));
+  return std::string(left.rbegin(), left.rend()).compare(std::string(right.rbegin(), right.rend()));
+}
+
+class CheckTest : public DamageTest {
+ protected:
+  // An edit that no trigger sees is found by comparing, and the file checked before it is
+  // sent.
+  void EditSilently() {
+    ASSERT_TRUE(a_.app().EnableTriggers(false).ok());
+    a_.Sql("UPDATE Visit SET Note = 'silent' WHERE Id = 'vp007'");
+    ASSERT_TRUE(a_.app().EnableTriggers(true).ok());
+    ASSERT_TRUE(a_.ledger().PutInt("compare", 1).ok());
+    while (*a_.replica().Maintain()) continue;
+  }
+  Lines NoteOfB() { return b_.Query("SELECT Note FROM Visit WHERE Id = 'vp007'"); }
+};
+
+TEST_F(CheckTest, AnAppsOwnNocaseIsNoDamage) {
+  BeginClinic();
+  sqlite3_create_collation(a_.app().handle(), "NOCASE", SQLITE_UTF8, nullptr, &Backwards);
+  a_.Sql("CREATE INDEX by_name ON Patient(Name COLLATE NOCASE)");
+  SyncBoth();
+  EditSilently();
+  SyncBoth();
+
+  EXPECT_EQ(a_.Drain().file, FileState::kReady);
+  EXPECT_THAT(NoteOfB(), ElementsAre("silent"));
+}
+
+// By it rows are looked up: one that is not found would be taken for deleted.
+TEST_F(CheckTest, AnAppsOwnNocaseOfAKeyStopsTheFile) {
+  for (TestDevice* device : {&a_, &b_}) device->options().plan.all_tables = true;
+  BeginClinic();
+  sqlite3_create_collation(a_.app().handle(), "NOCASE", SQLITE_UTF8, nullptr, &Backwards);
+  a_.Sql("CREATE INDEX by_id ON Patient(Id COLLATE NOCASE)");
+  SyncBoth();
+  EditSilently();
+
+  EXPECT_EQ(a_.Take().file, FileState::kUnreadable);
+  EXPECT_THAT(NoteOfB(), ElementsAre("note"));
+}
+
+// The app, in a rollback-journal mode, cannot commit while it is read.
+TEST_F(CheckTest, GivesWayToAnAppThatWantsToWrite) {
+  a_.options().check_patience = absl::ZeroDuration();
+  BeginClinic("PRAGMA journal_mode=DELETE;");
+  a_.Sql(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) "
+      "INSERT INTO Visit SELECT 'w' || i, NULL, 'note' FROM n");
+  SyncBoth();
+  EditSilently();
+
+  a_.Sql("BEGIN IMMEDIATE; UPDATE Patient SET Name = 'new' WHERE Id = 'p001'");
+  const Taken waits = a_.Take();
+  a_.Sql("COMMIT");
+  SyncBoth();
+
+  EXPECT_FALSE(waits.batch.has_value());
+  EXPECT_EQ(waits.file, FileState::kBlockedByApp);
+  EXPECT_THAT(NoteOfB(), ElementsAre("silent"));
+  ExpectSame();
+}
+
+// However often the app writes, one of them comes to its end.
+TEST_F(CheckTest, GivesWayForTwiceAsLongEachTime) {
+  a_.options().check_patience = absl::ZeroDuration();
+  BeginClinic("PRAGMA journal_mode=DELETE;");
+  a_.Sql(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) "
+      "INSERT INTO Visit SELECT 'w' || i, NULL, 'note' FROM n");
+  SyncBoth();
+  EditSilently();
+
+  a_.Sql("BEGIN IMMEDIATE");
+  int tries = 0;
+  for (; tries < 30; ++tries) {
+    a_.Take();  // Blocked in any case: it would write.
+    if (*a_.ledger().GetInt("unproven", 0) == 0) break;
+  }
+  a_.Sql("COMMIT");
+
+  EXPECT_GT(tries, 0);
+  EXPECT_LT(tries, 30);
 }
 
 }  // namespace

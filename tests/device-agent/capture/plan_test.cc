@@ -308,6 +308,12 @@ TEST(MakePlanTest, WarnsOfKeysThatMayBeNull) {
   EXPECT_THAT(WarningsFor("CREATE TABLE t(a TEXT PRIMARY KEY) WITHOUT ROWID"), IsEmpty());
 }
 
+TEST(MakePlanTest, WarnsOfNumbersThatAreCountedWithinAKey) {
+  EXPECT_THAT(WarningsFor("CREATE TABLE t(parcel TEXT NOT NULL, line INTEGER NOT NULL, "
+                          "PRIMARY KEY (parcel, line))"),
+              ElementsAre(AllOf(HasSubstr("\"line\" is a number"), HasSubstr("same parcel"))));
+}
+
 TEST(MakePlanTest, WarnsOfUuidsInBothCases) {
   constexpr char kTable[] = "CREATE TABLE t(a TEXT PRIMARY KEY NOT NULL); INSERT INTO t VALUES ";
 

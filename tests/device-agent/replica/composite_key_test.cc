@@ -412,6 +412,49 @@ TEST_F(LinkTest, DeletedBeforeWhatItBelongsToItGoesOnOtherDevicesToo) {
   ExpectOneOfEach();
 }
 
+// By then other devices have let go what it is known by.
+TEST_F(LinkTest, DeletedLaterThanWhatItBelongsToItGoesOnOtherDevicesToo) {
+  b_.Sql("DELETE FROM item WHERE path = 'x'");
+  Cycle();
+  b_.Sql("DELETE FROM mood WHERE item NOT IN (SELECT id FROM item)");
+  Cycle();
+  b_.Sql("DELETE FROM vote WHERE mood NOT IN (SELECT id FROM mood)");
+
+  ExpectOneOfEach();
+}
+
+TEST_F(LinkTest, LeftBehindItIsNotTakenForALinkOfANewRow) {
+  // The greatest number, which SQLite would give again.
+  b_.Sql("DELETE FROM item WHERE path = 'y'");
+  Cycle();
+  b_.Sql("INSERT INTO item VALUES (7, 'z')");
+  Cycle();
+
+  EXPECT_THAT(a_.Query("SELECT path FROM item"), ElementsAre("x", "z"));
+  EXPECT_THAT(a_.Query("SELECT item.path FROM mood LEFT JOIN item ON item.id = item ORDER BY 1"),
+              ElementsAre("-", "x"));
+  // And nobody takes it for deleted, whose app has not deleted it.
+  for (TestDevice* device : {&a_, &b_}) {
+    ASSERT_TRUE(device->ledger().PutInt("compare", 1).ok());
+  }
+  Cycle();
+  EXPECT_THAT(a_.Query("SELECT name FROM mood"), SizeIs(2));
+  b_.Sql("DELETE FROM mood WHERE item = 2; DELETE FROM vote WHERE mood = 2");
+  Cycle();
+  for (TestDevice* device : {&a_, &b_}) {
+    EXPECT_THAT(device->Query("SELECT item.path FROM mood LEFT JOIN item ON item.id = item"),
+                ElementsAre("x"))
+        << device->name();
+    EXPECT_THAT(device->Query("SELECT who FROM vote"), ElementsAre("ann")) << device->name();
+    ASSERT_TRUE(device->ledger().PutInt("compare", 1).ok());
+  }
+  Cycle();
+  for (TestDevice* device : {&a_, &b_}) {
+    EXPECT_THAT(device->LedgerQuery("SELECT * FROM SyncGoneNumbers"), IsEmpty()) << device->name();
+  }
+  ExpectAtRest();
+}
+
 // The app forbids that anything goes before its links.
 TEST_F(LinkTest, GoesBeforeWhatAnAppLetsGoLastOnly) {
   for (TestDevice* device : {&a_, &b_}) {
