@@ -109,8 +109,22 @@ class Cycle {
     second_.Write("UPDATE Note SET Body = 'unsigned' WHERE Id = 'n1'");
     first_.Write("UPDATE Tag SET Remark = 'mine' WHERE PatientId = 'p1'");
     second_.Write("UPDATE Tag SET Remark = 'yours' WHERE PatientId = 'p1'");
+    first_.Write("UPDATE Patient SET Name = 'of the first' WHERE Id = 'p2'");
+    second_.Write("UPDATE Patient SET Code = 'of the second' WHERE Id = 'p2'");
     Pass();
     LinksOneByOne("a conflict");
+    ExpectMerged(first_);
+    ExpectMerged(second_);
+  }
+
+  void ExpectMerged(FaultyDevice& device) {
+    if (world_.failed()) return;
+    const FaultyDevice::Holds holds = device.Read();
+    const auto row = holds.rows.find(EntityKey{"Patient", "p2"});
+    const bool both = row != holds.rows.end() &&
+                      *row->second.Find("Name") == Value::Text("of the first") &&
+                      *row->second.Find("Code") == Value::Text("of the second");
+    if (!both) world_.Fail(device.name() + ": two fields were not merged");
   }
 
   // Each has a row that the other's schema refuses.

@@ -56,6 +56,9 @@ void FaultyService::Start() {
   TypePolicy manual;
   manual.policy = ConflictPolicy::kManual;
   engine.policies.Set("Tag", manual);
+  TypePolicy merge;
+  merge.policy = ConflictPolicy::kMergeFields;
+  engine.policies.Set("Patient", merge);
   engine_ = std::make_unique<Engine>(*store_, world_.clock(), world_.rng(), engine);
   ++life_;
   world_.Trace("service: up");
