@@ -208,6 +208,8 @@ class Ledger {
   // counting a million items would cost more than sending a thousand.
   absl::StatusOr<QueueHealth> RecentHealth();
   absl::StatusOr<uint32_t> CountHeld();
+  // Pending ones that wait for a person, by Id.
+  absl::StatusOr<std::vector<QueueItem>> ListHeld(int64_t after_id, size_t limit);
   absl::StatusOr<std::optional<absl::Time>> NextDue();
   absl::StatusOr<int64_t> PruneCompleted(absl::Time before, size_t keep_max);
 

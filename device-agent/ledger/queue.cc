@@ -314,6 +314,15 @@ absl::StatusOr<uint32_t> Ledger::CountHeld() {
   return static_cast<uint32_t>(held);
 }
 
+absl::StatusOr<std::vector<QueueItem>> Ledger::ListHeld(int64_t after_id, size_t limit) {
+  static const std::string& sql = *new std::string(
+      Select("WHERE (Flags & 16) != 0 AND CompletedAt IS NULL AND +Status = 0 AND +Id > ?1 ORDER "
+             "BY Id LIMIT ?2"));
+  PT_ASSIGN_OR_RETURN(auto stmt, db_.Prepare(sql));
+  stmt.Bind(1, after_id).Bind(2, static_cast<int64_t>(limit));
+  return Items(std::move(stmt));
+}
+
 absl::StatusOr<std::optional<absl::Time>> Ledger::NextDue() {
   PT_ASSIGN_OR_RETURN(auto stmt,
                       db_.Prepare("SELECT min(coalesce(NextAttemptAt, EnqueuedAt)) FROM "

@@ -389,6 +389,9 @@ absl::StatusOr<bool> ReplicaImpl::WriteValues(Writing& writing, Target& target) 
       const std::vector<Cascaded> cascades,
       FindCascades(target, key, deletes ? nullptr : &target.local_values, target.written));
   if (deletes && key.has_value()) {
+    // Before the next row is inserted. One too many, if this is rolled back, does no harm.
+    PT_RETURN_IF_ERROR(
+        NoteGoneNumber(*app_, table, *ledger_, target.version.key.id, target.before.local_id));
     PT_RETURN_IF_ERROR(DeleteRow(*app_, table, *key));
   } else if (key.has_value()) {
     PT_RETURN_IF_ERROR(
@@ -489,19 +492,7 @@ absl::Status ReplicaImpl::FinishWriting(Writing& writing, const Intent& intent) 
     control.newest_time = std::max(control.newest_time, target->version.last_modified);
   }
   PT_RETURN_IF_ERROR(WriteControl(*app_, control));
-  PT_RETURN_IF_ERROR(NoteGoneTargets(writing));
   return DropOwnLogRows(writing);
-}
-
-// In the ledger before the file's commit: a number too many does no harm.
-absl::Status ReplicaImpl::NoteGoneTargets(const Writing& writing) {
-  for (const Target* target : writing.written) {
-    const bool goes = target->act == Act::kRemove || target->version.deleted;
-    if (!goes || !target->is_there) continue;
-    PT_RETURN_IF_ERROR(NoteGoneNumber(*app_, *target->table, *ledger_, target->version.key.id,
-                                      target->before.local_id));
-  }
-  return absl::OkStatus();
 }
 
 // What this transaction meant to write needs no draining. Left in the log it

@@ -12,6 +12,7 @@ namespace {
 
 // While more is to be done at once.
 constexpr absl::Duration kTidyEvery = absl::Seconds(30);
+constexpr size_t kHeldAtOnce = 1000;
 // A scan that finds the file busy, or away.
 constexpr absl::Duration kScanWhenFree = absl::Seconds(1);
 constexpr absl::Duration kScanWhenBack = absl::Seconds(30);
@@ -110,6 +111,7 @@ absl::StatusOr<bool> ReplicaImpl::Maintain() {
       set_aside_may_pass_ |= in_catch_up;
     }
     PT_RETURN_IF_ERROR(RetryAfterCommits());
+    PT_RETURN_IF_ERROR(LookAtHeld());
     PT_ASSIGN_OR_RETURN(const bool trimming, TrimAppLog());
     return trimming || ScanDueIn() == absl::ZeroDuration();
   }();
@@ -127,6 +129,41 @@ absl::StatusOr<bool> ReplicaImpl::Maintain() {
   PT_RETURN_IF_ERROR(ledger_->PruneArchives(now - options_.archive_retention).status());
   PT_RETURN_IF_ERROR(ledger_->Checkpoint());
   return more;
+}
+
+// Deletions that a comparison has found, and that are held, wait for a person; the rows may
+// be back meanwhile: the file was damaged, and was put back.
+absl::Status ReplicaImpl::LookAtHeld() {
+  if (clock_.Monotonic() < held_look_at_) return absl::OkStatus();
+  held_look_at_ = clock_.Monotonic() + kTidyEvery;
+  PT_ASSIGN_OR_RETURN(const uint32_t any, ledger_->CountHeld());
+  if (any == 0) return absl::OkStatus();
+  PT_ASSIGN_OR_RETURN(const sqlite::Transaction snapshot,
+                      sqlite::Transaction::Begin(*snapshot_, sqlite::Transaction::Kind::kRead));
+  PT_ASSIGN_OR_RETURN(sqlite::Transaction tx, ledger_->Begin());
+  PT_RETURN_IF_ERROR(CheckSnapshot(*snapshot_));
+  PT_ASSIGN_OR_RETURN(const std::vector<QueueItem> held,
+                      ledger_->ListHeld(held_seen_, kHeldAtOnce));
+  held_seen_ = held.size() < kHeldAtOnce ? 0 : held.back().id;
+  for (const QueueItem& item : held) {
+    Table* table = TableOf(item.key.type);
+    if (table == nullptr || item.operation != Operation::kDelete) continue;
+    const absl::StatusOr<std::vector<Value>> key = table->KeyFromId(item.key.id);
+    if (!key.ok()) continue;
+    PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*snapshot_, *table, *ledger_, *key));
+    if (row.absent) continue;
+    PT_REACHED("a row came back whose deletion was held");
+    PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(item.key));
+    PT_RETURN_IF_ERROR(ledger_->DeleteItem(item.id));
+    bool same = false;
+    if (state.has_value()) {
+      PT_ASSIGN_OR_RETURN(same, SameRow(*table, *ledger_, state->row, row));
+    }
+    if (same) continue;
+    PT_RETURN_IF_ERROR(ledger_->PutInt(kUnproven, 1));
+    PT_RETURN_IF_ERROR(EnqueueFound(item.key, state, row));
+  }
+  return tx.Commit();
 }
 
 // Only below the last sent row, so that a file that is set back is noticed, and

@@ -259,7 +259,6 @@ class ReplicaImpl final : public Replica {
   absl::Status FinishWriting(Writing& writing, const Intent& intent);
   bool MayBeLost(const std::optional<RowState>& state) const;
   absl::StatusOr<std::optional<EntityKey>> LookAtOthers(Writing& writing);
-  absl::Status NoteGoneTargets(const Writing& writing);
   absl::Status DropOwnLogRows(const Writing& writing);
   // --- touched.cc: what the app's triggers and foreign keys did meanwhile.
   absl::StatusOr<std::optional<EntityKey>> NoteTouched(Writing& writing, const EntityKey* own);
@@ -296,6 +295,7 @@ class ReplicaImpl final : public Replica {
   absl::Status RetrySetAside(bool caught_up, PageReport* report,
                              Deletions deletions = Deletions::kTry);
   absl::Status RetryAfterCommits();
+  absl::Status LookAtHeld();
   // One round of the above; `*tried` = how many versions it looked at.
   absl::StatusOr<uint32_t> RetrySomeSetAside(PageReport* report, size_t* tried,
                                              Deletions deletions);
@@ -523,6 +523,8 @@ class ReplicaImpl final : public Replica {
   std::set<std::string, std::less<>> rejoining_;
   // Something was applied since every set-aside version had its turn.
   bool set_aside_may_pass_ = true;
+  int64_t held_seen_ = 0;  // up to this item they were looked at
+  absl::Duration held_look_at_ = -absl::InfiniteDuration();
   std::vector<std::string> problems_;
   bool accepts_new_keys_ = false;  // `init` runs
   bool recheck_objects_ = false;   // something of ours in the app's file is not as it was
