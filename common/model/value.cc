@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,25 +19,60 @@ bool IsStrictlySorted(const std::vector<Field>& fields) {
   return std::adjacent_find(fields.begin(), fields.end(), not_below) == fields.end();
 }
 
-void AppendVarint(uint64_t value, std::string* out) {
-  while (value >= 0x80) {
-    out->push_back(static_cast<char>(value | 0x80));
-    value >>= 7;
-  }
-  out->push_back(static_cast<char>(value));
+// The most that a varint of 64 bits takes.
+constexpr size_t kVarintBytesMax = 10;
+constexpr size_t kTagBytes = 1;
+
+// Writes where there is room, which whoever calls has made: a byte at a time into
+// a string costs more than the bytes.
+char* PutVarint(uint64_t value, char* at) {
+  for (; value >= 0x80; value >>= 7) *at++ = static_cast<char>(value | 0x80);
+  *at++ = static_cast<char>(value);
+  return at;
 }
 
-void AppendSized(const std::string& bytes, std::string* out) {
-  AppendVarint(bytes.size(), out);
-  out->append(bytes);
+char* PutSized(absl::string_view bytes, char* at) {
+  at = PutVarint(bytes.size(), at);
+  if (!bytes.empty()) std::memcpy(at, bytes.data(), bytes.size());
+  return at + bytes.size();
 }
 
-void AppendBigEndian(uint64_t bits, std::string* out) {
-  char buffer[kNumberBytes];
+char* PutBigEndian(uint64_t bits, char* at) {
   for (size_t i = 0; i < kNumberBytes; ++i) {
-    buffer[i] = static_cast<char>(bits >> (8 * (kNumberBytes - 1 - i)));
+    *at++ = static_cast<char>(bits >> (8 * (kNumberBytes - 1 - i)));
   }
-  out->append(buffer, kNumberBytes);
+  return at;
+}
+
+// At least what PutValue writes.
+size_t CanonicalBytesMax(const Value& value) {
+  switch (value.type()) {
+    case Value::Type::kNull:
+      return kTagBytes;
+    case Value::Type::kInteger:
+    case Value::Type::kReal:
+      return kTagBytes + kNumberBytes;
+    case Value::Type::kText:
+    case Value::Type::kBlob:
+      return kTagBytes + kVarintBytesMax + value.bytes().size();
+  }
+  return kTagBytes;
+}
+
+char* PutValue(const Value& value, char* at) {
+  *at++ = static_cast<char>(value.type());
+  switch (value.type()) {
+    case Value::Type::kNull:
+      return at;
+    case Value::Type::kInteger:
+      return PutBigEndian(static_cast<uint64_t>(value.integer()), at);
+    case Value::Type::kReal:
+      return PutBigEndian(std::bit_cast<uint64_t>(value.real()), at);
+    case Value::Type::kText:
+    case Value::Type::kBlob:
+      return PutSized(value.bytes(), at);
+  }
+  return at;
 }
 
 // Reads the canonical form and nothing else: a varint with a needless last
@@ -239,32 +275,22 @@ Fields Overlay(const Fields& base, const Fields& sent) {
 }
 
 void AppendCanonical(const Value& value, std::string* out) {
-  out->push_back(static_cast<char>(value.type()));
-  switch (value.type()) {
-    case Value::Type::kNull:
-      return;
-    case Value::Type::kInteger:
-      AppendBigEndian(static_cast<uint64_t>(value.integer()), out);
-      return;
-    case Value::Type::kReal:
-      AppendBigEndian(std::bit_cast<uint64_t>(value.real()), out);
-      return;
-    case Value::Type::kText:
-    case Value::Type::kBlob:
-      AppendSized(value.bytes(), out);
-      return;
-  }
+  const size_t before = out->size();
+  out->resize(before + CanonicalBytesMax(value));
+  const char* const end = PutValue(value, out->data() + before);
+  out->resize(static_cast<size_t>(end - out->data()));
 }
 
 void AppendCanonical(const Fields& fields, std::string* out) {
-  // The most that the tag and two lengths of an ordinary field take.
-  constexpr size_t kOverheadBytes = 5;
-  out->reserve(out->size() + fields.ByteSize() + (fields.size() + 1) * kOverheadBytes);
-  AppendVarint(fields.size(), out);
+  const size_t before = out->size();
+  size_t bytes = kVarintBytesMax;
   for (const Field& field : fields) {
-    AppendSized(field.name, out);
-    AppendCanonical(field.value, out);
+    bytes += kVarintBytesMax + field.name.size() + CanonicalBytesMax(field.value);
   }
+  out->resize(before + bytes);
+  char* at = PutVarint(fields.size(), out->data() + before);
+  for (const Field& field : fields) at = PutValue(field.value, PutSized(field.name, at));
+  out->resize(static_cast<size_t>(at - out->data()));
 }
 
 std::string EncodeFields(const Fields& fields) {

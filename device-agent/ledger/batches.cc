@@ -14,7 +14,12 @@ namespace ptdoc::sync {
 namespace {
 
 std::string EncodeSent(const std::vector<QueueItem>& items) {
+  // Ids, bases and what stands before the hashes take less, mostly.
+  constexpr size_t kBesideHashes = 20;
+  size_t bytes = 0;
+  for (const QueueItem& item : items) bytes += kBesideHashes + 8 * item.sent.hashes.size();
   ByteWriter out;
+  out.Reserve(bytes);
   for (const QueueItem& item : items) {
     out.Varint(static_cast<uint64_t>(item.id));
     out.Varint(static_cast<uint64_t>(item.sent_base));

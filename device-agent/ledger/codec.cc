@@ -5,7 +5,9 @@
 namespace ptdoc::sync {
 
 std::string EncodeRowHashes(const RowHashes& row) {
+  constexpr size_t kBesideHashes = 11;  // the flag, and a number
   ByteWriter out;
+  out.Reserve(kBesideHashes + 8 * row.hashes.size());
   out.U8(row.absent ? 1 : 0);
   out.Varint(static_cast<uint64_t>(row.columns_id));
   for (const uint64_t hash : row.hashes) out.Fixed64(hash);

@@ -69,7 +69,7 @@ absl::StatusOr<std::optional<RowState>> Ledger::FindState(const EntityKey& key) 
   PT_ASSIGN_OR_RETURN(
       auto stmt, db_.Prepare("SELECT EntityId, Revision, CheckBytes, LastModifiedNs, RowHashes, "
                              "Unconfirmed FROM SyncRowStates WHERE TypeId = ?1 AND EntityId = ?2"));
-  stmt.Bind(1, type).Bind(2, key.id);
+  stmt.Bind(1, type).BindBorrowed(2, key.id);
   PT_ASSIGN_OR_RETURN(const bool found, stmt.Step());
   if (!found) return std::nullopt;
   PT_ASSIGN_OR_RETURN(RowState state, ReadState(key.type, stmt));
@@ -85,8 +85,10 @@ absl::Status Ledger::PutState(const RowState& state) {
                   "ON CONFLICT(TypeId, EntityId) DO UPDATE SET Revision = excluded.Revision, "
                   "CheckBytes = excluded.CheckBytes, LastModifiedNs = excluded.LastModifiedNs, "
                   "RowHashes = excluded.RowHashes, Unconfirmed = excluded.Unconfirmed"));
-  stmt.Bind(1, type).Bind(2, state.key.id).Bind(3, state.revision).BindBlob(4, state.check);
-  stmt.Bind(5, state.time).BindBlob(6, EncodeRowHashes(state.row)).Bind(7, state.unconfirmed);
+  const std::string hashes = EncodeRowHashes(state.row);
+  stmt.Bind(1, type).BindBorrowed(2, state.key.id).Bind(3, state.revision);
+  stmt.BindBorrowedBlob(4, state.check).Bind(5, state.time).BindBorrowedBlob(6, hashes);
+  stmt.Bind(7, state.unconfirmed);
   return stmt.Run();
 }
 
@@ -96,8 +98,10 @@ absl::StatusOr<bool> Ledger::InsertState(const RowState& state) {
       auto stmt, db_.Prepare("INSERT INTO SyncRowStates(TypeId, EntityId, Revision, CheckBytes, "
                              "LastModifiedNs, RowHashes, Unconfirmed) VALUES(?1, ?2, ?3, ?4, ?5, "
                              "?6, ?7) ON CONFLICT DO NOTHING"));
-  stmt.Bind(1, type).Bind(2, state.key.id).Bind(3, state.revision).BindBlob(4, state.check);
-  stmt.Bind(5, state.time).BindBlob(6, EncodeRowHashes(state.row)).Bind(7, state.unconfirmed);
+  const std::string hashes = EncodeRowHashes(state.row);
+  stmt.Bind(1, type).BindBorrowed(2, state.key.id).Bind(3, state.revision);
+  stmt.BindBorrowedBlob(4, state.check).Bind(5, state.time).BindBorrowedBlob(6, hashes);
+  stmt.Bind(7, state.unconfirmed);
   PT_RETURN_IF_ERROR(stmt.Run());
   return db_.changes() > 0;
 }

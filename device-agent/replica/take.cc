@@ -165,6 +165,7 @@ absl::StatusOr<TakeReport> ReplicaImpl::TakeFrom(sqlite::Database& db, const Tak
   PT_RETURN_IF_ERROR(At("marked"));
   report.more = taking.full;
   for (const std::shared_ptr<const OutgoingBatch>& batch : report.batches) {
+    unanswered_.reserve(unanswered_.size() + batch->changes.size());
     for (const Change& change : batch->changes) unanswered_[change.key] = 0;
     in_memory_[batch->batch_id] = batch;
   }
@@ -201,7 +202,9 @@ absl::Status ReplicaImpl::TakeBatches(Taking& taking) {
         std::make_shared<const OutgoingBatch>(std::exchange(taking.batch, {})));
     const bool room = taking.report.batches.size() < taking.limits.batches;
     if (!taking.full || !room || IsEnough(taking.report)) break;
-    for (const auto& [key, id] : std::exchange(taking.taken, {})) taking.earlier.insert(key);
+    taking.earlier.reserve(taking.earlier.size() + taking.taken.size());
+    for (const auto& [key, id] : taking.taken) taking.earlier.insert(key);
+    taking.taken.clear();
     taking.undecided.clear();
     taking.bytes = 0;
     taking.full = false;
@@ -239,6 +242,10 @@ absl::Status ReplicaImpl::ChooseItems(Taking& taking) {
     PT_ASSIGN_OR_RETURN(
         std::vector<QueueItem> items,
         ledger_->ListSendable(clock_.Now(), taking.limits.ignore_next_attempt, after_id, chunk));
+    const size_t more = std::min(items.size(), room);
+    taking.taken.reserve(taking.taken.size() + more);
+    taking.items.reserve(taking.items.size() + more);
+    taking.batch.changes.reserve(taking.batch.changes.size() + more);
     for (QueueItem& item : items) {
       after_id = item.id;
       const bool waits = blocked_drains.count(item.drain) > 0 || unanswered_.contains(item.key) ||

@@ -88,7 +88,8 @@ absl::StatusOr<Identity> Authenticator::Authenticate(const CallMetadata& call,
   PT_ASSIGN_OR_RETURN(const bool required, TokensRequired());
   if (!required) return AuthenticateOpen(call);
   PT_ASSIGN_OR_RETURN(const std::string text, TokenText(call));
-  PT_ASSIGN_OR_RETURN(const TokenRow token, Lookup(TokenHash(text), freshness));
+  PT_ASSIGN_OR_RETURN(const Token row, Lookup(TokenHash(text), freshness));
+  const TokenRow& token = *row;
   if (token.expires_at <= clock_.Now()) {
     return Unauthenticated("TOKEN_EXPIRED", "The token has expired.");
   }
@@ -99,9 +100,7 @@ absl::StatusOr<Identity> Authenticator::Authenticate(const CallMetadata& call,
   }
   Identity identity;
   identity.who = {token.tenant, token.device, token.user, token.role, CleanAgent(call.agent)};
-  if (token.rights.limited()) {
-    identity.who.rights = std::make_shared<const TypeRights>(token.rights);
-  }
+  if (token.rights.limited()) identity.who.rights = {row, &row->rights};
   return identity;
 }
 
@@ -119,13 +118,14 @@ absl::StatusOr<Identity> Authenticator::AuthenticateOpen(const CallMetadata& cal
   return identity;
 }
 
-absl::StatusOr<TokenRow> Authenticator::Lookup(const std::string& hash, Freshness freshness) {
+absl::StatusOr<Authenticator::Token> Authenticator::Lookup(const std::string& hash,
+                                                           Freshness freshness) {
   if (freshness == Freshness::kCached) {
     MutexLock lock(mutex_);
     const auto it = cache_.find(hash);
     if (it != cache_.end() && clock_.Monotonic() < it->second.until) return it->second.row;
   }
-  absl::StatusOr<TokenRow> row = LookupInStore(hash);
+  absl::StatusOr<Token> row = LookupInStore(hash);
   if (row.ok()) {
     Remember(hash, *row);
   } else {
@@ -135,9 +135,9 @@ absl::StatusOr<TokenRow> Authenticator::Lookup(const std::string& hash, Freshnes
   return row;
 }
 
-absl::StatusOr<TokenRow> Authenticator::LookupInStore(const std::string& hash) {
+absl::StatusOr<Authenticator::Token> Authenticator::LookupInStore(const std::string& hash) {
   PT_ASSIGN_OR_RETURN(const std::unique_ptr<StoreReader> reader, store_.BeginRead());
-  PT_ASSIGN_OR_RETURN(const std::optional<TokenRow> row, reader->FindToken(hash));
+  PT_ASSIGN_OR_RETURN(std::optional<TokenRow> row, reader->FindToken(hash));
   if (!row.has_value()) {
     return Unauthenticated("TOKEN_INVALID", "The token is not known here.");
   }
@@ -145,10 +145,10 @@ absl::StatusOr<TokenRow> Authenticator::LookupInStore(const std::string& hash) {
     return Unauthenticated("TOKEN_REVOKED", "The token was revoked.");
   }
   PT_RETURN_IF_ERROR(CheckDeviceStands(*reader, row->tenant, row->device));
-  return *row;
+  return std::make_shared<const TokenRow>(*std::move(row));
 }
 
-void Authenticator::Remember(const std::string& hash, const TokenRow& row) {
+void Authenticator::Remember(const std::string& hash, const Token& row) {
   MutexLock lock(mutex_);
   // Rather look a few tokens up again than keep an order of use.
   if (cache_.size() >= kCacheEntriesMax) cache_.clear();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -55,15 +56,17 @@ class Authenticator {
   absl::StatusOr<bool> TokensRequired();
 
  private:
+  // Given out as it stands, not copied for each call.
+  using Token = std::shared_ptr<const TokenRow>;
   struct Cached {
-    TokenRow row;
+    Token row;
     absl::Duration until;  // by the monotonic clock
   };
 
   absl::StatusOr<Identity> AuthenticateOpen(const CallMetadata& call);
-  absl::StatusOr<TokenRow> Lookup(const std::string& hash, Freshness freshness);
-  absl::StatusOr<TokenRow> LookupInStore(const std::string& hash);
-  void Remember(const std::string& hash, const TokenRow& row);
+  absl::StatusOr<Token> Lookup(const std::string& hash, Freshness freshness);
+  absl::StatusOr<Token> LookupInStore(const std::string& hash);
+  void Remember(const std::string& hash, const Token& row);
 
   Store& store_;
   const Clock& clock_;

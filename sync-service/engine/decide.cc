@@ -223,17 +223,19 @@ Decision BatchDecider::Ask(const Change& change, Head& head, Base& base,
 }
 
 void BatchDecider::Record(const Change& change, const Head& head, const Base& base,
-                          StoredVersion incoming, const Decision& decision) {
-  PlannedResult planned;
+                          StoredVersion&& incoming, const Decision& decision) {
+  PlannedResult& planned = plan_.results.emplace_back();
   ChangeResult& result = planned.result;
   result.key = change.key;
   result.outcome = decision.outcome;
   result.resolution = decision.resolution;
   result.rule = decision.rule;
   std::optional<StoredVersion> as_sent;
-  if (decision.merged.has_value()) as_sent = incoming;
-  StoredVersion made = std::move(incoming);
-  if (as_sent.has_value()) made = MakeMerged(std::move(made), *head.stored, decision);
+  if (decision.merged.has_value()) {
+    as_sent = incoming;
+    incoming = MakeMerged(std::move(incoming), *head.stored, decision);
+  }
+  StoredVersion& made = incoming;
   const Losses losses =
       AddArchives(head, base, as_sent.has_value() ? *as_sent : made, made, decision);
   result.conflict_id = losses.of_incoming.empty() ? losses.of_current : losses.of_incoming;
@@ -250,7 +252,6 @@ void BatchDecider::Record(const Change& change, const Head& head, const Base& ba
       RaiseTime(head, made, IsClamped(change), decision);
     }
   }
-  plan_.results.push_back(std::move(planned));
 }
 
 BatchDecider::Losses BatchDecider::AddArchives(const Head& head, const Base& base,
@@ -301,8 +302,8 @@ std::optional<ConflictNotice> BatchDecider::NoticeOf(const Head& head, const Dec
   return ConflictNotice{conflict_id, decision.resolution, device, head.stored->version.revision};
 }
 
-size_t BatchDecider::AddVersion(const Change& change, const Head& head, StoredVersion made,
-                                std::optional<StoredVersion> as_sent) {
+size_t BatchDecider::AddVersion(const Change& change, const Head& head, StoredVersion&& made,
+                                std::optional<StoredVersion>&& as_sent) {
   const size_t index = plan_.versions.size();
   Pending& pending = pending_[KeyView(change.key.type, change.key.id)];
   pending = {index, change.reoffer ? 0 : change.base_revision, nullptr};
@@ -312,7 +313,7 @@ size_t BatchDecider::AddVersion(const Change& change, const Head& head, StoredVe
   if (!head.pending.has_value()) {
     previous = head.stored.has_value() ? head.stored->version.revision : 0;
   }
-  plan_.versions.push_back({std::move(made), previous});
+  plan_.versions.emplace_back(std::move(made), previous);
   return index;
 }
 

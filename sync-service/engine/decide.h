@@ -78,7 +78,8 @@ class BatchDecider {
                                     const StoredVersion& incoming);
   // Leaves its arguments as they are.
   Decision Ask(const Change& change, Head& head, Base& base, StoredVersion& incoming) const;
-  void Record(const Change& change, const Head& head, const Base& base, StoredVersion incoming,
+  // Takes `incoming`.
+  void Record(const Change& change, const Head& head, const Base& base, StoredVersion&& incoming,
               const Decision& decision);
   // The ids of the losers' archive rows; empty for a side that lost nothing.
   struct Losses {
@@ -91,8 +92,8 @@ class BatchDecider {
   // Absent where no other device has lost anything.
   std::optional<ConflictNotice> NoticeOf(const Head& head, const Decision& decision,
                                          const std::string& conflict_id) const;
-  size_t AddVersion(const Change& change, const Head& head, StoredVersion made,
-                    std::optional<StoredVersion> as_sent);
+  size_t AddVersion(const Change& change, const Head& head, StoredVersion&& made,
+                    std::optional<StoredVersion>&& as_sent);
   bool IsClamped(const Change& change) const;
   void RaiseTime(const Head& head, const StoredVersion& written, bool clamped,
                  const Decision& decision);

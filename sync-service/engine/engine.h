@@ -126,6 +126,18 @@ struct PullPage {
   std::string epoch;
   std::vector<std::string> refused_types;  // named, but not for this caller
   std::optional<PullPosition> next;        // where the next page goes on; always set
+  Revision newest = 0;                     // of the snapshot that was read
+  std::optional<uint64_t> counted;         // what was still to come, if this page counted it
+};
+
+// A place in the log from which several callers read the same, with all that
+// decides what Pull gives from there.
+struct PagePlace {
+  std::string tenant;
+  Cursor cursor;                           // in the log
+  std::vector<std::string> types;          // as the caller may see them; empty = every type
+  size_t limit = 0;                        // versions
+  std::vector<std::string> refused_types;  // PullPage's: of this caller alone
 };
 
 struct FetchPage {
@@ -243,6 +255,13 @@ class Engine {
   // that is caught up resumes with it, too; DRAINING if what the caller may see
   // has changed meanwhile. TYPE_FORBIDDEN if he may see none of the types.
   absl::StatusOr<PullPage> Pull(const PullQuery& query, const PullPosition* resume = nullptr);
+
+  // Where the page after `position` begins; absent if only this caller reads it so:
+  // inside a snapshot, or with batches ahead that he need not see. Those right in
+  // front of him are passed first. Does not look into the store. Errors: as Pull, of
+  // the types.
+  absl::StatusOr<std::optional<PagePlace>> PlaceOf(const PullQuery& query,
+                                                   PullPosition* position) const;
 
   // What Pull would say of the query's cursor and types.
   absl::Status CheckPull(const PullQuery& query);

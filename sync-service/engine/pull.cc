@@ -57,6 +57,12 @@ absl::StatusOr<Cursor> OpenQuery(StoreReader& reader, const PullQuery& query, co
   return cursor;
 }
 
+// Of a position that this process made.
+absl::Status CheckScope(const Scope& scope, const Cursor& cursor) {
+  if (cursor.types_digest == TypesDigest(scope.types)) return absl::OkStatus();
+  return ReasonError(absl::StatusCode::kUnavailable, "DRAINING", kOtherScope);
+}
+
 // Gives out what was kept of a long batch; true if that was all of it.
 bool TakeRest(size_t limit, PullPosition* position, std::vector<Version>* versions) {
   const std::vector<Version>& rest = *position->rest;
@@ -188,17 +194,17 @@ absl::StatusOr<PullPage> Engine::Pull(const PullQuery& query, const PullPosition
   if (resume != nullptr) {
     position = *resume;
     PT_RETURN_IF_ERROR(CheckPosition(*reader, tenant, meta, position.cursor));
-    if (position.cursor.types_digest != TypesDigest(scope.types)) {
-      return ReasonError(absl::StatusCode::kUnavailable, "DRAINING", kOtherScope);
-    }
+    PT_RETURN_IF_ERROR(CheckScope(scope, position.cursor));
   } else {
     PT_ASSIGN_OR_RETURN(position.cursor, OpenQuery(*reader, query, scope, meta, newest));
   }
   const SliceQuery slice_query{tenant, scope.types, PageSize(query.page_size), newest};
+  PullPage page;
+  page.newest = newest.sequence;
   if (!position.remaining.has_value()) {
     PT_ASSIGN_OR_RETURN(position.remaining, CountFrom(*reader, slice_query, position.cursor));
+    page.counted = position.remaining;
   }
-  PullPage page;
   const bool in_log = position.rest == nullptr && position.cursor.snapshot_end == 0;
   size_t left_out = PassOwn(&position);
   PT_ASSIGN_OR_RETURN(page.batch_end,
@@ -216,6 +222,21 @@ absl::StatusOr<PullPage> Engine::Pull(const PullQuery& query, const PullPosition
   page.next = std::move(position);
   page.refused_types = std::move(scope.refused);
   return page;
+}
+
+absl::StatusOr<std::optional<PagePlace>> Engine::PlaceOf(const PullQuery& query,
+                                                         PullPosition* position) const {
+  PT_ASSIGN_OR_RETURN(Scope scope, ScopeOf(query.types, query.who, options_));
+  PT_RETURN_IF_ERROR(CheckScope(scope, position->cursor));
+  const uint64_t passed = PassOwn(position);
+  DropPassed(position);
+  if (position->remaining.has_value()) {
+    *position->remaining -= std::min(*position->remaining, passed);
+  }
+  const bool in_log = position->rest == nullptr && position->cursor.snapshot_end == 0;
+  if (!in_log || !position->own.empty()) return std::nullopt;
+  return PagePlace{query.who.tenant, position->cursor, std::move(scope.types),
+                   PageSize(query.page_size), std::move(scope.refused)};
 }
 
 absl::Status Engine::CheckPull(const PullQuery& query) {

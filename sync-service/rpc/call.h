@@ -16,6 +16,7 @@
 #include "sync-service/feed/feed.h"
 #include "sync-service/rpc/executor.h"
 #include "sync-service/rpc/server.h"
+#include "sync-service/rpc/shared_pages.h"
 #include "sync-service/rpc/stream.h"
 #include "sync-service/store/store.h"
 
@@ -51,6 +52,7 @@ struct ServiceContext {
   const Clock& clock;
   const ServerOptions& options;
   Feed feed;
+  SharedPages pages;
   Authenticator authenticator;
   Executor executor;
   StreamRegistry streams;
@@ -62,6 +64,7 @@ struct ServiceContext {
         store(store_in),
         clock(clock_in),
         options(options_in),
+        pages(clock_in),
         authenticator(store_in, clock_in),
         executor(engine_in, feed, options_in.executor) {}
 };

@@ -71,6 +71,7 @@ void Maintenance::Loop() {
   while (Sleep()) {
     const absl::Duration now = service_.clock.Monotonic();
     service_.streams.Tick(now);
+    service_.pages.DropOld();
     if (now - polled_at >= service_.options.change_poll_interval) {
       polled_at = now;
       LookForChanges();

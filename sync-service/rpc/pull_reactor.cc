@@ -1,13 +1,16 @@
 #include "sync-service/rpc/pull_reactor.h"
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "common/base/status.h"
 #include "common/rpc/status.h"
 #include "common/wire/values.h"
+#include "sync-service/rpc/message.h"
 #include "sync-service/rpc/pull_source.h"
 
 namespace ptdoc::sync {
@@ -15,7 +18,7 @@ namespace {
 
 // One write and one read of the store may be outstanding; writes and Finish are
 // started in Step(), under the lock (see push_reactor.cc).
-class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse>,
+class PullReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                           public Stream,
                           public std::enable_shared_from_this<PullReactor> {
  public:
@@ -24,17 +27,18 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse>,
       : service_(service),
         context_(context),
         call_(service, Method::kPull, *context),
-        source_(service.engine, request),
+        source_(service.engine, service.pages, service.clock, request),
         follow_(request.follow() && !source_.is_fetch()),
         stream_id_(request.stream_id()) {
     if (request.has_queue()) report_ = QueueHealthFromProto(request.queue());
   }
 
-  void Begin(size_t request_bytes) {
+  // `request`: whether that could be read.
+  void Begin(const absl::Status& request) {
     self_ = shared_from_this();
     service_.streams.Add(self_);
     absl::Status submitted = call_.Admit();
-    if (submitted.ok()) submitted = CheckMessageSize(request_bytes);
+    if (submitted.ok()) submitted = request;
     if (submitted.ok()) {
       submitted = service_.executor.SubmitRead([self = self_] { self->First(); });
     }
@@ -62,7 +66,7 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse>,
   void Step() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SubmitNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FinishNow(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  v1::PullResponse Heartbeat() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  FeedMessage Heartbeat() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   ServiceContext& service_;
   grpc::CallbackServerContext* const context_;  // alive until OnDone
@@ -74,9 +78,9 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse>,
   std::shared_ptr<PullReactor> self_;  // until OnDone
 
   Mutex mutex_;
-  std::deque<v1::PullResponse> outbox_ ABSL_GUARDED_BY(mutex_);
-  v1::PullResponse current_ ABSL_GUARDED_BY(mutex_);  // being written
-  std::optional<v1::PullResponse> quiet_ ABSL_GUARDED_BY(mutex_);
+  std::deque<grpc::ByteBuffer> outbox_ ABSL_GUARDED_BY(mutex_);
+  grpc::ByteBuffer current_ ABSL_GUARDED_BY(mutex_);  // being written
+  std::optional<FeedMessage> quiet_ ABSL_GUARDED_BY(mutex_);
   std::optional<Feed::Token> subscription_ ABSL_GUARDED_BY(mutex_);
   bool authorized_ ABSL_GUARDED_BY(mutex_) = false;
   bool busy_ ABSL_GUARDED_BY(mutex_) = true;  // a job reads, or is to: First
@@ -85,6 +89,9 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse>,
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   bool caught_up_ ABSL_GUARDED_BY(mutex_) = false;
   bool woken_ ABSL_GUARDED_BY(mutex_) = false;
+  // Since the last read began: newer revisions, of which only the store knows.
+  bool unknown_ ABSL_GUARDED_BY(mutex_) = false;
+  Revision known_ ABSL_GUARDED_BY(mutex_) = 0;  // the newest heard of
   Revision seen_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status ending_ ABSL_GUARDED_BY(mutex_);
   absl::Duration ending_since_ ABSL_GUARDED_BY(mutex_);
@@ -133,14 +140,22 @@ absl::Status PullReactor::Prepare() {
 }
 
 void PullReactor::ReadNext() {
+  std::optional<Revision> known;
+  {
+    MutexLock lock(mutex_);
+    if (!std::exchange(unknown_, false)) known = known_;
+  }
   const absl::StatusOr<Principal> who = call_.Authorize();
-  Take(who.ok() ? source_.Next(*who) : who.status());
+  Take(who.ok() ? source_.Next(*who, known) : who.status());
 }
 
 void PullReactor::Take(absl::StatusOr<PullStep> step) {
-  if (!step.ok()) {
-    EndWith(step.status());
-    return;
+  if (!step.ok()) return EndWith(step.status());
+  std::vector<grpc::ByteBuffer> messages;
+  for (const FeedMessage& message : step->messages) {
+    absl::StatusOr<grpc::ByteBuffer> bytes = BytesOf(message);
+    if (!bytes.ok()) return EndWith(bytes.status());
+    messages.push_back(*std::move(bytes));
   }
   MutexLock lock(mutex_);
   busy_ = false;
@@ -148,10 +163,10 @@ void PullReactor::Take(absl::StatusOr<PullStep> step) {
   if (step->seen > 0) seen_ = step->seen;
   if (step->quiet.has_value()) {
     quiet_ = std::move(step->quiet);
-  } else if (!step->messages.empty()) {
+  } else if (!messages.empty()) {
     quiet_.reset();
   }
-  for (v1::PullResponse& message : step->messages) outbox_.push_back(std::move(message));
+  for (grpc::ByteBuffer& message : messages) outbox_.push_back(std::move(message));
   Step();
 }
 
@@ -165,6 +180,8 @@ void PullReactor::Wake(Revision newest) {
   MutexLock lock(mutex_);
   if (newest != 0 && newest <= seen_) return;
   woken_ = true;
+  unknown_ = unknown_ || newest == 0;
+  known_ = std::max(known_, newest);
   Step();
 }
 
@@ -181,7 +198,7 @@ void PullReactor::OnWriteDone(bool ok) {
   MutexLock lock(mutex_);
   writing_ = false;
   // Not as long as the follower is quiet: a page has up to a thousand rows.
-  current_ = v1::PullResponse();
+  current_.Clear();
   ++messages_;
   cancelled_ = cancelled_ || !ok;
   Step();
@@ -193,10 +210,10 @@ void PullReactor::OnCancel() {
   Step();
 }
 
-v1::PullResponse PullReactor::Heartbeat() {
-  v1::PullResponse message;
+FeedMessage PullReactor::Heartbeat() {
+  FeedMessage message;
   if (quiet_.has_value()) message = *std::exchange(quiet_, std::nullopt);
-  TimeToProto(service_.clock.Now(), message.mutable_server_time());
+  TimeToProto(service_.clock.Now(), message.own.mutable_server_time());
   return message;
 }
 
@@ -211,7 +228,8 @@ void PullReactor::Tick(absl::Duration now) {
   // A little early, because ticks come a little late.
   const absl::Duration silence = service_.options.heartbeat * 0.9;
   if (follow_ && !writing_ && outbox_.empty() && now - written_at_ >= silence) {
-    outbox_.push_back(Heartbeat());
+    absl::StatusOr<grpc::ByteBuffer> bytes = BytesOf(Heartbeat());
+    if (bytes.ok()) outbox_.push_back(*std::move(bytes));
     Step();
   }
   if (now - checked_at_ < service_.options.token_check_interval) return;
@@ -226,7 +244,7 @@ void PullReactor::Step() {
   if (cancelled_) return FinishNow(absl::CancelledError("The caller went away."));
   if (!ending_.ok()) return FinishNow(ending_);
   if (!outbox_.empty()) {
-    current_ = std::move(outbox_.front());
+    current_.Swap(&outbox_.front());
     outbox_.pop_front();
     writing_ = true;
     written_at_ = service_.clock.Monotonic();
@@ -270,11 +288,15 @@ void PullReactor::OnDone() {
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::PullResponse>* StartPull(ServiceContext& service,
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartPull(ServiceContext& service,
                                                       grpc::CallbackServerContext* context,
-                                                      const v1::PullRequest& request) {
+                                                      const grpc::ByteBuffer& bytes) {
+  v1::PullRequest request;
+  grpc::ByteBuffer read = bytes;  // shares the bytes with gRPC's
+  const absl::Status status = ReadMessage("PullRequest", &read, &request);
+  if (!status.ok()) request.Clear();
   const auto reactor = std::make_shared<PullReactor>(service, context, request);
-  reactor->Begin(request.ByteSizeLong());
+  reactor->Begin(status);
   return reactor.get();
 }
 

@@ -25,8 +25,8 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* SyncServiceImpl::Pu
   return StartPush(service_, context);
 }
 
-grpc::ServerWriteReactor<v1::PullResponse>* SyncServiceImpl::Pull(
-    grpc::CallbackServerContext* context, const v1::PullRequest* request) {
+grpc::ServerWriteReactor<grpc::ByteBuffer>* SyncServiceImpl::Pull(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
   return StartPull(service_, context, *request);
 }
 

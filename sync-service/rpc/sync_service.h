@@ -9,7 +9,7 @@ namespace ptdoc::sync {
 // on the executor's threads.
 class SyncServiceImpl final
     : public v1::SyncService::WithRawCallbackMethod_Push<v1::SyncService::WithRawCallbackMethod_Run<
-          v1::SyncService::WithCallbackMethod_Pull<v1::SyncService::WithCallbackMethod_Status<
+          v1::SyncService::WithRawCallbackMethod_Pull<v1::SyncService::WithCallbackMethod_Status<
               v1::SyncService::WithCallbackMethod_DigestRanges<
                   v1::SyncService::WithCallbackMethod_DigestRows<v1::SyncService::Service>>>>>> {
  public:
@@ -18,8 +18,8 @@ class SyncServiceImpl final
 
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Push(
       grpc::CallbackServerContext* context) override;
-  grpc::ServerWriteReactor<v1::PullResponse>* Pull(grpc::CallbackServerContext* context,
-                                                   const v1::PullRequest* request) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Pull(grpc::CallbackServerContext* context,
+                                                   const grpc::ByteBuffer* request) override;
   grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext* context,
                                 const grpc::ByteBuffer* request,
                                 grpc::ByteBuffer* response) override;

@@ -137,15 +137,16 @@ TEST(ServerTest, ASecondServiceOnOneStoreStandsBackAndVerbsGoOn) {
   EXPECT_TRUE((*writer)->Commit().ok());
 }
 
-TEST(ServerTest, ARunThatCannotBeParsedIsRefusedWithItsReason) {
+TEST(ServerTest, ARunOrAPullThatCannotBeParsedIsRefusedWithItsReason) {
   TestServer server;
-  std::string answer;
+  for (const char* path : {"/ptdoc.sync.v1.SyncService/Run", "/ptdoc.sync.v1.SyncService/Pull"}) {
+    std::string answer;
 
-  const grpc::Status status =
-      UnaryByName(server, "/ptdoc.sync.v1.SyncService/Run", "\xff\xff\xff", &answer);
+    const grpc::Status status = UnaryByName(server, path, "\xff\xff\xff", &answer);
 
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << status.error_message();
-  EXPECT_EQ(ReasonOf(status), "FIELD");
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << status.error_message();
+    EXPECT_EQ(ReasonOf(status), "FIELD");
+  }
 }
 
 // As docs/PROTOCOL.md tells: the calls that carry no rows are parsed by gRPC.
@@ -167,8 +168,8 @@ TEST(ServerTest, CompressionOfGrpcIsRefused) {
 
 TEST(ServerTest, AQuestionThatCannotBeParsedIsAnsweredByGrpcItself) {
   TestServer server;
-  for (const char* path : {"/ptdoc.sync.v1.SyncService/Status", "/ptdoc.sync.v1.SyncService/Pull",
-                           "/ptdoc.sync.v1.AdminService/ListDevices"}) {
+  for (const char* path :
+       {"/ptdoc.sync.v1.SyncService/Status", "/ptdoc.sync.v1.AdminService/ListDevices"}) {
     std::string answer;
 
     const grpc::Status status = UnaryByName(server, path, "\xff\xff\xff", &answer);
