@@ -36,8 +36,12 @@ absl::Status CheckKeyCount(size_t count) {
 void Append(FetchPage more, FetchPage* page) {
   std::move(more.versions.begin(), more.versions.end(), std::back_inserter(page->versions));
   std::move(more.missing.begin(), more.missing.end(), std::back_inserter(page->missing));
-  page->refused_types.insert(page->refused_types.end(), more.refused_types.begin(),
-                             more.refused_types.end());
+  for (std::string& type : more.refused_types) {
+    const std::vector<std::string>& known = page->refused_types;
+    if (std::find(known.begin(), known.end(), type) == known.end()) {
+      page->refused_types.push_back(std::move(type));
+    }
+  }
   page->server_time = more.server_time;
   page->epoch = std::move(more.epoch);
   page->witness = std::move(more.witness);
