@@ -53,9 +53,10 @@ def main():
             there = sa.inspect(connection).get_table_names()
             visit = sa.Table("meeting" if "meeting" in there else "visit", meta,
                              autoload_with=connection)
-            connection.execute(person.insert().values(id=args[0], name=args[1]))
-            connection.execute(visit.insert().values(id=f"v-{args[0]}", person_id=args[0],
-                                                     note="first"))
+            for key, name in zip(args[::2], args[1::2]):
+                connection.execute(person.insert().values(id=key, name=name))
+                connection.execute(visit.insert().values(id=f"v-{key}", person_id=key,
+                                                         note="first"))
         elif verb in ("rename", "nick"):
             column = {"rename": "name", "nick": "nick"}[verb]
             connection.execute(person.update().where(person.c.id == args[0])

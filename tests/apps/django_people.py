@@ -2,7 +2,7 @@
 
 Usage:
   python3 django_people.py app.db migrate 1|2|3
-  python3 django_people.py app.db add KEY NAME       # with a visit
+  python3 django_people.py app.db add KEY NAME...    # pairs, each with a visit
   python3 django_people.py app.db rename KEY NAME
   python3 django_people.py app.db nick KEY NICK      # after migration 2
   python3 django_people.py app.db show KEY
@@ -127,11 +127,14 @@ def state_models():
 def run(verb, args):
     from django.db import transaction
     person, visit = state_models()
+    if verb == "add":
+        for key, name in zip(args[::2], args[1::2]):
+            with transaction.atomic():
+                made = person.objects.create(id=key, name=name)
+                visit.objects.create(id=f"v-{key}", person=made, note="first")
+        return
     with transaction.atomic():
-        if verb == "add":
-            made = person.objects.create(id=args[0], name=args[1])
-            visit.objects.create(id=f"v-{args[0]}", person=made, note="first")
-        elif verb in ("rename", "nick"):
+        if verb in ("rename", "nick"):
             found = person.objects.get(id=args[0])
             setattr(found, {"rename": "name", "nick": "nick"}[verb], args[1])
             found.save()

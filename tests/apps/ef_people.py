@@ -115,10 +115,11 @@ def main():
         with_age = "age" in columns
         visit = "meeting" if "meeting" in tables else "visit"
         names, marks = ('"id", "name", "age"', "?, ?, 0") if with_age else ('"id", "name"', "?, ?")
-        save(connection,
-             (f'INSERT INTO "person" ({names}) VALUES ({marks}) RETURNING 1;', *args),
-             (f'INSERT INTO "{visit}" ("id", "note", "person_id") VALUES (?, ?, ?) RETURNING 1;',
-              f"v-{args[0]}", "first", args[0]))
+        for key, name in zip(args[::2], args[1::2]):
+            save(connection,
+                 (f'INSERT INTO "person" ({names}) VALUES ({marks}) RETURNING 1;', key, name),
+                 (f'INSERT INTO "{visit}" ("id", "note", "person_id") VALUES (?, ?, ?) '
+                  'RETURNING 1;', f"v-{key}", "first", key))
     elif verb in ("rename", "nick"):
         column = {"rename": "name", "nick": "nick"}[verb]
         save(connection, (f'UPDATE "person" SET "{column}" = ?\nWHERE "id" = ?\nRETURNING 1;',

@@ -10,7 +10,7 @@ using testing::IsEmpty;
 using testing::MatchesRegex;
 using testing::Not;
 
-constexpr char kPatients[] =
+constexpr char kStampedPatients[] =
     "CREATE TABLE Patient(Id TEXT PRIMARY KEY NOT NULL, Name TEXT,"
     " LastModifiedUtc TEXT NOT NULL DEFAULT '0001-01-01 00:00:00', ModifiedByUserId TEXT,"
     " SyncState INTEGER NOT NULL DEFAULT 0)";
@@ -50,7 +50,7 @@ class StampsTest : public SchemaTest {
 
 TEST_F(StampsTest, EachEditIsStampedHereAndArrivesAsItWasStamped) {
   Configure();
-  BeginBoth(kPatients);
+  BeginBoth(kStampedPatients);
 
   a_.Sql("INSERT INTO Patient(Id, Name) VALUES('p', 'Ann')");
   SyncBoth();
@@ -68,14 +68,14 @@ TEST_F(StampsTest, EachEditIsStampedHereAndArrivesAsItWasStamped) {
 // 100 ns, as .NET counts: a time that the app wrote before init is the row's time.
 TEST_F(StampsTest, TimesFromBeforeInitArriveToTheLastDigit) {
   Configure();
-  a_.Begin(kPatients,
+  a_.Begin(kStampedPatients,
            "INSERT INTO Patient VALUES('digits', 'a', '2026-02-17 04:45:00.1234567', 'ann', 1),"
            "('short', 'b', '2026-02-17 04:45:00.5', 'ann', 1),"
            "('whole', 'c', '2026-02-17 04:45:00', 'ann', 1),"
            "('offset', 'd', '2026-02-17 05:45:00.1234567+01:00', 'ann', 1),"
            "('iso', 'e', '2026-02-16T23:15:00.1234567-05:30', 'ann', 1),"
            "('unset', 'f', '0001-01-01 00:00:00', NULL, 0)");
-  b_.Begin(kPatients);
+  b_.Begin(kStampedPatients);
 
   SyncBoth();
 
@@ -97,11 +97,11 @@ TEST_F(StampsTest, TimesFromBeforeInitArriveToTheLastDigit) {
 // The later of two rows from before init wins, whatever its zone and however many digits.
 TEST_F(StampsTest, TheLaterTimeWinsHoweverItIsWritten) {
   Configure();
-  a_.Begin(kPatients,
+  a_.Begin(kStampedPatients,
            "INSERT INTO Patient VALUES('zone', 'of a', '2026-02-17 08:00:00+05:00', 'ann', 1),"
            "('digit', 'of a', '2026-02-17 04:45:00.1234567', 'ann', 1),"
            "('trimmed', 'of a', '2026-02-17 04:45:00.12', 'ann', 1)");
-  b_.Begin(kPatients,
+  b_.Begin(kStampedPatients,
            "INSERT INTO Patient VALUES('zone', 'of b', '2026-02-17 03:00:00.0000001', 'bob', 1),"
            "('digit', 'of b', '2026-02-17 04:45:00.1234568', 'bob', 1),"
            "('trimmed', 'of b', '2026-02-17 04:45:00.1199999', 'bob', 1)");
@@ -119,7 +119,7 @@ TEST_F(StampsTest, TheLaterTimeWinsHoweverItIsWritten) {
 
 TEST_F(StampsTest, ATimeThatTheAppWritesItselfStaysAndIsNoEdit) {
   Configure();
-  BeginBoth(kPatients);
+  BeginBoth(kStampedPatients);
   a_.Sql("INSERT INTO Patient(Id, Name) VALUES('p', 'Ann')");
   SyncBoth();
 
@@ -140,7 +140,7 @@ TEST_F(StampsTest, ATimeThatTheAppWritesItselfStaysAndIsNoEdit) {
 TEST_F(StampsTest, EachDeviceWritesItsOwnForm) {
   Configure();
   b_.options().plan.entities[0].time_format = "ticks";
-  a_.Begin(kPatients,
+  a_.Begin(kStampedPatients,
            "INSERT INTO Patient VALUES('p', 'a', '2026-02-17 04:45:00.1234567', 'x', 1)");
   b_.Begin(
       "CREATE TABLE Patient(Id TEXT PRIMARY KEY NOT NULL, Name TEXT, LastModifiedUtc INTEGER,"

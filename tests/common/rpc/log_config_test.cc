@@ -5,18 +5,18 @@
 namespace ptdoc::sync {
 namespace {
 
-const ConfigSchema& Schema() {
+const ConfigSchema& LogSchema() {
   static const ConfigSchema* const kSchema = new ConfigSchema(
       WithLogKeys({"PTDOC_TEST_", {{"sync", "interval", ConfigType::kDuration, "30s", ""}}, {}}));
   return *kSchema;
 }
 
-absl::StatusOr<Config> Load(const Environment& environment) {
-  return Config::Load(Schema(), "", environment);
+absl::StatusOr<Config> LoadLog(const Environment& environment) {
+  return Config::Load(LogSchema(), "", environment);
 }
 
 TEST(LogConfigTest, ContentFreeInfoLinesAreWrittenWhenNothingIsSaid) {
-  const absl::StatusOr<Config> config = Load({});
+  const absl::StatusOr<Config> config = LoadLog({});
 
   ASSERT_TRUE(config.ok()) << config.status();
   const LogOptions options = LogOptionsOf(config->Section("log"));
@@ -27,9 +27,9 @@ TEST(LogConfigTest, ContentFreeInfoLinesAreWrittenWhenNothingIsSaid) {
 }
 
 TEST(LogConfigTest, EveryKeyIsTakenWhenItIsSaid) {
-  const absl::StatusOr<Config> config = Load({{"PTDOC_TEST_LOG_LEVEL", "warning"},
-                                              {"PTDOC_TEST_LOG_FORMAT", "json"},
-                                              {"PTDOC_TEST_LOG_ENTITY_IDS", "plain"}});
+  const absl::StatusOr<Config> config = LoadLog({{"PTDOC_TEST_LOG_LEVEL", "warning"},
+                                                 {"PTDOC_TEST_LOG_FORMAT", "json"},
+                                                 {"PTDOC_TEST_LOG_ENTITY_IDS", "plain"}});
 
   ASSERT_TRUE(config.ok()) << config.status();
   const LogOptions options = LogOptionsOf(config->Section("log"));
@@ -44,7 +44,7 @@ TEST(LogConfigTest, EveryLevelIsReadByItsName) {
                                                   {"warning", LogLevel::kWarning},
                                                   {"error", LogLevel::kError}};
   for (const auto& [name, level] : levels) {
-    const absl::StatusOr<Config> config = Load({{"PTDOC_TEST_LOG_LEVEL", name}});
+    const absl::StatusOr<Config> config = LoadLog({{"PTDOC_TEST_LOG_LEVEL", name}});
 
     ASSERT_TRUE(config.ok()) << config.status();
     EXPECT_EQ(LogOptionsOf(config->Section("log")).level, level) << name;

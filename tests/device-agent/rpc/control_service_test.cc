@@ -12,7 +12,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr char kNobody[] = "unix:///nonexistent/ptdoc-service.sock";
+constexpr char kNoService[] = "unix:///nonexistent/ptdoc-service.sock";
 
 std::string WhyText(TestAgent& agent, const std::string& id) {
   AgentCall call;
@@ -39,7 +39,7 @@ v1::ListQueueResponse Queue(TestAgent& agent, bool include_done = false) {
 }
 
 TEST(ControlServiceTest, StatusShowsTheDeviceAndItsQueue) {
-  TestAgent agent(kNobody);
+  TestAgent agent(kNoService);
   agent.Sql("INSERT INTO Patient VALUES('p1', 'Ada', '1')");
   agent.Start();
 
@@ -52,13 +52,13 @@ TEST(ControlServiceTest, StatusShowsTheDeviceAndItsQueue) {
   EXPECT_EQ(status.health(), v1::HEALTH_OK);
   EXPECT_EQ(status.device_id(), "tablet");
   EXPECT_EQ(status.database(), agent.options.replica.database);
-  EXPECT_EQ(status.service_address(), kNobody);
+  EXPECT_EQ(status.service_address(), kNoService);
   EXPECT_EQ(status.agent_version(), "1.2.3");
   EXPECT_FALSE(status.paused());
 }
 
 TEST(ControlServiceTest, WhyOfARowThatWaitsForAnotherSaysSo) {
-  TestAgent agent(kNobody);
+  TestAgent agent(kNoService);
   agent.Sql("INSERT INTO Patient VALUES('p1', 'Ada', '1'), ('p2', 'Bea', '2')");
   agent.Start();
   ASSERT_EQ(agent.Status().pending(), 2u);
@@ -79,7 +79,7 @@ TEST(ControlServiceTest, WhyOfARowThatWaitsForAnotherSaysSo) {
 }
 
 TEST(ControlServiceTest, StatusSaysWhyTheServiceIsNotReached) {
-  TestAgent agent(kNobody);
+  TestAgent agent(kNoService);
   agent.options.automatic = true;
   agent.Start();
 
@@ -90,7 +90,7 @@ TEST(ControlServiceTest, StatusSaysWhyTheServiceIsNotReached) {
 }
 
 TEST(ControlServiceTest, AWatcherSeesWhatChanges) {
-  TestAgent agent(kNobody);
+  TestAgent agent(kNoService);
   agent.options.automatic = true;
   agent.Start();
   bool seen_empty = false;
@@ -108,7 +108,7 @@ TEST(ControlServiceTest, AWatcherSeesWhatChanges) {
 }
 
 TEST(ControlServiceTest, AWatcherSeesThatAllIsAgainAsTheLastOneSawIt) {
-  TestAgent agent(kNobody);
+  TestAgent agent(kNoService);
   agent.Start();
   const auto pause = [&](bool paused) {
     AgentCall call;
@@ -135,7 +135,7 @@ TEST(ControlServiceTest, AWatcherSeesThatAllIsAgainAsTheLastOneSawIt) {
 }
 
 TEST(ControlServiceTest, WhatWasCommittedBeforeTheCallIsInEveryAnswerOfADaemon) {
-  TestAgent agent(kNobody);
+  TestAgent agent(kNoService);
   agent.options.automatic = true;
   agent.Start();
 
@@ -151,7 +151,7 @@ TEST(ControlServiceTest, WhatWasCommittedBeforeTheCallIsInEveryAnswerOfADaemon) 
 }
 
 TEST(ControlServiceTest, TheFirstAnswerOfADaemonKnowsWhatWasWrittenWhileNoneRan) {
-  TestAgent agent(kNobody);
+  TestAgent agent(kNoService);
   agent.options.automatic = true;
   for (int i = 0; i < 5; ++i) {
     agent.Sql(absl::StrCat("INSERT INTO Patient VALUES('p", i, "', 'Ada', '1')"));
@@ -162,7 +162,7 @@ TEST(ControlServiceTest, TheFirstAnswerOfADaemonKnowsWhatWasWrittenWhileNoneRan)
 }
 
 TEST(ControlServiceTest, TheQueueIsListedWithoutContent) {
-  TestAgent agent(kNobody);
+  TestAgent agent(kNoService);
   agent.Sql("INSERT INTO Patient VALUES('p1', 'Secret Name', '1')");
   agent.Start();
 
@@ -177,7 +177,7 @@ TEST(ControlServiceTest, TheQueueIsListedWithoutContent) {
 }
 
 TEST(ControlServiceTest, OnlyAFailedItemCanBeRetried) {
-  TestAgent agent(kNobody);
+  TestAgent agent(kNoService);
   agent.Sql("INSERT INTO Patient VALUES('p1', 'Ada', '1')");
   agent.Start();
   const int64_t pending = Queue(agent).items(0).id();
@@ -384,7 +384,7 @@ TEST(ControlServiceTest, WhyTellsTheLifeOfARow) {
 }
 
 TEST(ControlServiceTest, WhyTellsWhatARowWaitsFor) {
-  TestAgent agent(kNobody);
+  TestAgent agent(kNoService);
   agent.Sql("INSERT INTO Patient VALUES('p1', 'Ada', '1')");
   agent.Start();
 
@@ -394,7 +394,7 @@ TEST(ControlServiceTest, WhyTellsWhatARowWaitsFor) {
 }
 
 TEST(ControlServiceTest, WhyOfATypeThatIsNotSyncedIsAnError) {
-  TestAgent agent(kNobody);
+  TestAgent agent(kNoService);
   agent.Start();
   AgentCall call;
   v1::WhyRequest request;

@@ -11,13 +11,13 @@
 namespace ptdoc::sync {
 namespace {
 
-void WriteFile(const std::string& path, const std::string& text) {
+void WriteToken(const std::string& path, const std::string& text) {
   std::ofstream(path, std::ios::trunc) << text;
 }
 
 TEST(TokenFileTest, HoldsTheBareToken) {
   ScratchDir dir;
-  WriteFile(dir.File("token"), "  ptd_abc \n");
+  WriteToken(dir.File("token"), "  ptd_abc \n");
 
   const auto file = TokenFile::Open(dir.File("token")).value();
 
@@ -32,9 +32,9 @@ TEST(TokenFileTest, IsEmptyWhenNoFileIsConfigured) {
 
 TEST(TokenFileTest, RefusesAFileWithoutAToken) {
   ScratchDir dir;
-  WriteFile(dir.File("empty"), "\n");
-  WriteFile(dir.File("two lines"), "ptd_a\nptd_b\n");
-  WriteFile(dir.File("long"), std::string(TokenFile::kTokenBytesMax + 1, 'x'));
+  WriteToken(dir.File("empty"), "\n");
+  WriteToken(dir.File("two lines"), "ptd_a\nptd_b\n");
+  WriteToken(dir.File("long"), std::string(TokenFile::kTokenBytesMax + 1, 'x'));
 
   for (const char* name : {"missing", "empty", "two lines", "long"}) {
     EXPECT_EQ(ReasonOf(TokenFile::Open(dir.File(name)).status()), "CONFIG") << name;
@@ -43,14 +43,14 @@ TEST(TokenFileTest, RefusesAFileWithoutAToken) {
 
 TEST(TokenFileTest, GrowsItsVersionWithEachNewTokenOnly) {
   ScratchDir dir;
-  WriteFile(dir.File("token"), "ptd_one");
+  WriteToken(dir.File("token"), "ptd_one");
   const auto file = TokenFile::Open(dir.File("token")).value();
   const uint64_t first = file->Version();
 
-  WriteFile(dir.File("next"), "ptd_two");
+  WriteToken(dir.File("next"), "ptd_two");
   std::filesystem::rename(dir.File("next"), dir.File("token"));
   const uint64_t second = file->Version();
-  WriteFile(dir.File("next"), "ptd_two\n");
+  WriteToken(dir.File("next"), "ptd_two\n");
   std::filesystem::rename(dir.File("next"), dir.File("token"));
 
   EXPECT_GT(second, first);
@@ -60,14 +60,14 @@ TEST(TokenFileTest, GrowsItsVersionWithEachNewTokenOnly) {
 
 TEST(TokenFileTest, KeepsTheLastTokenWhileTheFileIsMissingOrEmpty) {
   ScratchDir dir;
-  WriteFile(dir.File("token"), "ptd_one");
+  WriteToken(dir.File("token"), "ptd_one");
   const auto file = TokenFile::Open(dir.File("token")).value();
 
   std::filesystem::remove(dir.File("token"));
   const std::string while_missing = file->Token();
-  WriteFile(dir.File("token"), "");
+  WriteToken(dir.File("token"), "");
   const std::string while_empty = file->Token();
-  WriteFile(dir.File("token"), "ptd_three");
+  WriteToken(dir.File("token"), "ptd_three");
 
   EXPECT_EQ(while_missing, "ptd_one");
   EXPECT_EQ(while_empty, "ptd_one");

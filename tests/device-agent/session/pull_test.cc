@@ -28,12 +28,6 @@ SessionOptions OnRequest() {
   return options;
 }
 
-void Connect(Script* script) {
-  script->Start();
-  script->CaughtUp();
-  script->Sent();
-}
-
 TEST(SessionPullTest, AppliesTheMessagesOfABatchAsOnePage) {
   Script script;
   Connect(&script);

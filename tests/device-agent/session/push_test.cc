@@ -20,13 +20,6 @@ SessionOptions SmallBatches(size_t changes) {
   return options;
 }
 
-// Online and with nothing to do.
-void Connect(Script* script) {
-  script->Start();
-  script->CaughtUp();
-  script->Sent();
-}
-
 TEST(SessionPushTest, SendsACommitAtOnceWhileOnline) {
   Script script;
   Connect(&script);

@@ -287,4 +287,11 @@ class Script {
   uint64_t last_request_ = 0;
 };
 
+// Online and with nothing to do.
+inline void Connect(Script* script) {
+  script->Start();
+  script->CaughtUp();
+  script->Sent();
+}
+
 }  // namespace ptdoc::sync

@@ -7,12 +7,6 @@ namespace {
 
 const Fields kFields = Texts({{"Name", "x"}});
 
-PullPage MustPull(TestService& service, const PullQuery& query) {
-  absl::StatusOr<PullPage> page = service.engine().Pull(query);
-  EXPECT_TRUE(page.ok()) << page.status();
-  return page.ok() ? *std::move(page) : PullPage();
-}
-
 // The cursor of a device that holds everything.
 std::string CaughtUpCursor(TestService& service) {
   PushOne(service, "a", Create(Patient("p1"), kFields));

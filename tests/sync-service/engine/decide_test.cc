@@ -8,10 +8,6 @@
 namespace ptdoc::sync {
 namespace {
 
-const EntityKey kP1 = Patient("p1");
-const EntityKey kNote = {"ClinicalNote", "n1"};
-const EntityKey kForm = {"IntakeForm", "f1"};
-
 // The entity's first version, by device "a", a minute ago.
 ChangeResult Start(TestService& service, const EntityKey& key, Fields fields) {
   return PushOne(service, "a", At(Create(key, std::move(fields)), service.Ago(60)));

@@ -15,7 +15,7 @@ using testing::SizeIs;
 
 constexpr char kKey[] = "0123456789abcdef";
 
-Change Create(const EntityKey& key, const std::string& name) {
+Change Made(const EntityKey& key, const std::string& name) {
   Change change;
   change.key = key;
   change.operation = Operation::kCreate;
@@ -37,7 +37,7 @@ class DigestTest : public testing::Test {
   }
   void PushPatients(int count) {
     std::vector<Change> changes;
-    for (int i = 0; i < count; ++i) changes.push_back(Create({"Patient", absl::StrCat(i)}, "A"));
+    for (int i = 0; i < count; ++i) changes.push_back(Made({"Patient", absl::StrCat(i)}, "A"));
     Push(std::move(changes));
   }
   void Delete(const EntityKey& key) {
@@ -72,7 +72,7 @@ class DigestTest : public testing::Test {
 
 TEST_F(DigestTest, RangesCoverTheWholeLogWithoutGaps) {
   PushPatients(25);
-  Push({Create({"Visit", "v"}, "V")});
+  Push({Made({"Visit", "v"}, "V")});
   Delete({"Patient", "3"});
   DigestQuery query = Query();
   query.range_rows = 10;
@@ -105,7 +105,7 @@ TEST_F(DigestTest, ARangeChangesWithTheContentAndTheKey) {
   other.key = "0123456789abcdeX";
   EXPECT_NE(Ranges(other).ranges[0].digest, before);
 
-  Change edit = Create({"Patient", "1"}, "B");
+  Change edit = Made({"Patient", "1"}, "B");
   edit.operation = Operation::kUpdate;
   edit.base_revision = 2;
   edit.base_check = service_.Head({"Patient", "1"})->version.check;
@@ -121,7 +121,7 @@ TEST_F(DigestTest, OneCallIsBoundedAndTheNextGoesOn) {
   for (int i = 0; i < 5; ++i) {
     std::vector<Change> changes;
     for (int k = 0; k < 4000; ++k) {
-      changes.push_back(Create({"Patient", absl::StrCat(i, "-", k)}, "A"));
+      changes.push_back(Made({"Patient", absl::StrCat(i, "-", k)}, "A"));
     }
     Push(std::move(changes));
   }

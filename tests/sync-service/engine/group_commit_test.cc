@@ -8,17 +8,17 @@
 namespace ptdoc::sync {
 namespace {
 
-const Fields kFields = Texts({{"Name", "x"}});
+const Fields kOneField = Texts({{"Name", "x"}});
 
 TEST(GroupCommitTest, OneRefusedBatchTouchesNoOther) {
   TestService service;
-  PushBatch malformed = BatchOf(service, "b", {Create(Patient("bad"), kFields)});
+  PushBatch malformed = BatchOf(service, "b", {Create(Patient("bad"), kOneField)});
   malformed.batch_id = "nonsense";
-  PushBatch foreign_cursor = BatchOf(service, "c", {Create(Patient("bad"), kFields)});
+  PushBatch foreign_cursor = BatchOf(service, "c", {Create(Patient("bad"), kOneField)});
   foreign_cursor.cursor = "garbage";
-  std::vector<PushBatch> group = {BatchOf(service, "a", {Create(Patient("p1"), kFields)}),
+  std::vector<PushBatch> group = {BatchOf(service, "a", {Create(Patient("p1"), kOneField)}),
                                   malformed, foreign_cursor,
-                                  BatchOf(service, "d", {Create(Patient("p2"), kFields)})};
+                                  BatchOf(service, "d", {Create(Patient("p2"), kOneField)})};
 
   const auto answers = service.engine().Push(group);
 
@@ -58,14 +58,14 @@ TEST(GroupCommitTest, TenantsInOneGroupHaveRevisionsAndRowsOfTheirOwn) {
   TestService service;
   PushBatch other = BatchOf(service, "a", {Create(Patient("p1"), Texts({{"Name", "other"}}))});
   other.who.tenant = "other-clinic";
-  std::vector<PushBatch> group = {BatchOf(service, "a", {Create(Patient("p1"), kFields)}), other};
+  std::vector<PushBatch> group = {BatchOf(service, "a", {Create(Patient("p1"), kOneField)}), other};
 
   const auto answers = service.engine().Push(group);
 
   ASSERT_TRUE(answers[0].ok() && answers[1].ok());
   EXPECT_EQ(answers[1]->results[0].outcome, Outcome::kAccepted);
   EXPECT_EQ(answers[1]->results[0].revision, 1);
-  EXPECT_EQ(service.Head(Patient("p1"))->version.fields, kFields);
+  EXPECT_EQ(service.Head(Patient("p1"))->version.fields, kOneField);
   EXPECT_EQ(service.Head(Patient("p1"), "other-clinic")->version.fields,
             Texts({{"Name", "other"}}));
 }
@@ -108,8 +108,8 @@ TEST(GroupCommitTest, EveryBatchGetsTheErrorOfTheStore) {
 // in COMMIT, where it writes.
 TEST(GroupCommitTest, DiskThatFailsInCommitLeavesTheSenderToAskAgain) {
   TestService service;
-  PushOne(service, "a", Create(Patient("before"), kFields));
-  const PushBatch batch = BatchOf(service, "a", {Create(Patient("p1"), kFields)});
+  PushOne(service, "a", Create(Patient("before"), kOneField));
+  const PushBatch batch = BatchOf(service, "a", {Create(Patient("p1"), kOneField)});
   rlimit saved{};
   ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &saved), 0);
   rlimit limit = saved;

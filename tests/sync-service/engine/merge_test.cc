@@ -15,8 +15,6 @@ namespace {
 using testing::ElementsAre;
 using testing::SizeIs;
 
-const EntityKey kP1 = Patient("p1");
-
 class MergeTest : public testing::Test {
  protected:
   MergeTest() {

@@ -6,7 +6,6 @@ namespace ptdoc::sync {
 namespace {
 
 constexpr char kPlanted[] = "Jane-Doe-1953";
-const EntityKey kP1 = Patient("p1");
 
 bool ShowsContent(const std::string& text) {
   return text.find(kPlanted) != std::string::npos;

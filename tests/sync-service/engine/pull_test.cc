@@ -7,13 +7,6 @@
 namespace ptdoc::sync {
 namespace {
 
-PullPage MustPull(TestService& service, const PullQuery& query,
-                  const PullPosition* resume = nullptr) {
-  absl::StatusOr<PullPage> page = service.engine().Pull(query, resume);
-  EXPECT_TRUE(page.ok()) << page.status();
-  return page.ok() ? *std::move(page) : PullPage();
-}
-
 std::vector<std::string> IdsOf(const PullPage& page) {
   std::vector<std::string> ids;
   for (const Version& version : page.versions) ids.push_back(version.key.id);

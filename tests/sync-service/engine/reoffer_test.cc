@@ -5,8 +5,6 @@
 namespace ptdoc::sync {
 namespace {
 
-const EntityKey kP1 = Patient("p1");
-
 ChangeResult Start(TestService& service) {
   return PushOne(service, "a", At(Create(kP1, Texts({{"Name", "old"}})), service.Ago(600)));
 }

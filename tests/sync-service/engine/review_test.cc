@@ -6,10 +6,6 @@
 namespace ptdoc::sync {
 namespace {
 
-const EntityKey kP1 = Patient("p1");
-const EntityKey kNote = {"ClinicalNote", "n1"};
-const EntityKey kForm = {"IntakeForm", "f1"};
-
 // A conflict in which "mine" lost to "theirs"; returns the loser's answer.
 ChangeResult MakeConflict(TestService& service, const EntityKey& key = kP1) {
   const ChangeResult base =

@@ -156,6 +156,10 @@ inline EntityKey Patient(const std::string& id) {
   return {"Patient", id};
 }
 
+inline const EntityKey kP1 = Patient("p1");
+inline const EntityKey kNote = {"ClinicalNote", "n1"};
+inline const EntityKey kForm = {"IntakeForm", "f1"};
+
 using FieldList = std::vector<std::pair<std::string, std::string>>;
 
 // Text fields.
@@ -231,6 +235,13 @@ inline PullQuery PullFrom(const std::string& device, const std::string& cursor) 
   query.who = DeviceOf(device);
   query.cursor = cursor;
   return query;
+}
+
+inline PullPage MustPull(TestService& service, const PullQuery& query,
+                         const PullPosition* resume = nullptr) {
+  absl::StatusOr<PullPage> page = service.engine().Pull(query, resume);
+  EXPECT_TRUE(page.ok()) << page.status();
+  return page.ok() ? *std::move(page) : PullPage();
 }
 
 }  // namespace ptdoc::sync

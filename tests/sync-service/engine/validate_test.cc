@@ -9,8 +9,6 @@
 namespace ptdoc::sync {
 namespace {
 
-const EntityKey kP1 = Patient("p1");
-
 ChangeResult PushRefused(TestService& service, Change change, const std::string& user = "") {
   PushBatch batch = BatchOf(service, "a", {std::move(change)});
   batch.changes.push_back(Create(Patient("good"), Texts({{"Name", "x"}})));
