@@ -16,7 +16,7 @@ constexpr int kStepsBetweenLooks = 10'000;  // a millisecond or less
 Patience::Patience(Database& db, absl::Duration patience) : db_(db), patience_(patience) {
   const absl::StatusOr<Value> mode = db.QueryValue("PRAGMA journal_mode");
   if (!mode.ok() || *mode == Value::Text("wal")) return;
-  sqlite3_file_control(db.handle(), "main", SQLITE_FCNTL_FILE_POINTER, &file_);
+  sqlite3_file_control(db.handle(), "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file_));
   sqlite3_progress_handler(db.handle(), kStepsBetweenLooks, &Patience::Look, this);
 }
 

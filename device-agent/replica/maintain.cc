@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
+#include "common/base/reached.h"
 #include "common/base/status.h"
 #include "device-agent/replica/replica_impl.h"
 
