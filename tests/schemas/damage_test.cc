@@ -179,7 +179,7 @@ TEST_F(DamageTest, LastToCloseASoundFileMovesTheWalIntoIt) {
 // --- Checks of a sound file.
 
 // In the order of the last letter first: SQLite's own NOCASE finds an index out of order.
-int Backwards(void* /*unused*/, int size_a, const void* a, int size_b, const void* b) {
+int FromTheEnd(void* /*unused*/, int size_a, const void* a, int size_b, const void* b) {
   const std::string left(static_cast<const char*>(a), static_cast<size_t>(size_a));
   const std::string right(static_cast<const char*>(b), static_cast<size_t>(size_b));
   return std::string(left.rbegin(), left.rend()).compare(std::string(right.rbegin(), right.rend()));
@@ -201,7 +201,7 @@ class CheckTest : public DamageTest {
 
 TEST_F(CheckTest, AnAppsOwnNocaseIsNoDamage) {
   BeginClinic();
-  sqlite3_create_collation(a_.app().handle(), "NOCASE", SQLITE_UTF8, nullptr, &Backwards);
+  sqlite3_create_collation(a_.app().handle(), "NOCASE", SQLITE_UTF8, nullptr, &FromTheEnd);
   a_.Sql("CREATE INDEX by_name ON Patient(Name COLLATE NOCASE)");
   SyncBoth();
   EditSilently();
@@ -215,7 +215,7 @@ TEST_F(CheckTest, AnAppsOwnNocaseIsNoDamage) {
 TEST_F(CheckTest, AnAppsOwnNocaseOfAKeyStopsTheFile) {
   for (TestDevice* device : {&a_, &b_}) device->options().plan.all_tables = true;
   BeginClinic();
-  sqlite3_create_collation(a_.app().handle(), "NOCASE", SQLITE_UTF8, nullptr, &Backwards);
+  sqlite3_create_collation(a_.app().handle(), "NOCASE", SQLITE_UTF8, nullptr, &FromTheEnd);
   a_.Sql("CREATE INDEX by_id ON Patient(Id COLLATE NOCASE)");
   SyncBoth();
   EditSilently();
