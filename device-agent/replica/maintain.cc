@@ -4,7 +4,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
-#include "common/base/reached.h"
 #include "common/base/status.h"
 #include "device-agent/replica/replica_impl.h"
 
@@ -153,7 +152,6 @@ absl::Status ReplicaImpl::LookAtHeld() {
     if (!key.ok()) continue;
     PT_ASSIGN_OR_RETURN(const Row row, ReadRow(*snapshot_, *table, *ledger_, *key));
     if (row.absent) continue;
-    PT_REACHED("a row came back whose deletion was held");
     PT_ASSIGN_OR_RETURN(const std::optional<RowState> state, ledger_->FindState(item.key));
     PT_RETURN_IF_ERROR(ledger_->DeleteItem(item.id));
     bool same = false;

@@ -5,7 +5,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
-#include "common/base/reached.h"
 #include "common/base/status.h"
 #include "common/sqlite/patience.h"
 #include "device-agent/replica/replica_impl.h"
@@ -109,7 +108,6 @@ absl::Status ReplicaImpl::FindDamage(sqlite::Database& db) {
       judged &= rows->Text(0) == "ok";
     }
     if (patience.gave_way()) {
-      PT_REACHED("a check of the file gave way to the app");
       check_patience_ = std::max(2 * check_patience_, absl::Milliseconds(1));
       return absl::AbortedError("the app waits to write");
     }

@@ -234,14 +234,18 @@ void CheckRecoveries(World& world, const std::vector<std::unique_ptr<SimDevice>>
   }
 }
 
+bool EveryWriteWasCaptured(const World& world) {
+  for (const char* const what :
+       {"app wrote with triggers off", "trigger dropped", "ambush: deleted unseen while sent"}) {
+    if (world.counters().contains(what)) return false;
+  }
+  return true;
+}
+
 // What was captured of a type before it left stands in the queue, if it was not
 // answered. (What no trigger announced stands in the app's table alone.)
 void CheckWaits(World& world, SimDevice& device, const SimDevice::Promise& promise, bool is_kept) {
-  bool all_captured = device.has_own_files();
-  for (const char* const what :
-       {"app wrote with triggers off", "trigger dropped", "ambush: deleted unseen while sent"}) {
-    all_captured &= !world.counters().contains(what);
-  }
+  const bool all_captured = device.has_own_files() && EveryWriteWasCaptured(world);
   if (is_kept || !all_captured || !promise.captured) return;
   if (!promise.content.has_value() && !promise.known) return;
   world.Count("edit of a type that left looked for");
@@ -283,7 +287,10 @@ void CheckKept(World& world, const SimService& service, SimDevice& device, const
     // meanwhile has lost: where it was known from is of a history that is gone.
     const bool forgot = world.counters().contains("service restored") ||
                         world.counters().contains("service rolled back");
-    if (!promise.content.has_value() && forgot && device.HasLeft(promise.key.type)) continue;
+    // Or one that no trigger announced, of a type that left before a comparison found it:
+    // nothing shows that the row was there.
+    const bool no_trace = forgot || !EveryWriteWasCaptured(world);
+    if (!promise.content.has_value() && no_trace && device.HasLeft(promise.key.type)) continue;
     if (InHistory(held, promise.key, json) || Contains(held.archived, promise.key, json) ||
         Contains(own, promise.key, json)) {
       continue;
