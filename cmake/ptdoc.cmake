@@ -29,7 +29,8 @@ function(ptdoc_library name)
   target_link_libraries(${name} PUBLIC ptdoc_options ${ARG_DEPS})
 endfunction()
 
-# ptdoc_test(NAME [DEPS target...] [LABELS label...]): every *_test.cc of the folder.
+# ptdoc_test(NAME [DEPS target...] [LABELS label...]): every *_test.cc of the folder. Without
+# LABELS it is "unit": `./dev test` builds and runs those with sanitizers only.
 function(ptdoc_test name)
   cmake_parse_arguments(ARG "" "" "DEPS;LABELS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_test.cc)
@@ -44,7 +45,8 @@ function(ptdoc_test name)
   endif()
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT 600 PROCESSORS 2)
-  if(ARG_LABELS)
-    set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}")
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS unit)
   endif()
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}")
 endfunction()
